@@ -1,0 +1,1 @@
+"""What every other floor may use: class priors, optional imports, seeds."""

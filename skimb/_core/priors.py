@@ -1,0 +1,183 @@
+"""Class counts and priors: two different objects, computed once from the training target.
+
+``counts`` is *information*: how many distinct rows stand behind a class. Margins (LDAM), effective
+numbers and the multiplicative terms of VS read it. ``prior`` is the label distribution *of the risk
+that is minimised*: rows seen by the loss, with sample weights and any weighted batch sampler.
+Logit adjustment reads it. They differ as soon as rows are weighted or resampled.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class ClassPrior:
+    """Class counts and label distribution of a training target.
+
+    Parameters
+    ----------
+    counts : array-like of shape (n_classes,)
+        Rows per class, at least 0. For multi-label targets: positive rows per label.
+    prior : array-like of shape (n_classes,), default=None
+        Label distribution of the minimised risk, non-negative. ``None`` means ``counts``
+        normalised. For multi-label targets: the rate of each label, in [0, 1].
+    n_samples : float, default=None
+        Number of rows; only needed for multi-label targets, where it turns counts into rates.
+    multilabel : bool, default=False
+        Whether the entries are labels that may hold together rather than exclusive classes.
+
+    Raises
+    ------
+    ValueError
+        If an array is not one-dimensional, negative, not finite or of the wrong length.
+
+    Notes
+    -----
+    A class without rows keeps a floor of one row in :meth:`log_prior` and in ``floored_counts``,
+    so that no logarithm of zero can reach a loss.
+
+    Examples
+    --------
+    >>> from skimb._core.priors import ClassPrior
+    >>> prior = ClassPrior(counts=[90, 10])
+    >>> prior.prior.tolist()
+    [0.9, 0.1]
+    >>> float(prior.imbalance_ratio)
+    9.0
+    """
+
+    counts: np.ndarray
+    prior: np.ndarray | None = None
+    n_samples: float | None = None
+    multilabel: bool = False
+    classes: np.ndarray | None = field(default=None, repr=False)
+
+    def __post_init__(self):
+        counts = _vector("counts", self.counts)
+        object.__setattr__(self, "counts", counts)
+        if self.multilabel:
+            n = counts.max() if self.n_samples is None else float(self.n_samples)
+            object.__setattr__(self, "n_samples", n)
+            prior = counts / max(n, 1.0) if self.prior is None else _vector("prior", self.prior)
+        else:
+            object.__setattr__(self, "n_samples", float(counts.sum()))
+            prior = counts if self.prior is None else _vector("prior", self.prior)
+            total = prior.sum()
+            if total <= 0:
+                raise ValueError(f"ClassPrior needs a positive total, got prior={prior!r}.")
+            prior = prior / total
+        if prior.shape != counts.shape:
+            raise ValueError(
+                f"ClassPrior: prior has shape {prior.shape}, counts have {counts.shape}; "
+                "give one entry per class to both."
+            )
+        object.__setattr__(self, "prior", prior)
+
+    @classmethod
+    def of(cls, y, sample_weight=None, *, classes=None):
+        """Count a training target.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,) or (n, n_labels)
+            Labels, or a 0/1 indicator matrix for multi-label targets.
+        sample_weight : array-like of shape (n,), default=None
+            Non-negative weights; rows of weight 0 do not count.
+        classes : array-like, default=None
+            All classes, also those that `y` lacks. ``None`` means the sorted unique labels.
+
+        Returns
+        -------
+        ClassPrior
+            Counts unweighted, prior weighted.
+        """
+        y = np.asarray(y)
+        weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, float)
+        if weight.shape != (len(y),) or (weight < 0).any() or not np.isfinite(weight).all():
+            raise ValueError(
+                f"sample_weight must hold {len(y)} finite, non-negative values, got shape "
+                f"{weight.shape} with minimum {weight.min(initial=0.0)}."
+            )
+        used = weight > 0
+        if y.ndim == 2:
+            positive = y.astype(bool)
+            total = weight.sum()
+            return cls(
+                counts=positive[used].sum(0),
+                prior=(positive * weight[:, None]).sum(0) / (total if total > 0 else 1.0),
+                n_samples=float(used.sum()),
+                multilabel=True,
+            )
+        labels = np.unique(y) if classes is None else np.asarray(classes)
+        codes = np.searchsorted(labels, y)
+        n = len(labels)
+        return cls(
+            counts=np.bincount(codes[used], minlength=n),
+            prior=np.bincount(codes, weights=weight, minlength=n),
+            classes=labels,
+        )
+
+    @property
+    def n_classes(self):
+        """Number of classes, or of labels."""
+        return len(self.counts)
+
+    @property
+    def floored_counts(self):
+        """Counts with a floor of one row per class."""
+        return np.maximum(self.counts, 1.0)
+
+    @property
+    def imbalance_ratio(self):
+        """Largest count over smallest count, with the floor of one row."""
+        counts = self.floored_counts
+        return counts.max() / counts.min()
+
+    def log_prior(self):
+        """Natural logarithm of the floored prior, shape (n_classes,)."""
+        floor = 1.0 / max(self.n_samples, 2.0)
+        prior = np.maximum(self.prior, floor)
+        if self.multilabel:
+            return np.log(np.minimum(prior, 1.0 - floor))
+        return np.log(prior / prior.sum())
+
+    def log_odds(self):
+        """Logit of each label's rate (multi-label) or of class 1 (two classes)."""
+        log_p = self.log_prior()
+        if self.multilabel:
+            return log_p - np.log1p(-np.exp(log_p))
+        if self.n_classes != 2:
+            raise ValueError(f"log_odds needs two classes or labels, got {self.n_classes} classes.")
+        return log_p[1:] - log_p[:1]
+
+    def sides(self):
+        """Two-class view of each label: counts of shape (n_labels, 2) as [negative, positive]."""
+        if self.multilabel:
+            positive = np.clip(self.counts, 1.0, None)
+            negative = np.clip(self.n_samples - self.counts, 1.0, None)
+            return np.stack([negative, positive], axis=1)
+        return self.floored_counts[None, :]
+
+    def effective_number(self, beta):
+        r"""Effective number of rows :math:`(1-\beta^n)/(1-\beta)` per class (arXiv 1901.05555)."""
+        if not 0.0 <= beta < 1.0:
+            raise ValueError(f"beta must lie in [0, 1), got {beta!r}.")
+        return effective_number(self.floored_counts, beta)
+
+
+def effective_number(counts, beta):
+    """Effective number of samples of `counts` rows, exact for beta close to 1."""
+    counts = np.asarray(counts, float)
+    if beta == 0.0:
+        return np.ones_like(counts)
+    return -np.expm1(counts * np.log1p(beta - 1.0)) / (1.0 - beta)
+
+
+def _vector(name, value):
+    array = np.asarray(value, dtype=float)
+    if array.ndim != 1 or not len(array) or not np.isfinite(array).all() or (array < 0).any():
+        raise ValueError(
+            f"ClassPrior: {name} must be one-dimensional, finite and non-negative, got {value!r}."
+        )
+    return array

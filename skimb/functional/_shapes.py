@@ -1,0 +1,109 @@
+r"""Scalar shapes :math:`\varphi(\ell)` over the row cross-entropy :math:`\ell=-\log p_y \ge 0`.
+
+Each shape gives the value with its slope, the curvature times :math:`q^2` (finite where the curvature
+alone diverges) and the logarithm of the slope, which inverts the loss into probabilities.
+With :math:`p=e^{-\ell}`, :math:`q=1-p` and :math:`r=\ell/q`.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+
+_CAP = 64.0  # largest exponent of the comp-sum family; leaves float32 room for sums of rows
+
+
+def _complement(l):
+    return torch.expm1(-l).neg_()
+
+
+def _ratio(l, q):
+    """l / q, continued by its limit 1 at l = 0."""
+    return torch.where(q > 0, l / torch.where(q > 0, q, torch.ones_like(q)), torch.ones_like(q))
+
+
+class Identity(NamedTuple):
+    """phi(l) = l: cross-entropy."""
+
+    def value_slope(self, l):
+        return l, None
+
+    def curvature_q2(self, l):
+        return torch.zeros_like(l)
+
+    def log_slope(self, l):
+        return torch.zeros_like(l)
+
+
+class Focal(NamedTuple):
+    """phi(l) = q^gamma l."""
+
+    gamma: Any
+
+    def value_slope(self, l):
+        if isinstance(self.gamma, float) and self.gamma == 0.0:
+            return l, None
+        p = torch.exp(-l)
+        q = _complement(l)
+        scale = torch.pow(q, self.gamma)
+        slope = p.mul_(_ratio(l, q)).mul_(self.gamma).add_(1.0).mul_(scale)
+        return scale * l, slope
+
+    def curvature_q2(self, l):
+        p, q = torch.exp(-l), _complement(l)
+        inner = 2.0 + (self.gamma - 1.0) * p * _ratio(l, q) - l
+        return self.gamma * p * torch.pow(q, self.gamma + 1.0) * inner
+
+    def log_slope(self, l):
+        q = _complement(l)
+        tail = torch.log1p(self.gamma * torch.exp(-l) * _ratio(l, q))
+        gamma = torch.as_tensor(self.gamma, dtype=l.dtype, device=l.device)
+        return torch.xlogy(gamma, q.clamp_min(torch.finfo(l.dtype).tiny)) + tail
+
+
+class CompSum(NamedTuple):
+    """phi(l) = expm1((1 - tau) l) / (1 - tau), continued linearly where the exponent passes 64."""
+
+    tau: Any
+
+    def _parts(self, l):
+        k = 1.0 - self.tau
+        return k, (k * l).clamp(max=_CAP)
+
+    def value_slope(self, l):
+        if isinstance(self.tau, float) and self.tau == 1.0:
+            return l, None
+        k, e = self._parts(l)
+        slope = torch.exp(e)
+        if isinstance(k, float):
+            value = torch.expm1(e) / k
+        else:
+            value = torch.where(k == 0, e, torch.expm1(e) / torch.where(k == 0, 1.0, k))
+            e = torch.where(k == 0, l, e / torch.where(k == 0, 1.0, k))
+            value = torch.where(k == 0, l, value)
+            return value + slope * (l - e), slope
+        if k > 0:
+            value = value + slope * (l - e / k)
+        return value, slope
+
+    def curvature_q2(self, l):
+        k, e = self._parts(l)
+        return k * torch.exp(e) * _complement(l).square() * (k * l <= _CAP)
+
+    def log_slope(self, l):
+        return (1.0 - self.tau) * l
+
+
+class Poly(NamedTuple):
+    """phi(l) = l + epsilon q."""
+
+    epsilon: Any
+
+    def value_slope(self, l):
+        p = torch.exp(-l)
+        return l + self.epsilon * _complement(l), p.mul_(self.epsilon).add_(1.0)
+
+    def curvature_q2(self, l):
+        return -self.epsilon * torch.exp(-l) * _complement(l).square()
+
+    def log_slope(self, l):
+        return torch.log1p(self.epsilon * torch.exp(-l))

@@ -1,0 +1,94 @@
+"""The sigmoid kernel: element-wise losses over one logit per label."""
+
+import torch
+import torch.nn.functional as F
+
+from skimb.functional import _closed_form as cf
+
+
+def asymmetric_rows(z, sign, *, gamma_neg, gamma_pos, clip):
+    r"""Asymmetric loss of each entry and its full gradient, exact at the extremes."""
+    positive = sign > 0
+    log_p, log_q = F.logsigmoid(z), F.logsigmoid(-z)
+    p, q = log_p.exp(), log_q.exp()
+    # positives: -(1-p)^g log p
+    focus = torch.exp(gamma_pos * log_q)
+    loss_pos = -focus * log_p
+    grad_pos = focus * (gamma_pos * p * log_p - q)
+    # negatives: -pm^g log(1-pm) with pm = max(p - clip, 0)
+    if clip:
+        pm = (p - clip).clamp_(min=0.0)
+        rest = 1.0 - pm
+        log_rest = torch.log1p(-pm)
+        inside = (pm > 0).to(z.dtype)
+        chain = p * q * inside
+        power = torch.pow(pm, gamma_neg) * inside if gamma_neg else inside
+        loss_neg = -power * log_rest
+        grad_neg = power / rest * chain
+        if gamma_neg:
+            safe = torch.where(pm > 0, pm, torch.ones_like(pm))
+            grad_neg = grad_neg - gamma_neg * power / safe * log_rest * chain
+    else:
+        # log-space: 1 - p underflows where log(1-p) does not
+        power = torch.exp(gamma_neg * log_p)
+        loss_neg = -power * log_q
+        grad_neg = power * (p - gamma_neg * log_q * q)
+    return torch.where(positive, loss_pos, loss_neg), torch.where(positive, grad_pos, grad_neg)
+
+
+def asymmetric_grad_hess(z, sign, *, gamma_neg, gamma_pos, clip):
+    """Gradient and second derivative of each entry."""
+    kw = {"gamma_neg": gamma_neg, "gamma_pos": gamma_pos, "clip": clip}
+    _, grad = asymmetric_rows(z, sign, **kw)
+    log_p, log_q = F.logsigmoid(z), F.logsigmoid(-z)
+    p, q = log_p.exp(), log_q.exp()
+    pos = _focused_hess(log_p, log_q, gamma_pos)
+    if not clip:
+        return grad, torch.where(sign > 0, pos, _focused_hess(log_q, log_p, gamma_neg))
+    g = gamma_neg
+    pm = (p - clip).clamp_(min=0.0)
+    safe = torch.where(pm > 0, pm, torch.ones_like(pm))
+    rest, log_rest = 1.0 - pm, torch.log1p(-pm)
+    power = torch.pow(safe, g)
+    first = power / rest - g * power / safe * log_rest
+    second = power / rest**2 + 2.0 * g * power / safe / rest
+    second = second - g * (g - 1.0) * power / safe**2 * log_rest
+    neg = torch.where(pm > 0, second * (p * q) ** 2 + first * p * q * (q - p), torch.zeros_like(pm))
+    return grad, torch.where(sign > 0, pos, neg)
+
+
+def _focused_hess(log_p, log_q, gamma):
+    """Second derivative of -(1-p)^gamma log p in the logit."""
+    p, q = log_p.exp(), log_q.exp()
+    focus = torch.exp(gamma * log_q)
+    return focus * p * (q * (gamma * log_p + gamma + 1.0) - gamma * (gamma * p * log_p - q))
+
+
+def asymmetric(logits, target, *, gamma_neg=4.0, gamma_pos=0.0, clip=0.05):
+    r"""Asymmetric loss of each label (arXiv 2009.14119).
+
+    :math:`-t(1-p)^{\gamma_+}\log p-(1-t)\,p_m^{\gamma_-}\log(1-p_m)`, :math:`p_m=\max(p-m,0)`.
+
+    Parameters
+    ----------
+    logits : Tensor of any shape
+        One logit per label.
+    target : Tensor of the same shape
+        0/1 labels.
+    gamma_neg, gamma_pos : float, default=4.0, 0.0
+        Focusing exponents of negatives and positives, at least 0.
+    clip : float in [0, 1), default=0.05
+        Probability margin m; negatives below it have no loss.
+
+    Returns
+    -------
+    Tensor of the same shape
+        Losses per label.
+    """
+
+    def closed(z):
+        return asymmetric_rows(
+            z, cf.signs(target, z), gamma_neg=gamma_neg, gamma_pos=gamma_pos, clip=clip
+        )
+
+    return cf.apply(closed, logits)

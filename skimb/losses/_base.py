@@ -1,0 +1,355 @@
+"""The `Loss` protocol: a parameter object that is bound to a class prior and then computes."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from torch import nn
+
+from skimb._core.priors import ClassPrior
+from skimb.functional import _closed_form as cf
+from skimb.functional.confusion import softmax_chain
+
+
+class Loss(BaseEstimator, ABC):
+    """Base class of all classification losses.
+
+    A loss is a scikit-learn parameter object: ``get_params``, ``set_params`` and ``clone`` work, so
+    ``loss__gamma`` can be searched. Parameters are checked by :meth:`bind`, which never changes the
+    object.
+    """
+
+    #: targets the loss accepts
+    tasks = frozenset({"binary", "multiclass", "multilabel"})
+    #: "row" if the loss is a mean over rows, "batch" if rows are coupled
+    scope = "row"
+    #: whether the class counts or the prior enter the formula
+    needs_prior = False
+    #: whether every batch must hold every class
+    needs_all_classes = False
+    #: whether probabilities are recovered in closed form
+    calibrated = True
+    #: whether a constant added to all scores leaves the loss unchanged, so that it fits no intercept
+    shift_invariant = False
+    #: whether two classes can share one logit without changing what the loss means
+    one_logit = True
+    #: declared identities: (parameters, equal loss, tasks on which they are equal)
+    reduces_to: tuple = ()
+
+    _parameter_constraints: dict = {}
+
+    @classmethod
+    def grid(cls):
+        """Values worth searching, as a parameter grid.
+
+        Returns
+        -------
+        dict of str to list
+            One list of values per parameter.
+        """
+        return {}
+
+    def bind(self, prior):
+        """Check the parameters and fix everything that depends on the training target.
+
+        Parameters
+        ----------
+        prior : ClassPrior
+            Counts and label distribution of the training part.
+
+        Returns
+        -------
+        BoundLoss
+            A module called as ``(logits, target, sample_weight=None)``.
+
+        Raises
+        ------
+        TypeError
+            If `prior` is not a ClassPrior.
+        ValueError
+            If a parameter is out of range or the loss does not accept the kind of target.
+        """
+        if not isinstance(prior, ClassPrior):
+            raise TypeError(
+                f"{self!r}.bind needs a ClassPrior, got {type(prior).__name__}; build one with "
+                "ClassPrior(counts=...) or ClassPrior.of(y)."
+            )
+        self._validate_params()
+        task = task_of(prior)
+        if task not in self.tasks:
+            raise ValueError(
+                f"{self!r} does not accept {task} targets, only {sorted(self.tasks)}; "
+                "choose another loss from skimb.losses.all_losses(task)."
+            )
+        bound = self._bind(prior)
+        bound.task = task
+        bound.n_classes = prior.n_classes
+        bound.calibrated = self.calibrated
+        bound.shift_invariant = self.shift_invariant
+        bound.name = repr(self)
+        return bound
+
+    @abstractmethod
+    def _bind(self, prior):
+        """Make the bound loss; parameters are valid and the task is allowed."""
+
+
+def task_of(prior):
+    """Name the task of a prior: binary, multiclass or multilabel."""
+    if prior.multilabel:
+        return "multilabel"
+    return "binary" if prior.n_classes == 2 else "multiclass"
+
+
+class BoundLoss(nn.Module, ABC):
+    """A loss tied to one training target.
+
+    Call it as ``(logits, target, sample_weight=None)`` for the (weighted) mean loss. Logits are
+    ``(..., n, C)``; two classes may use one logit ``(..., n)``, multi-label targets use ``(..., n, L)``
+    with 0/1 targets of the same shape.
+    """
+
+    task = "multiclass"
+    n_classes = 0
+    calibrated = True
+    shift_invariant = False
+    name = ""
+
+    # --- targets -----------------------------------------------------------------------------
+
+    def encode(self, target, logits):
+        """Bring targets into the form the closed forms read.
+
+        Parameters
+        ----------
+        target : Tensor of shape (..., n) or (..., n, L)
+            Class indices, or 0/1 labels.
+        logits : Tensor
+            Scores whose shape tells one logit from several, and whose dtype signs take.
+
+        Returns
+        -------
+        Tensor
+            int64 class indices, or signs -1/+1.
+        """
+        if self.task == "multilabel" or cf.is_margin(logits, target):
+            like = logits.float() if logits.dtype in _HALF else logits
+            return cf.signs(target, like)
+        return target.long()
+
+    # --- the closed form ---------------------------------------------------------------------
+
+    @abstractmethod
+    def loss_grad(self, logits, code, weight=None, total=None):
+        """Mean loss and its gradient in the logits, without autograd.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (..., n, C), (..., n) or (..., n, L)
+            Scores.
+        code : Tensor
+            Targets as :meth:`encode` gives them.
+        weight : Tensor of shape (..., n), default=None
+            Row weights; (..., n, L) weighs labels one by one.
+        total : float, default=None
+            Divisor of row-separable losses; ``None`` means the sum of the weights.
+
+        Returns
+        -------
+        loss : Tensor of shape (...)
+            Mean loss.
+        grad : Tensor like logits
+            Gradient of the mean loss.
+        """
+
+    def forward(self, logits, target, sample_weight=None):
+        """Mean loss, differentiable once."""
+        code = self.encode(target, logits)
+        return cf.apply(lambda z: self.loss_grad(z, code, sample_weight), logits)
+
+    def row_loss(self, logits, target):
+        """Loss of each row; refused by batch-coupled losses."""
+        raise TypeError(f"{self.name} couples the rows of a batch and has no row losses.")
+
+    def grad_hess(self, logits, target):
+        """Gradient and diagonal Hessian per row; refused by batch-coupled losses."""
+        raise TypeError(f"{self.name} couples the rows of a batch and has no row-wise Hessian.")
+
+    # --- predictions -------------------------------------------------------------------------
+
+    def decision(self, logits):
+        """Scores whose argmax (or sign) is the decision the loss aims at."""
+        return logits
+
+    def log_scores(self, logits):
+        """Unnormalised log posterior (n, C), or log odds (n,) and (n, L)."""
+        return torch.log_softmax(logits, -1) if self.has_class_axis(logits) else logits
+
+    def has_class_axis(self, logits):
+        """Whether logits to predict from hold one score per class, (n, C), or one per row, (n,)."""
+        return self.task != "multilabel" and logits.ndim > 1
+
+    def posterior(self, logits, class_weight=None, log_shift=None):
+        """Class probabilities under the training population's own frequencies.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (n, C), (n,) or (n, L)
+            Scores.
+        class_weight : array of shape (C,) or (L, 2), default=None
+            Weights the rows carried in training, which are divided out.
+        log_shift : array of shape (C,) or (L, 2), default=None
+            Log ratio of the wanted to the trained label distribution.
+
+        Returns
+        -------
+        Tensor of shape (n, C) or (n, L)
+            Probabilities; for a loss that is not calibrated, its raw scores, uncorrected.
+        """
+        scores = self.log_scores(logits)
+        offset = 0.0
+        if self.calibrated:
+            if class_weight is not None:
+                offset = -np.log(class_weight)
+            if log_shift is not None:
+                offset = offset + log_shift
+        margin = self.task == "multilabel" or scores.ndim == 1
+        if isinstance(offset, np.ndarray):
+            if margin:
+                offset = offset[..., 1] - offset[..., 0]
+            scores = scores + torch.as_tensor(offset, dtype=scores.dtype, device=scores.device)
+        if not margin:
+            return torch.softmax(scores, -1)
+        p = torch.sigmoid(scores)
+        return p if self.task == "multilabel" else torch.stack([torch.sigmoid(-scores), p], -1)
+
+    # --- constants ---------------------------------------------------------------------------
+
+    def const(self, name, like):
+        """A stored array as a tensor in the dtype and device of `like`, converted once."""
+        key = (name, like.dtype, like.device)
+        cache = self.__dict__.setdefault("_constants", {})
+        if key not in cache:
+            value = self.arrays[name]
+            cache[key] = (
+                value
+                if value is None or isinstance(value, float)
+                else torch.as_tensor(value, dtype=like.dtype, device=like.device)
+            )
+        return cache[key]
+
+    def __getstate__(self):
+        state = self.__dict__.copy()
+        state.pop("_constants", None)
+        return state
+
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+class RowBound(BoundLoss):
+    """A bound loss that is a weighted mean of row losses."""
+
+    @abstractmethod
+    def entries(self, logits, code):
+        """Loss and gradient per row, or per label for multi-label targets."""
+
+    @abstractmethod
+    def second(self, logits, code):
+        """Gradient and diagonal Hessian per row or label."""
+
+    def loss_grad(self, logits, code, weight=None, total=None):
+        """Weighted mean of the row losses and its gradient."""
+        loss, grad = self.entries(logits, code)
+        labels = self.task == "multilabel"
+        rows = loss.shape[-2] if labels else loss.shape[-1]
+        if weight is None:
+            total = max(rows, 1) if total is None else total
+            loss = loss.sum((-1, -2)) if labels else loss.sum(-1)
+            return loss / total, grad.mul_(1.0 / total)
+        if labels and weight.ndim < loss.ndim:
+            weight = weight.unsqueeze(-1)
+        if total is None:
+            total = weight.sum(-2 if labels else -1)
+            total = total.mean(-1) if labels else total
+            total = torch.where(total > 0, total, torch.ones_like(total))
+            factor = weight / (total[..., None, None] if labels else total.unsqueeze(-1))
+        else:
+            factor = weight * (1.0 / total)
+        loss = loss * factor
+        loss = loss.sum((-1, -2)) if labels else loss.sum(-1)
+        return loss, grad.mul_(factor.unsqueeze(-1) if grad.ndim > factor.ndim else factor)
+
+    def row_loss(self, logits, target):
+        """Loss of each row.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (..., n, C), (..., n) or (..., n, L)
+            Scores.
+        target : Tensor of shape (..., n) or (..., n, L)
+            Class indices, or 0/1 labels.
+
+        Returns
+        -------
+        Tensor of shape (..., n)
+            Row losses, summed over labels.
+        """
+        code = self.encode(target, logits)
+        loss = cf.apply(lambda z: self.entries(z, code), logits)
+        return loss.sum(-1) if self.task == "multilabel" else loss
+
+    def grad_hess(self, logits, target):
+        """Gradient and diagonal Hessian of each row loss, not divided by the number of rows.
+
+        Parameters
+        ----------
+        logits : Tensor or ndarray of shape (..., n, C), (..., n) or (..., n, L)
+            Scores; arrays are computed in float64 and answered as arrays.
+        target : Tensor or ndarray of shape (..., n) or (..., n, L)
+            Class indices, or 0/1 labels.
+
+        Returns
+        -------
+        grad, hess : like logits
+            First and second derivative of each row loss.
+        """
+        arrays = not torch.is_tensor(logits)
+        if arrays:
+            logits = torch.as_tensor(np.asarray(logits, dtype=np.float64))
+        target = torch.as_tensor(np.asarray(target)) if not torch.is_tensor(target) else target
+        z = logits.float() if logits.dtype in _HALF else logits
+        with torch.no_grad():
+            grad, hess = self.second(z, self.encode(target, z))
+        if arrays:
+            return grad.numpy(), hess.numpy()
+        return grad, hess
+
+
+def one_hot(code, like):
+    """Class indices as a 0/1 float matrix like the logits."""
+    return torch.nn.functional.one_hot(code, like.shape[-1]).to(like.dtype)
+
+
+def positives(code):
+    """Signs -1/+1 as 0/1 floats."""
+    return (code > 0).to(code.dtype)
+
+
+def pair_to_margin(closed, logits):
+    """Run a one-logit closed form on two-class logits (..., n, 2) through their difference."""
+    loss, grad = closed(logits[..., 1] - logits[..., 0])
+    return loss, torch.stack([-grad, grad], -1)
+
+
+__all__ = [
+    "BoundLoss",
+    "Loss",
+    "RowBound",
+    "one_hot",
+    "pair_to_margin",
+    "positives",
+    "softmax_chain",
+    "task_of",
+]

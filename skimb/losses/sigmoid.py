@@ -1,0 +1,125 @@
+"""Losses of the sigmoid kernel."""
+
+from numbers import Real
+
+import torch
+import torch.nn.functional as F
+from sklearn.utils._param_validation import Interval
+
+from skimb.functional.sigmoid import asymmetric_grad_hess, asymmetric_rows
+from skimb.losses._base import Loss, RowBound, one_hot, pair_to_margin
+from skimb.losses.softmax import CrossEntropy
+
+
+class SigmoidBound(RowBound):
+    """The asymmetric loss over labels; classes are labels one against the rest."""
+
+    def __init__(self, gamma_neg, gamma_pos, clip):
+        super().__init__()
+        self.kw = {"gamma_neg": gamma_neg, "gamma_pos": gamma_pos, "clip": clip}
+
+    def _each(self, function, logits, code):
+        """Apply an element-wise function in the form the logits come in."""
+        if self.task == "multilabel" or logits.ndim == code.ndim:
+            return function(logits, code, **self.kw)
+        if self.n_classes == 2:
+            signs = code.to(logits.dtype).mul(2.0).sub_(1.0)
+            return function(logits[..., 1] - logits[..., 0], signs, **self.kw)
+        return function(logits, one_hot(code, logits).mul_(2.0).sub_(1.0), **self.kw)
+
+    def entries(self, logits, code):
+        if self.task == "binary" and logits.ndim > code.ndim:
+            return pair_to_margin(lambda _: self._each(asymmetric_rows, logits, code), logits)
+        loss, grad = self._each(asymmetric_rows, logits, code)
+        return (loss.sum(-1) if self.task == "multiclass" else loss), grad
+
+    def second(self, logits, code):
+        grad, hess = self._each(asymmetric_grad_hess, logits, code)
+        if self.task == "binary" and logits.ndim > code.ndim:
+            return torch.stack([-grad, grad], -1), torch.stack([hess, hess], -1)
+        return grad, hess
+
+    def log_scores(self, logits):
+        if self.has_class_axis(logits):
+            if self.n_classes == 2:
+                return logits[..., 1] - logits[..., 0]
+            log_p = F.logsigmoid(logits)
+            return log_p - torch.logsumexp(log_p, -1, keepdim=True)
+        return logits
+
+
+class Asymmetric(Loss):
+    r"""Asymmetric loss: :math:`-t(1-p)^{\gamma_+}\log p-(1-t)\,p_m^{\gamma_-}\log(1-p_m)`.
+
+    :math:`p=\sigma(z)`, :math:`p_m=\max(p-m,0)`: easy negatives fade, negatives below the clip m vanish.
+
+    **Shapes.** logits (..., n) or (..., n, L) with 0/1 targets of the same shape; (..., n, C) with class
+    indices, each class against the rest and summed.
+
+    Parameters
+    ----------
+    gamma_neg : float in [0, inf), default=4.0
+        Focusing exponent of negatives.
+    gamma_pos : float in [0, inf), default=0.0
+        Focusing exponent of positives.
+    clip : float in [0, 1), default=0.05
+        Probability margin m of negatives.
+
+    Raises
+    ------
+    ValueError
+        By :meth:`bind`, if a parameter is out of range.
+
+    Notes
+    -----
+    The gradient is the full one; the released training code detaches the focusing factor. The released
+    loss clamps probabilities at 1e-8, which silences positives below a logit of -18; here logarithms
+    come from ``logsigmoid``. Negatives below the clip carry no gradient, so probabilities cannot be
+    recovered: ``calibrated`` is False.
+
+    References
+    ----------
+    Ridnik et al. 2021, arXiv:2009.14119.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skimb._core.priors import ClassPrior
+    >>> from skimb.losses import Asymmetric
+    >>> bound = Asymmetric().bind(ClassPrior(counts=[9, 1]))
+    >>> bound.row_loss(torch.tensor([-4.0, 2.0]), torch.tensor([0, 1])).tolist()[0]
+    0.0
+    """
+
+    calibrated = False
+    _parameter_constraints = {
+        "gamma_neg": [Interval(Real, 0, None, closed="left")],
+        "gamma_pos": [Interval(Real, 0, None, closed="left")],
+        "clip": [Interval(Real, 0, 1, closed="left")],
+    }
+    reduces_to = (
+        (
+            {"gamma_neg": 0.0, "gamma_pos": 0.0, "clip": 0.0},
+            CrossEntropy(),
+            {"binary", "multilabel"},
+        ),
+    )
+
+    def __init__(self, gamma_neg=4.0, gamma_pos=0.0, clip=0.05):
+        self.gamma_neg = gamma_neg
+        self.gamma_pos = gamma_pos
+        self.clip = clip
+
+    @classmethod
+    def grid(cls):
+        """Values worth searching.
+
+        Returns
+        -------
+        dict of str to list
+            Parameter grid.
+        """
+        return {"gamma_neg": [0.5, 2.0, 4.0], "gamma_pos": [0.0, 1.0], "clip": [0.0, 0.05]}
+
+    def _bind(self, prior):
+        return SigmoidBound(float(self.gamma_neg), float(self.gamma_pos), float(self.clip))
