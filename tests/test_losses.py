@@ -88,7 +88,10 @@ def test_the_contract_can_fail():
         def _bind(self, prior):
             bound = super()._bind(prior)
             entries = bound.entries
-            bound.entries = lambda z, code: (entries(z, code)[0], 1.01 * entries(z, code)[1])
+            bound.entries = lambda z, code, f=1.0: (
+                entries(z, code)[0],
+                1.01 * f * entries(z, code)[1],
+            )
             return bound
 
     with pytest.raises(RuntimeError, match="Jacobian mismatch"):

@@ -1,6 +1,6 @@
 r"""Scalar shapes :math:`\varphi(\ell)` over the row cross-entropy :math:`\ell=-\log p_y \ge 0`.
 
-Each shape gives the value with its slope, the curvature times :math:`q^2` (finite where the curvature
+Each shape gives the value with its slope, the value with slope times :math:`q` from a signed margin, the curvature times :math:`q^2` (finite where the curvature
 alone diverges) and the logarithm of the slope, which inverts the loss into probabilities.
 With :math:`p=e^{-\ell}`, :math:`q=1-p` and :math:`r=\ell/q`.
 """
@@ -8,6 +8,7 @@ With :math:`p=e^{-\ell}`, :math:`q=1-p` and :math:`r=\ell/q`.
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 _CAP = 64.0  # largest exponent of the comp-sum family; leaves float32 room for sums of rows
 
@@ -23,6 +24,9 @@ def _ratio(l, q):
 
 class Identity(NamedTuple):
     """phi(l) = l: cross-entropy."""
+
+    def margin(self, v):
+        return F.logsigmoid(v).neg_(), torch.sigmoid(v.neg())
 
     def value_slope(self, l):
         return l, None
@@ -47,6 +51,13 @@ class Focal(NamedTuple):
         scale = torch.pow(q, self.gamma)
         slope = p.mul_(_ratio(l, q)).mul_(self.gamma).add_(1.0).mul_(scale)
         return scale * l, slope
+
+    def margin(self, v):
+        l, q = F.logsigmoid(v).neg_(), torch.sigmoid(v.neg())
+        if isinstance(self.gamma, float) and self.gamma == 0.0:
+            return l, q
+        scale = q * q if self.gamma == 2.0 else torch.pow(q, self.gamma)
+        return scale * l, torch.sigmoid(v).mul_(l).mul_(self.gamma).add_(q).mul_(scale)
 
     def curvature_q2(self, l):
         p, q = torch.exp(-l), _complement(l)
@@ -85,6 +96,11 @@ class CompSum(NamedTuple):
             value = value + slope * (l - e / k)
         return value, slope
 
+    def margin(self, v):
+        l, q = F.logsigmoid(v).neg_(), torch.sigmoid(v.neg())
+        value, slope = self.value_slope(l)
+        return value, q if slope is None else q.mul_(slope)
+
     def curvature_q2(self, l):
         k, e = self._parts(l)
         return k * torch.exp(e) * _complement(l).square() * (k * l <= _CAP)
@@ -101,6 +117,15 @@ class Poly(NamedTuple):
     def value_slope(self, l):
         p = torch.exp(-l)
         return l + self.epsilon * _complement(l), p.mul_(self.epsilon).add_(1.0)
+
+    def margin(self, v):
+        l, q = F.logsigmoid(v).neg_(), torch.sigmoid(v.neg())
+        value = (
+            l.add_(q, alpha=self.epsilon)
+            if isinstance(self.epsilon, float)
+            else (l + self.epsilon * q)
+        )
+        return value, torch.sigmoid(v).mul_(self.epsilon).add_(1.0).mul_(q)
 
     def curvature_q2(self, l):
         return -self.epsilon * torch.exp(-l) * _complement(l).square()

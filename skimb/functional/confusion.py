@@ -156,19 +156,32 @@ def _dice_terms(w, y, *, smooth, squared):
 
 
 def _focused(z, alpha):
-    """w = (1-p)^alpha p with its first two derivatives in the logit, finite for every alpha."""
-    p, q = torch.sigmoid(z), torch.sigmoid(-z)
-    w = p * torch.exp(alpha * torch.nn.functional.logsigmoid(-z))
-    ascent = 1.0 - (1.0 + alpha) * p
-    d_w = w * ascent
-    return w, d_w, d_w * ascent - w * (1.0 + alpha) * p * q
+    """w = (1-p)^alpha p and its derivative in the logit, finite for every alpha."""
+    p = torch.sigmoid(z)
+    w = torch.pow(torch.sigmoid(z.neg()), alpha).mul_(p)
+    return w, p.mul_(-1.0 - alpha).add_(1.0).mul_(w)
 
 
 def dice_margin_rows(z, y, *, alpha, smooth, squared):
-    """Per-example Dice losses of one logit per entry: value, gradient, second derivative."""
-    w, d_w, dd_w = _focused(z, alpha)
-    loss, d, dd = _dice_terms(w, y, smooth=smooth, squared=squared)
-    return loss, d * d_w, dd * d_w * d_w + d * dd_w
+    """Per-example Dice losses of one logit per entry and their gradient."""
+    w, d_w = _focused(z, alpha)
+    if squared:
+        den, d_den = torch.addcmul(y, w, w).add_(smooth), w * 2.0  # y is 0 or 1, its own square
+    else:
+        den, d_den = w + y + smooth, 1.0
+    ratio = (w * y).mul_(2.0).add_(smooth).div_(den)
+    grad = torch.sub(ratio * d_den, y, alpha=2.0).div_(den).mul_(d_w)
+    return ratio.neg_().add_(1.0), grad
+
+
+def dice_margin_second(z, y, *, alpha, smooth, squared):
+    """Gradient and second derivative of :func:`dice_margin_rows`."""
+    w, d_w = _focused(z, alpha)
+    p, q = torch.sigmoid(z), torch.sigmoid(-z)
+    ascent = 1.0 - (1.0 + alpha) * p
+    dd_w = d_w * ascent - w * (1.0 + alpha) * p * q
+    _, d, dd = _dice_terms(w, y, smooth=smooth, squared=squared)
+    return d * d_w, dd * d_w * d_w + d * dd_w
 
 
 def dice_rows(logits, onehot, *, alpha, smooth, squared):
@@ -192,7 +205,7 @@ def dice_rows(logits, onehot, *, alpha, smooth, squared):
 
 def dice_set(z, positive, weight, *, alpha, smooth, squared):
     """Set-level Dice loss of one logit per row: value (...) and gradient (..., n)."""
-    w, d_w, _ = _focused(z, alpha)
+    w, d_w = _focused(z, alpha)
     v = 1.0 if weight is None else weight
     num = (2.0 * (v * w * positive).sum(-1) + smooth).unsqueeze(-1)
     den = (v * (w * w + positive if squared else w + positive)).sum(-1, keepdim=True) + smooth
@@ -329,7 +342,7 @@ def dice(logits, target, *, alpha=0.01, smooth=1.0, squared=True):
     """
     kw = {"alpha": alpha, "smooth": smooth, "squared": squared}
     if cf.is_margin(logits, target):
-        return cf.apply(lambda z: dice_margin_rows(z, target.to(z.dtype), **kw)[:2], logits)
+        return cf.apply(lambda z: dice_margin_rows(z, target.to(z.dtype), **kw), logits)
     return cf.apply(lambda z: dice_rows(z, _onehot(target, z), **kw)[:2], logits)
 
 

@@ -7,33 +7,38 @@ from skimb.functional import _closed_form as cf
 
 
 def asymmetric_rows(z, sign, *, gamma_neg, gamma_pos, clip):
-    r"""Asymmetric loss of each entry and its full gradient, exact at the extremes."""
-    positive = sign > 0
-    log_p, log_q = F.logsigmoid(z), F.logsigmoid(-z)
-    p, q = log_p.exp(), log_q.exp()
-    # positives: -(1-p)^g log p
-    focus = torch.exp(gamma_pos * log_q)
-    loss_pos = -focus * log_p
-    grad_pos = focus * (gamma_pos * p * log_p - q)
-    # negatives: -pm^g log(1-pm) with pm = max(p - clip, 0)
+    """Asymmetric loss of each entry and its full gradient, exact at the extremes.
+
+    With the signed margin both sides are one form: -(1 - P)^gamma log P, where P is the probability of
+    the true side, plus the clip for negatives.
+    """
+    v = z * sign
+    p, q = torch.sigmoid(v), torch.sigmoid(v.neg())
+    log_p = F.logsigmoid(v)
+    rest = q
+    share = q  # q times p / P
     if clip:
-        pm = (p - clip).clamp_(min=0.0)
-        rest = 1.0 - pm
-        log_rest = torch.log1p(-pm)
-        inside = (pm > 0).to(z.dtype)
-        chain = p * q * inside
-        power = torch.pow(pm, gamma_neg) * inside if gamma_neg else inside
-        loss_neg = -power * log_rest
-        grad_neg = power / rest * chain
-        if gamma_neg:
-            safe = torch.where(pm > 0, pm, torch.ones_like(pm))
-            grad_neg = grad_neg - gamma_neg * power / safe * log_rest * chain
+        shift = sign.mul(-0.5 * clip).add_(0.5 * clip)  # the clip for negatives, 0 for positives
+        rest = (q - shift).clamp_(min=0.0)
+        log_p = torch.logaddexp(log_p, shift.log()).clamp_(max=0.0)
+        total = (p + shift).clamp_(min=torch.finfo(z.dtype).tiny)
+        share = torch.addcmul(q, q, shift.div_(total), value=-1.0)
+    if gamma_neg == gamma_pos == 0.0:
+        power = torch.ones_like(rest) if not clip else (rest > 0).to(z.dtype)
+        focus = None
     else:
-        # log-space: 1 - p underflows where log(1-p) does not
-        power = torch.exp(gamma_neg * log_p)
-        loss_neg = -power * log_q
-        grad_neg = power * (p - gamma_neg * log_q * q)
-    return torch.where(positive, loss_pos, loss_neg), torch.where(positive, grad_pos, grad_neg)
+        half, mid = 0.5 * (gamma_pos - gamma_neg), 0.5 * (gamma_pos + gamma_neg)
+        gamma = sign.mul(half).add_(mid)
+        power = torch.pow(rest, gamma)
+        if clip:
+            if gamma_neg == 0.0:  # 0^0 counts as 0: below the clip there is no loss
+                power.mul_(rest > 0)
+            focus = gamma.mul_(p).mul_(log_p).mul_(q / rest.clamp(min=torch.finfo(z.dtype).tiny))
+        else:
+            focus = gamma.mul_(p).mul_(log_p)
+    loss = (power * log_p).neg_()
+    inner = share.neg() if focus is None else focus.sub_(share)
+    return loss, inner.mul_(power).mul_(sign)
 
 
 def asymmetric_grad_hess(z, sign, *, gamma_neg, gamma_pos, clip):

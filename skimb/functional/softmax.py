@@ -35,8 +35,9 @@ def rows(
     margin=None,
     scale=None,
     smoothing=0.0,
+    factor=1.0,
 ):
-    """Row losses (..., n) and their gradient (..., n, C) for class-index targets (..., n)."""
+    """Row losses (..., n) and `factor` times their gradient (..., n, C), targets (..., n)."""
     z = adjust(logits, mult=mult, bias=bias, margin=margin, target=target, scale=scale)
     index = target.unsqueeze(-1)
     log_p = torch.log_softmax(z, -1)
@@ -54,8 +55,8 @@ def rows(
         grad.scatter_add_(-1, index, torch.full_like(l, -1.0).unsqueeze(-1))
     if slope is not None:
         grad.mul_(slope.unsqueeze(-1))
-    if scale is not None:
-        grad.mul_(scale)
+    if scale is not None or factor != 1.0:
+        grad.mul_(factor if scale is None else scale * factor)
     return loss, grad if mult is None else grad * mult
 
 
@@ -70,25 +71,30 @@ def margin_argument(z, *, mult=None, offset=None):
     return u if offset is None else u + offset
 
 
-def margin_rows(z, sign, *, shape=_IDENTITY, mult=None, offset=None, margins=None, smoothing=0.0):
-    """Row losses and gradients for one logit per entry and signs -1/+1 of the same shape.
+def margin_rows(
+    z,
+    sign,
+    *,
+    shape=_IDENTITY,
+    mult=None,
+    offset=None,
+    margins=None,
+    smoothing=0.0,
+    factor=1.0,
+):
+    """Row losses and `factor` times their gradient, one logit per entry, signs -1/+1 alike.
 
     `margins` is the pair (margin of class 0, margin of class 1), already scaled.
     """
     v = margin_argument(z, mult=mult, offset=offset) * sign
     if margins is not None:
         v = v - by_sign(sign, *margins)
-    l = F.logsigmoid(v).neg_()
-    q = torch.sigmoid(-v)
+    loss, slope = shape.margin(v)
     if smoothing:
         half = 0.5 * smoothing
-        loss = l * (1.0 - half) - F.logsigmoid(-v) * half
-        grad = q.sub_(half).mul_(sign).neg_()
-    else:
-        loss, slope = shape.value_slope(l)
-        grad = q.mul_(sign).neg_()
-        if slope is not None:
-            grad.mul_(slope)
+        loss = loss * (1.0 - half) - F.logsigmoid(-v) * half
+        slope = slope - half
+    grad = slope.mul_(sign).mul_(-factor)
     return loss, grad if mult is None else grad * mult
 
 

@@ -226,17 +226,12 @@ class BoundLoss(nn.Module, ABC):
 
     # --- constants ---------------------------------------------------------------------------
 
-    def const(self, name, like):
-        """A stored array as a tensor in the dtype and device of `like`, converted once."""
-        key = (name, like.dtype, like.device)
+    def cached(self, like, name, make):
+        """What `make` gives, kept for the dtype and device of `like`."""
         cache = self.__dict__.setdefault("_constants", {})
+        key = (name, like.dtype, like.device)
         if key not in cache:
-            value = self.arrays[name]
-            cache[key] = (
-                value
-                if value is None or isinstance(value, float)
-                else torch.as_tensor(value, dtype=like.dtype, device=like.device)
-            )
+            cache[key] = make()
         return cache[key]
 
     def __getstate__(self):
@@ -252,8 +247,8 @@ class RowBound(BoundLoss):
     """A bound loss that is a weighted mean of row losses."""
 
     @abstractmethod
-    def entries(self, logits, code):
-        """Loss and gradient per row, or per label for multi-label targets."""
+    def entries(self, logits, code, factor=1.0):
+        """Loss and `factor` times the gradient per row, or per label for multi-label targets."""
 
     @abstractmethod
     def second(self, logits, code):
@@ -261,13 +256,12 @@ class RowBound(BoundLoss):
 
     def loss_grad(self, logits, code, weight=None, total=None):
         """Weighted mean of the row losses and its gradient."""
-        loss, grad = self.entries(logits, code)
         labels = self.task == "multilabel"
-        rows = loss.shape[-2] if labels else loss.shape[-1]
         if weight is None:
-            total = max(rows, 1) if total is None else total
-            loss = loss.sum((-1, -2)) if labels else loss.sum(-1)
-            return loss / total, grad.mul_(1.0 / total)
+            total = max(code.shape[-2] if labels else code.shape[-1], 1) if total is None else total
+            loss, grad = self.entries(logits, code, 1.0 / total)
+            return (loss.sum((-1, -2)) if labels else loss.sum(-1)) / total, grad
+        loss, grad = self.entries(logits, code)
         if labels and weight.ndim < loss.ndim:
             weight = weight.unsqueeze(-1)
         if total is None:
@@ -327,6 +321,13 @@ class RowBound(BoundLoss):
         return grad, hess
 
 
+def as_like(value, like):
+    """An array as a tensor in the dtype and device of `like`; plain floats stay."""
+    if isinstance(value, float) and not isinstance(value, np.floating):
+        return value
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device)
+
+
 def one_hot(code, like):
     """Class indices as a 0/1 float matrix like the logits."""
     return torch.nn.functional.one_hot(code, like.shape[-1]).to(like.dtype)
@@ -334,7 +335,7 @@ def one_hot(code, like):
 
 def positives(code):
     """Signs -1/+1 as 0/1 floats."""
-    return (code > 0).to(code.dtype)
+    return code.clamp(min=0.0)
 
 
 def pair_to_margin(closed, logits):

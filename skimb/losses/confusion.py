@@ -406,22 +406,24 @@ class DiceRowBound(RowBound):
         super().__init__()
         self.kw = {"alpha": alpha, "smooth": smooth, "squared": squared}
 
-    def entries(self, logits, code):
+    def entries(self, logits, code, factor=1.0):
         if self.task == "multilabel" or logits.ndim == code.ndim:
-            return kernel.dice_margin_rows(logits, positives(code), **self.kw)[:2]
-        if self.n_classes == 2:
+            loss, grad = kernel.dice_margin_rows(logits, positives(code), **self.kw)
+        elif self.n_classes == 2:
             target = code.to(logits.dtype)
-            return pair_to_margin(
-                lambda z: kernel.dice_margin_rows(z, target, **self.kw)[:2], logits
+            loss, grad = pair_to_margin(
+                lambda z: kernel.dice_margin_rows(z, target, **self.kw), logits
             )
-        return kernel.dice_rows(logits, one_hot(code, logits), **self.kw)[:2]
+        else:
+            loss, grad = kernel.dice_rows(logits, one_hot(code, logits), **self.kw)[:2]
+        return loss, grad.mul_(factor)
 
     def second(self, logits, code):
         if self.task == "multilabel" or logits.ndim == code.ndim:
-            return kernel.dice_margin_rows(logits, positives(code), **self.kw)[1:]
+            return kernel.dice_margin_second(logits, positives(code), **self.kw)
         if self.n_classes == 2:
             z = logits[..., 1] - logits[..., 0]
-            _, g, h = kernel.dice_margin_rows(z, code.to(z.dtype), **self.kw)
+            g, h = kernel.dice_margin_second(z, code.to(z.dtype), **self.kw)
             return torch.stack([-g, g], -1), torch.stack([h, h], -1)
         return kernel.dice_rows(logits, one_hot(code, logits), **self.kw)[1:]
 

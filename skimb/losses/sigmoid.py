@@ -27,10 +27,12 @@ class SigmoidBound(RowBound):
             return function(logits[..., 1] - logits[..., 0], signs, **self.kw)
         return function(logits, one_hot(code, logits).mul_(2.0).sub_(1.0), **self.kw)
 
-    def entries(self, logits, code):
+    def entries(self, logits, code, factor=1.0):
         if self.task == "binary" and logits.ndim > code.ndim:
-            return pair_to_margin(lambda _: self._each(asymmetric_rows, logits, code), logits)
+            loss, grad = pair_to_margin(lambda _: self._each(asymmetric_rows, logits, code), logits)
+            return loss, grad.mul_(factor)
         loss, grad = self._each(asymmetric_rows, logits, code)
+        grad.mul_(factor)
         return (loss.sum(-1) if self.task == "multiclass" else loss), grad
 
     def second(self, logits, code):

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval
 
 from skimb.functional import _shapes as shapes
 from skimb.functional import softmax as kernel
-from skimb.losses._base import Loss, RowBound
+from skimb.losses._base import Loss, RowBound, as_like
 
 
 class SoftmaxBound(RowBound):
@@ -26,24 +26,23 @@ class SoftmaxBound(RowBound):
         self.arrays = {**terms, **{f"margin_{k}": v for k, v in margin.items()}}
 
     def _terms(self, like):
-        return {
-            k: self.const(k, like)
-            for k in ("mult", "bias", "margin", "scale")
-            if self.arrays.get(k) is not None
-        }
+        """Adjustments of logits with a class axis, as tensors like `like`; made once."""
+        return self.cached(like, "terms", lambda: self._tensors(like, ""))
 
     def _margin_terms(self, like):
-        margins = self.arrays.get("margin_margins")
-        if margins is not None and "margin_0" not in self.arrays:
-            self.arrays["margin_0"], self.arrays["margin_1"] = margins
-        terms = {
-            k: self.const(f"margin_{k}", like)
-            for k in ("mult", "offset")
-            if self.arrays.get(f"margin_{k}") is not None
+        """Adjustments of one logit per entry, as tensors like `like`; made once."""
+        return self.cached(like, "margin_terms", lambda: self._tensors(like, "margin_"))
+
+    def _tensors(self, like, prefix):
+        names = ("mult", "offset", "margins") if prefix else ("mult", "bias", "margin", "scale")
+        found = {name: self.arrays.get(prefix + name) for name in names}
+        return {
+            name: tuple(as_like(v, like) for v in value)
+            if isinstance(value, tuple)
+            else as_like(value, like)
+            for name, value in found.items()
+            if value is not None
         }
-        if margins is not None:
-            terms["margins"] = (self.const("margin_0", like), self.const("margin_1", like))
-        return terms
 
     def _is_margin(self, logits, code):
         return self.task == "multilabel" or logits.ndim == code.ndim
@@ -52,8 +51,8 @@ class SoftmaxBound(RowBound):
         sign = code if self._is_margin(logits, code) else code.to(logits.dtype) * 2.0 - 1.0
         return kernel.by_sign(sign, 1.0 - self.alpha, self.alpha)
 
-    def entries(self, logits, code):
-        kw = {"shape": self.shape, "smoothing": self.smoothing}
+    def entries(self, logits, code, factor=1.0):
+        kw = {"shape": self.shape, "smoothing": self.smoothing, "factor": factor}
         if not self._is_margin(logits, code):
             loss, grad = kernel.rows(logits, code, **kw, **self._terms(logits))
             if self.alpha is not None:
@@ -90,8 +89,7 @@ class SoftmaxBound(RowBound):
                 return p.log()
             log_p = log_p - self.shape.log_slope(-log_p)
             return log_p if alpha is None else log_p - log_p.new_tensor([0.0, alpha])
-        terms = self._margin_terms(logits)
-        terms.pop("margins", None)
+        terms = {k: v for k, v in self._margin_terms(logits).items() if k != "margins"}
         u = kernel.margin_argument(logits, **terms)
         if isinstance(self.shape, shapes.Identity) and not self.smoothing:
             return u if alpha is None else u - alpha

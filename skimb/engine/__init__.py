@@ -1,0 +1,7 @@
+"""The training engine: one skorch net, tensor batches, hand-written and autograd steps."""
+
+from skimb.engine.callbacks import DeferredReweighting
+from skimb.engine.net import EngineNet
+from skimb.engine.sampling import ClassPowerSampler
+
+__all__ = ["ClassPowerSampler", "DeferredReweighting", "EngineNet"]

@@ -1,0 +1,246 @@
+"""Callbacks of the engine: stopping, learning rates, deferred weights, scikit-learn's callbacks."""
+
+import time
+
+import numpy as np
+from skorch.callbacks import Callback
+
+from skimb.engine.net import StopTraining
+
+
+class Patience(Callback):
+    """Stop when the training loss or a validation score no longer improves.
+
+    Parameters
+    ----------
+    tol : float
+        Least improvement that counts.
+    n_iter_no_change : int or float
+        Epochs without improvement that are borne.
+    score : callable, default=None
+        Called without arguments, gives a validation score (higher is better) and the values to
+        record. ``None`` watches the training loss.
+    not_before : int, default=0
+        Epoch before which training does not stop and no weights count as best.
+    adapt : callable, default=None
+        Called instead of stopping; returns whether to stop after all.
+    verbose : bool, default=False
+        Whether to print each epoch.
+    """
+
+    def __init__(
+        self, tol, n_iter_no_change, *, score=None, not_before=0, adapt=None, verbose=False
+    ):
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.score = score
+        self.not_before = not_before
+        self.adapt = adapt
+        self.verbose = verbose
+        self.best_loss = np.inf
+        self.best_score = -np.inf
+        self.scores = []
+        self.count = 0
+        self.best = None
+        self.stopped = False
+
+    def on_epoch_end(self, net, **kwargs):
+        """Score, remember the best weights, stop or go on."""
+        epoch = len(net.history)
+        loss = net.history[-1]["train_loss"]
+        if self.verbose:
+            print(f"Iteration {epoch}, loss = {loss:.8f}")
+        if epoch == self.not_before + 1:
+            self.best_loss, self.best_score, self.count = np.inf, -np.inf, 0
+        if self.score is not None:
+            self._watch_score(net)
+        else:
+            self.count = self.count + 1 if loss > self.best_loss - self.tol else 0
+        self.best_loss = min(self.best_loss, loss) if loss == loss else self.best_loss
+        if self.count > self.n_iter_no_change and epoch > self.not_before:
+            if self.adapt is not None and not self.adapt():
+                self.count = 0
+                return
+            self._say()
+            self.stopped = True
+            raise StopTraining
+
+    def _watch_score(self, net):
+        score = float(self.score())
+        self.scores.append(score)
+        net.history.record("valid_score", score)
+        if self.verbose:
+            print(f"Validation score: {score:f}")
+        self.count = self.count + 1 if score < self.best_score + self.tol else 0
+        if score > self.best_score:
+            self.best_score = score
+            self.best = [p.detach().clone() for p in net.module_.state_dict().values()]
+        net.history.record("valid_score_best", score == self.best_score)
+
+    def _say(self):
+        if self.verbose:
+            what = "Training loss" if self.score is None else "Validation score"
+            print(
+                f"{what} did not improve more than tol={self.tol:f} for "
+                f"{self.n_iter_no_change} consecutive epochs. Stopping."
+            )
+
+    def restore(self, net):
+        """Put the best weights back, if any were seen."""
+        if self.best is not None:
+            for p, best in zip(net.module_.state_dict().values(), self.best, strict=True):
+                p.copy_(best)
+            self.best = None
+
+
+class LearningRate(Callback):
+    """Schedules of the learning rate after each epoch.
+
+    Parameters
+    ----------
+    schedule : {"constant", "invscaling", "adaptive", "cosine"}
+        'invscaling' divides by ``(rows seen + 1) ** power_t``; 'cosine' falls to zero over
+        `n_epochs`; 'adaptive' is driven by patience through :meth:`divide`.
+    init : float
+        Initial rate.
+    power_t : float
+        Exponent of 'invscaling'.
+    n_epochs : int
+        Planned epochs.
+    seen : int
+        Rows seen before this run.
+    """
+
+    def __init__(self, schedule, init, *, power_t=0.5, n_epochs=1, seen=0):
+        self.schedule = schedule
+        self.init = init
+        self.power_t = power_t
+        self.n_epochs = n_epochs
+        self.seen = seen
+        self.net = None
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Keep the net for :meth:`divide`."""
+        self.net = net
+        self.epoch = 0
+
+    def on_epoch_end(self, net, dataset_train=None, **kwargs):
+        """Set the next epoch's rate."""
+        self.epoch += 1
+        self.seen += len(dataset_train)
+        if self.schedule == "invscaling":
+            net.optimizer_.lr = self.init / (self.seen + 1) ** self.power_t
+        elif self.schedule == "cosine":
+            net.optimizer_.lr = (
+                0.5 * self.init * (1.0 + np.cos(np.pi * min(self.epoch / self.n_epochs, 1.0)))
+            )
+
+    def divide(self):
+        """Divide the rate by 5; true when it has become useless."""
+        lr = self.net.optimizer_.lr
+        if lr <= 1e-6:
+            return True
+        self.net.optimizer_.lr = lr / 5.0
+        return False
+
+
+class DeferredReweighting(Callback):
+    """Train without class weights first and switch them on late.
+
+    Parameters
+    ----------
+    start : float in [0, 1], default=0.8
+        Share of the planned epochs after which class weights apply.
+
+    Notes
+    -----
+    Inverse-frequency weights from the start hurt the representation; deferring them is what the
+    authors of LDAM found to work. Early stopping does not count epochs before the switch.
+
+    References
+    ----------
+    Cao et al. 2019, arXiv:1906.07413.
+
+    Examples
+    --------
+    >>> from skimb.engine import DeferredReweighting
+    >>> DeferredReweighting(start=0.5).first_epoch(max_epochs=10)
+    5
+    """
+
+    def __init__(self, start=0.8):
+        self.start = start
+
+    def first_epoch(self, max_epochs):
+        """Index of the first epoch with class weights."""
+        return int(np.ceil(self.start * max_epochs))
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Count epochs of this run from zero."""
+        self.epoch_ = 0
+
+    def on_epoch_begin(self, net, dataset_train=None, **kwargs):
+        """Swap in the late weights when the time has come."""
+        if self.epoch_ == self.first_epoch(net.max_epochs):
+            dataset_train.weight = dataset_train.late_weight
+        self.epoch_ += 1
+
+
+class EpochTimer(Callback):
+    """Record the seconds of each epoch as ``dur``."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Start the clock."""
+        self.start_ = time.perf_counter()
+
+    def on_epoch_end(self, net, **kwargs):
+        """Record."""
+        net.history.record("dur", time.perf_counter() - self.start_)
+
+
+class EstimatorCallbacks(Callback):
+    """Forward epochs to scikit-learn's callbacks (``set_callbacks``).
+
+    Parameters
+    ----------
+    context : CallbackContext
+        The estimator's fit context.
+    estimator : object
+        The estimator.
+    X, y : array-like
+        What its fit received.
+    metadata : dict or None
+        Sample weights.
+    attributes : callable
+        Gives the attributes that make a copy of the estimator ready to predict.
+    """
+
+    def __init__(self, context, estimator, X, y, metadata, attributes):
+        self.context, self.estimator = context, estimator
+        self.kw = {"X": X, "y": y, "metadata": metadata}
+        self.attributes = attributes
+        self.task = None
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Open a subtask."""
+        self.task = self.context.subcontext(task_name="epoch")
+        self.task.call_on_fit_task_begin(
+            estimator=self.estimator, **self.kw, reconstruction_attributes=self.attributes()
+        )
+
+    def on_epoch_end(self, net, **kwargs):
+        """Close it; a callback may ask to stop."""
+        task, self.task = self.task, None
+        stop = task.call_on_fit_task_end(
+            estimator=self.estimator, **self.kw, reconstruction_attributes=self.attributes()
+        )
+        if stop:
+            raise StopTraining
+
+    def on_train_end(self, net, **kwargs):
+        """Close a subtask that an interruption left open."""
+        if self.task is not None:
+            self.task.call_on_fit_task_end(
+                estimator=self.estimator, **self.kw, reconstruction_attributes=self.attributes()
+            )
+            self.task = None

@@ -1,0 +1,146 @@
+"""Full-batch training of chains by scipy's L-BFGS-B on the closed-form gradient."""
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+
+from skimb.engine.steps import ChainStep, _Tail, squeeze_outputs
+
+
+class FullBatch:
+    """Minimise mean loss plus L2 over the parameters of an MLP.
+
+    Parameters
+    ----------
+    module : MLP
+        The net, one member.
+    loss : BoundLoss
+        Gives ``loss_grad``.
+    l2 : float
+        Penalty ``l2 / 2`` times the squared norm of all weight matrices.
+    tol : float
+        Largest gradient component at which to stop.
+    max_fun : int
+        Most function evaluations.
+    warm_loss : BoundLoss, default=None
+        A loss to minimise first; the output intercept is then shifted to where `loss` is least. Metric
+        losses have flat regions and local minima that this start avoids.
+    skip_only : bool, default=False
+        Train only the linear skip path and the output intercept.
+    """
+
+    def __init__(
+        self, module, loss, *, l2=0.0, tol=1e-4, max_fun=15000, warm_loss=None, warm_code=None
+    ):
+        self.module, self.loss = module, loss
+        self.l2, self.tol, self.max_fun = l2, tol, max_fun
+        self.warm_loss, self.warm_code = warm_loss, warm_code
+        self.optimizer = None
+        self.result = None
+
+    def run(self, data, max_iter, iteration_ends):
+        """Minimise; `iteration_ends(loss, more)` is called after every iteration."""
+        spent = 0
+        if self.warm_loss is not None:
+            warm = _Objective(self.module, self.warm_loss, data, self.l2, self.warm_code)
+            result = self._minimise(warm, max_iter, None)
+            warm.store(result.x)
+            self._shift(data)
+            spent = result.nit
+        objective = _Objective(self.module, self.loss, data, self.l2)
+        self.result = self._minimise(objective, max_iter, iteration_ends)
+        objective.store(self.result.x)
+        self.warm_iterations = spent
+
+    def _minimise(self, objective, max_iter, iteration_ends):
+        if iteration_ends is not None:
+            done = [0]
+
+            def callback(x):
+                done[0] += 1
+                objective.store(x)
+                iteration_ends(objective.last, done[0] < max_iter)
+        else:
+            callback = None
+        options = {"maxiter": max_iter, "maxfun": self.max_fun, "gtol": self.tol, "maxls": 50}
+        return minimize(
+            objective, objective.start(), jac=True, method="L-BFGS-B", options=options,
+            callback=callback,
+        )  # fmt: skip
+
+    def _shift(self, data):
+        """Move the output intercept of a one-logit net to the least value of the loss."""
+        z = squeeze_outputs(self.module.infer(data.X), data.code)
+        if z.ndim != 1:
+            return
+        levels = torch.quantile(z.double(), torch.linspace(0, 1, 257, dtype=torch.float64)[1:-1])
+        shifts = torch.cat([levels.neg(), levels.new_zeros(1)])
+        values = torch.stack(
+            [self.loss.loss_grad(z + s, data.code, data.weight)[0] for s in shifts.to(z.dtype)]
+        )
+        with torch.no_grad():
+            self.module.split(self.module.flat)[1][-1].add_(shifts[values.argmin()])
+
+
+class _Objective:
+    """Mean loss with L2 and its gradient as functions of one float64 vector."""
+
+    def __init__(self, module, loss, data, l2, code=None):
+        self.module, self.loss, self.data, self.l2 = module, loss, data, l2
+        self.code = data.code if code is None else code
+        kind = _Tail if module.sparse else ChainStep
+        self.step = kind(module, loss, len(data))
+        self.n_weights = module.n_weights
+        self.last = float("nan")
+
+    def start(self):
+        """Current parameters as a float64 vector: table first, then the flat part."""
+        parts = [self.module.flat.detach().view(-1)]
+        if self.module.sparse:
+            parts.insert(0, self.module.table.detach().view(-1))
+        return torch.cat(parts).double().numpy()
+
+    @torch.no_grad()
+    def store(self, x):
+        """Write a vector into the parameters."""
+        x = torch.from_numpy(x)
+        if self.module.sparse:
+            n = self.module.table.numel()
+            self.module.table.view(-1).copy_(x[:n])
+            x = x[n:]
+        self.module.flat.view(-1).copy_(x)
+
+    @torch.no_grad()
+    def __call__(self, x):
+        self.store(x)
+        data, module = self.data, self.module
+        total = None
+        grads = []
+        if module.sparse:
+            table = module.table.detach().numpy()
+            if table.shape[1] == 1:  # matrix-vector kernels beat thin matrices by far
+                first = (data.X @ table[:, 0])[:, None]
+            else:
+                first = data.X @ table
+            loss, d_first = self.step.loss_grad(
+                torch.from_numpy(first), self.code, data.weight, total
+            )
+            d_first = d_first.numpy()
+            if table.shape[1] == 1:
+                g = (data.X.T @ d_first[:, 0])[:, None]
+            else:
+                g = data.X.T @ d_first
+            grads.append(np.asarray(g, np.float64).ravel())
+        else:
+            loss = self.step.loss_grad(data.X, self.code, data.weight, total)
+        flat = module.flat.grad.view(-1).double().numpy().copy()
+        value = float(loss)
+        if self.l2:
+            w = x.copy()
+            w[len(w) - len(flat) + self.n_weights :] = 0.0
+            value += 0.5 * self.l2 * float(w @ w)
+            grad = np.concatenate([*grads, flat]) + self.l2 * w
+        else:
+            grad = np.concatenate([*grads, flat])
+        self.last = value
+        return value, grad

@@ -1,0 +1,120 @@
+"""The skorch net behind every estimator."""
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, PassthroughScoring
+
+from skimb.engine.data import Batches
+from skimb.engine.lbfgs import FullBatch
+
+_BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+
+
+class StopTraining(KeyboardInterrupt):
+    """Raised by a callback to end training; skorch ends its loop on KeyboardInterrupt."""
+
+
+class EngineNet(NeuralNet):
+    """A skorch net that trains on whole tensor batches with a step of its own.
+
+    History, callbacks, ``set_params`` and ``initialize`` are skorch's. The data set is a
+    :class:`~skimb.engine.data.TrainingData`; the step and the order of rows are given, not built here.
+
+    Parameters
+    ----------
+    module : Module
+        An instance.
+    step : Step or FullBatch, default=None
+        What one batch, or with full-batch training one solver run, does.
+    order : Order, default=None
+        Rows of each epoch.
+    **kwargs : dict
+        Parameters of :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(self, module, *, step=None, order=None, **kwargs):
+        self.step = step
+        self.order = order
+        kwargs.setdefault("train_split", None)
+        kwargs.setdefault("verbose", 0)
+        super().__init__(module, **kwargs)
+
+    @property
+    def _default_callbacks(self):
+        return []
+
+    def initialize_optimizer(self, triggered_directly=None):
+        """Take the step's optimiser."""
+        self.optimizer_ = getattr(self.step, "optimizer", None)
+        return self
+
+    def check_training_readiness(self):
+        """Instances are always ready."""
+
+    def get_iterator(self, dataset, training=False):
+        """Whole batches in the order of the epoch."""
+        return Batches(dataset, self.order)
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """Train; a full-batch step runs its solver, whose iterations are the epochs."""
+        if not isinstance(self.step, FullBatch):
+            fit_params.pop("_routing_method", None)
+            return super().fit_loop(X, y, epochs=epochs)
+        dataset = self.get_dataset(X, y)
+        on_epoch = {"dataset_train": dataset, "dataset_valid": None}
+        self.notify("on_epoch_begin", **on_epoch)
+        self.epoch_open = True
+
+        def iteration_ends(loss, more):
+            self.history.record("train_loss", loss)
+            self.notify("on_epoch_end", **on_epoch)
+            if more:
+                self.notify("on_epoch_begin", **on_epoch)
+
+        self.step.run(dataset, self.max_epochs if epochs is None else epochs, iteration_ends)
+        return self
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """One pass over the batches; per-batch notifications only where a callback listens."""
+        if iterator is None:
+            return
+        self.module_.train(training)
+        with torch.set_grad_enabled(self.step.autograd):
+            losses, sizes = self._run_batches(iterator, training)
+        values = torch.stack(losses).tolist()
+        self.history[-1]["batches"].extend(
+            {f"{prefix}_loss": l, f"{prefix}_batch_size": n}
+            for l, n in zip(values, sizes, strict=True)
+        )
+        self.history.record(f"{prefix}_batch_count", len(sizes))
+        mean = sum(l * n for l, n in zip(values, sizes, strict=True)) / max(sum(sizes), 1)
+        self.history.record(f"{prefix}_loss", mean)
+
+    def _run_batches(self, iterator, training):
+        step, losses, sizes = self.step, [], []
+        if any(_listens(cb) for _, cb in self.callbacks_):
+            for batch in iterator:
+                self.notify("on_batch_begin", batch=batch[:2], training=training)
+                losses.append(step(*batch))
+                sizes.append(len(batch[1]))
+                self.notify("on_batch_end", batch=batch[:2], training=training, loss=losses[-1])
+        else:
+            for batch in iterator:
+                losses.append(step(*batch))
+                sizes.append(len(batch[1]))
+        return losses, sizes
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Remember nothing: data belong to the caller."""
+
+    def notify_gradient(self):
+        """Tell callbacks that gradients are there."""
+        self.notify(
+            "on_grad_computed", named_parameters=list(self.module_.named_parameters()), batch=None
+        )
+
+
+def _listens(callback):
+    if isinstance(callback, PassthroughScoring):
+        return False
+    return any(getattr(type(callback), h) is not getattr(Callback, h) for h in _BATCH_HOOKS)

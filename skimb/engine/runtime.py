@@ -1,0 +1,77 @@
+"""Process-wide settings that a fit borrows and gives back, and the choice of a device."""
+
+import threading
+from contextlib import contextmanager
+
+import torch
+
+_LOCK = threading.Lock()
+_BORROWED = {"users": 0, "threads": 1}
+
+
+@contextmanager
+def small_batch_settings(*, one_thread):
+    """One intra-op thread and flushed denormals inside, the former settings after.
+
+    Intra-op threads cost more than they give on small batches, and many times more when other work
+    shares the machine. Denormal numbers slow optimiser moments down. Concurrent fits share the
+    setting; the last one out restores it.
+    """
+    flushed = _flushes_denormals()
+    if one_thread:
+        with _LOCK:
+            if _BORROWED["users"] == 0:
+                _BORROWED["threads"] = torch.get_num_threads()
+                torch.set_num_threads(1)
+            _BORROWED["users"] += 1
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushed)
+        if one_thread:
+            with _LOCK:
+                _BORROWED["users"] -= 1
+                if _BORROWED["users"] == 0:
+                    torch.set_num_threads(_BORROWED["threads"])
+
+
+def _flushes_denormals():
+    return (torch.tensor([1e-40]) * torch.ones(1)).item() == 0.0
+
+
+def resolve_device(device, *, sparse=False):
+    """Turn 'auto', 'cpu' or 'cuda' into a torch device.
+
+    Parameters
+    ----------
+    device : str
+        'auto' takes CUDA where there is one; 'cuda' insists on it.
+    sparse : bool, default=False
+        Whether the input is sparse, which trains on the CPU.
+
+    Returns
+    -------
+    torch.device
+        The device.
+
+    Raises
+    ------
+    ValueError
+        If CUDA is asked for but missing, or the input is sparse.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() and not sparse else "cpu")
+    if device == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError(
+            f"device={device!r} asks for CUDA, but torch finds no CUDA device here; "
+            "use device='auto' or device='cpu'."
+        )
+    if sparse:
+        raise ValueError(
+            f"device={device!r} with sparse X: the sparse first layer trains on the CPU; "
+            "use device='auto' or pass a dense X."
+        )
+    return torch.device(device)

@@ -1,0 +1,347 @@
+"""Training steps: from a batch to updated parameters.
+
+A step is made for one net, holds its workspaces and is called as ``step(X, code, weight) -> loss``.
+Chains of linear layers train by a hand-written step without autograd; anything else through autograd,
+with the loss's closed-form gradient fed into ``backward``.
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from skimb.nets.mlp import ACTIVATIONS
+
+
+class Step(ABC):
+    """One update of a net's parameters from one batch."""
+
+    #: whether the step needs autograd switched on
+    autograd = False
+
+    @abstractmethod
+    def __call__(self, X, code, weight):
+        """Update the parameters and return the mean loss as a tensor."""
+
+
+def squeeze_outputs(z, code):
+    """One output per row loses its axis when targets have none."""
+    return z.squeeze(-1) if z.ndim == code.ndim + 1 and z.shape[-1] == 1 else z
+
+
+class ChainStep(Step):
+    """Forward and backward of an MLP population with preallocated buffers, then one flat update.
+
+    Parameters
+    ----------
+    module : MLP
+        The net; its ``flat.grad`` is allocated here.
+    loss : BoundLoss
+        Gives ``loss_grad``.
+    batch_size : int
+        Largest batch.
+    """
+
+    def __init__(self, module, loss, batch_size):
+        self.module, self.loss = module, loss
+        flat = module.flat
+        if flat.grad is None:
+            flat.grad = torch.zeros_like(flat)
+        one = module.members == 1
+        self.W, self.b = module.split(flat.detach())
+        self.gW, self.gb = module.split(flat.grad)
+        self.optimizer = None
+        shape = (batch_size,) if one else (module.members, batch_size)
+        self.widths = module.widths
+        new = {"dtype": flat.dtype, "device": flat.device}
+        self.H = [torch.empty(*shape, w, **new) for w in self.widths[1:]]
+        self.D = [torch.empty(*shape, w, **new) for w in self.widths[1:-1]]
+        self.batch_size = batch_size
+        self.one = one
+        self.act = ACTIVATIONS[module.activation]
+        self.act_grad = {
+            "identity": None,
+            "relu": lambda d, a: torch.ops.aten.threshold_backward.grad_input(
+                d, a, 0, grad_input=d
+            ),
+            "tanh": lambda d, a: torch.ops.aten.tanh_backward.grad_input(d, a, grad_input=d),
+            "logistic": lambda d, a: torch.ops.aten.sigmoid_backward.grad_input(d, a, grad_input=d),
+        }[module.activation]
+        if one:
+            for views in (self.W, self.b, self.gW, self.gb):
+                views[:] = [v[0] for v in views]
+            # a single output is a vector: matrix-vector products are much faster than thin gemms
+            self.Wt = [w.t() for w in self.W]
+            self.Ht = [h.t() for h in self.H]
+        self.vector = one and self.widths[-1] == 1 and len(self.W) > 0
+        if self.vector:
+            self.w_out, self.gw_out = self.W[-1][:, 0], self.gW[-1][:, 0]
+
+    def __call__(self, X, code, weight):
+        loss = self.loss_grad(X, code, weight, total=float(X.shape[-2]))
+        self.optimizer.step()
+        return loss
+
+    def buffers(self, n):
+        """Workspaces for n rows."""
+        if n == self.batch_size:
+            return self.H, self.D
+        return [h[..., :n, :] for h in self.H], [d[..., :n, :] for d in self.D]
+
+    def _transposed(self, i, a):
+        """Transpose of the input of layer i, cached for whole batches."""
+        return self.Ht[i - 1] if i and a is self.H[i - 1] else a.t()
+
+    def loss_grad(self, X, code, weight, total=None):
+        """Loss of a batch; fills the gradient of the parameters."""
+        H, D = self.buffers(X.shape[-2])
+        z = self.forward(X, H)
+        loss, dz = self.loss.loss_grad(squeeze_outputs(z, code), code, weight, total)
+        self.backward(X, H, D, dz.view(z.shape))
+        return loss
+
+    def forward(self, X, H):
+        """Fill the activations and return the raw outputs."""
+        last = len(self.W) - 1
+        a = X
+        for i in range(last):
+            a = self._affine(a, i, H[i])
+            if self.act is not None:
+                self.act(a)
+        if self.vector:
+            z = torch.mv(a, self.w_out, out=H[last].view(-1)).add_(self.b[last])
+            return z.view(-1, 1)
+        return self._affine(a, last, H[last])
+
+    def _affine(self, a, i, out):
+        if self.one:
+            return torch.addmm(self.b[i], a, self.W[i], out=out)
+        if a.ndim == 2:
+            a = a.expand(self.module.members, *a.shape)
+        return torch.baddbmm(self.b[i].unsqueeze(1), a, self.W[i], out=out)
+
+    def backward(self, X, H, D, d):
+        """Fill the gradients from the gradient in the outputs."""
+        last = len(self.W) - 1
+        for i in range(last, -1, -1):
+            a = H[i - 1] if i else X
+            if self.vector and i == last:
+                dv = d.view(-1)
+                torch.mv(self._transposed(i, a), dv, out=self.gw_out)
+                torch.sum(d, 0, out=self.gb[i])
+                if i:
+                    d = torch.mul(dv.unsqueeze(1), self.w_out, out=D[i - 1])
+            elif self.one:
+                torch.mm(self._transposed(i, a), d, out=self.gW[i])
+                torch.sum(d, 0, out=self.gb[i])
+                if i:
+                    d = torch.mm(d, self.Wt[i], out=D[i - 1])
+            else:
+                if a.ndim == 2:
+                    a = a.expand(self.module.members, *a.shape)
+                torch.bmm(a.transpose(1, 2), d, out=self.gW[i])
+                torch.sum(d, 1, out=self.gb[i])
+                if i:
+                    d = torch.bmm(d, self.W[i].transpose(1, 2), out=D[i - 1])
+            if i and self.act_grad is not None:
+                d = self.act_grad(d, a)
+
+
+class SparseChainStep(Step):
+    """The chain step for CSR input: only table rows that a batch touches are read and written.
+
+    The first layer's moments live in their own tables and are brought up to date by the number of
+    steps a row was not touched ("catch-up"), so a rare feature forgets at the same rate as a common one.
+    """
+
+    def __init__(self, module, loss, batch_size, *, lr_of, betas, eps, l2=0.0, decay=0.0):
+        self.module, self.loss = module, loss
+        self.inner = _Tail(module, loss, batch_size)
+        self.optimizer = None
+        self.lr_of, self.betas, self.eps = lr_of, betas, eps
+        self.l2, self.decay = l2, decay
+        d = module.widths[0]
+        self.table = module.table.detach()
+        self.m = torch.zeros_like(self.table)
+        self.v = torch.zeros_like(self.table)
+        self.touched = torch.zeros(d, dtype=torch.int64)
+        self.t = 0
+        self.mark = np.zeros(d, dtype=bool)
+        self.position = np.zeros(d, dtype=np.int32)
+
+    def __call__(self, X, code, weight):
+        n = len(X)
+        self.mark[X.indices] = True
+        used = np.flatnonzero(self.mark)
+        self.mark[used] = False
+        self.position[used] = np.arange(len(used), dtype=np.int32)
+        local = sparse.csr_matrix(
+            (X.data, self.position[X.indices], X.indptr), shape=(n, len(used)), copy=False
+        )
+        rows = torch.from_numpy(used)
+        block = self.table.index_select(0, rows)
+        first = torch.from_numpy(local @ block.numpy())
+        loss, d_first = self.inner.loss_grad(first, code, weight, total=float(n))
+        grad = torch.from_numpy(local.T @ d_first.numpy())
+        self._update(rows, block, grad)
+        self.optimizer.step()
+        return loss
+
+    def _update(self, rows, block, grad):
+        self.t += 1
+        lr = self.lr_of()
+        if self.l2:
+            grad.add_(block, alpha=self.l2)
+        if self.decay:
+            block.mul_(1.0 - lr * self.decay)
+        missed = (self.t - 1 - self.touched.index_select(0, rows)).to(block.dtype).unsqueeze(1)
+        b1, b2 = self.betas
+        m = self.m.index_select(0, rows).mul_(torch.pow(b1, missed))
+        v = self.v.index_select(0, rows).mul_(torch.pow(b2, missed))
+        torch._fused_adam_(
+            [block],
+            [grad],
+            [m],
+            [v],
+            [],
+            [torch.tensor(float(self.t))],
+            lr=lr,
+            beta1=b1,
+            beta2=b2,
+            weight_decay=0.0,
+            eps=self.eps,
+            amsgrad=False,
+            maximize=False,
+        )
+        self.table.index_copy_(0, rows, block)
+        self.m.index_copy_(0, rows, m)
+        self.v.index_copy_(0, rows, v)
+        self.touched.index_fill_(0, rows, self.t)
+
+    def tensors(self):
+        """State tensors of the table, for saving."""
+        return [self.m, self.v, self.touched]
+
+
+class _Tail(ChainStep):
+    """Everything behind the table: the first layer's sums come in, their gradient goes out."""
+
+    def __init__(self, module, loss, batch_size):
+        super().__init__(module, loss, batch_size)
+        self.h = module.widths[1]
+        self.skip = module.linear_skip
+        self.deep = len(self.W) > 0
+
+    def loss_grad(self, first, code, weight, total=None):
+        """Loss of a batch and the gradient in the table's outputs (n, table_width)."""
+        H, D = self.buffers(first.shape[0])
+        a = torch.add(first[:, : self.h], self.b[0], out=H[0])
+        if self.deep:
+            if self.act is not None:
+                self.act(a)
+            z = self._forward_tail(H)
+            if self.skip:
+                z = z.add_(first[:, self.h :])
+        else:
+            z = a
+        loss, dz = self.loss.loss_grad(squeeze_outputs(z, code), code, weight, total)
+        dz = dz.view(z.shape)
+        d = self._backward_tail(H, D, dz) if self.deep else dz
+        torch.sum(d, 0, out=self.gb[0])
+        return loss, (torch.cat([d, dz], 1) if self.skip else d)
+
+    def _forward_tail(self, H):
+        a, last = H[0], len(self.W) - 1
+        for i, w in enumerate(self.W):
+            a = torch.addmm(self.b[i + 1], a, w, out=H[i + 1])
+            if i < last and self.act is not None:
+                self.act(a)
+        return a
+
+    def _backward_tail(self, H, D, d):
+        for i in range(len(self.W) - 1, -1, -1):
+            a = H[i]
+            torch.mm(a.t(), d, out=self.gW[i])
+            torch.sum(d, 0, out=self.gb[i + 1])
+            d = torch.mm(d, self.W[i].t(), out=D[i])
+            if self.act_grad is not None:
+                d = self.act_grad(d, a)
+        return d
+
+
+class AutogradStep(Step):
+    """Forward and backward of any module; its parameters become views of one flat tensor.
+
+    Parameters
+    ----------
+    module : Module
+        The net.
+    loss : BoundLoss
+        Gives ``loss_grad``.
+    autocast : torch.dtype, default=None
+        Type of mixed precision on CUDA.
+    """
+
+    autograd = True
+
+    def __init__(self, module, loss, autocast=None, notify=None):
+        self.module, self.loss = module, loss
+        self.autocast = autocast
+        self.notify = notify
+        self.optimizer = None
+        self.parameters, self.decayed = flatten(module)
+
+    def __call__(self, X, code, weight):
+        self.optimizer.zero_grad()
+        if self.autocast is not None:
+            with torch.autocast(X.device.type, dtype=self.autocast):
+                z = self.module(X)
+            z = z.float()
+        else:
+            z = self.module(X)
+        z = squeeze_outputs(z, code)
+        with torch.no_grad():
+            loss, dz = self.loss.loss_grad(z.detach(), code, weight, float(len(code)))
+        z.backward(dz)
+        if self.notify is not None:
+            self.notify()
+        self.optimizer.step()
+        return loss
+
+
+def flatten(module):
+    """Make a module's trainable parameters and gradients views of one tensor per dtype.
+
+    Parameters
+    ----------
+    module : Module
+        Any module; shared parameters stay shared.
+
+    Returns
+    -------
+    flats : list of Tensor
+        Flat tensors with ``grad`` allocated, to optimise.
+    decayed : list of (Tensor, Tensor)
+        Views of matrices (at least two axes) and of their gradients.
+    """
+    groups = {}
+    for p in module.parameters():
+        if p.requires_grad:
+            groups.setdefault((p.dtype, p.device), []).append(p)
+    flats, decayed = [], []
+    for (dtype, device), params in groups.items():
+        flat = torch.empty(sum(p.numel() for p in params), dtype=dtype, device=device)
+        grad = torch.zeros_like(flat)
+        o = 0
+        for p in params:
+            view = flat[o : o + p.numel()].view(p.shape)
+            view.copy_(p.detach())
+            p.data = view
+            p.grad = grad[o : o + p.numel()].view(p.shape)
+            if p.ndim > 1:
+                decayed.append((view, p.grad))
+            o += p.numel()
+        flat.grad = grad
+        flats.append(flat)
+    return flats, decayed

@@ -1,0 +1,5 @@
+"""Torch modules of skimb."""
+
+from skimb.nets.mlp import MLP
+
+__all__ = ["MLP"]

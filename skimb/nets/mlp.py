@@ -1,0 +1,186 @@
+"""A population of multi-layer perceptrons whose parameters lie in one flat tensor."""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import nn
+
+ACTIVATIONS = {
+    "identity": None,
+    "relu": torch.relu_,
+    "tanh": torch.tanh_,
+    "logistic": torch.sigmoid_,
+}
+
+_BLOCK_BYTES = 1 << 20
+
+
+class MLP(nn.Module):
+    """Chain of linear layers and one activation, for dense or sparse input, K members at once.
+
+    Dense parameters are one tensor ``flat`` of shape (members, n_parameters): all weight matrices
+    first, each (n_in, n_out), then all intercepts. Sparse input has its first layer in ``table`` of
+    shape (n_features, width): the columns of the first hidden layer, then those of the linear skip
+    path to the output.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Units per layer: features, hidden layers, outputs.
+    activation : {"identity", "relu", "tanh", "logistic"}, default="relu"
+        Activation of hidden layers.
+    members : int, default=1
+        Size of the population.
+    sparse : bool, default=False
+        Whether the input is sparse and the first layer a table of rows.
+    linear_skip : bool, default=False
+        Whether the input also feeds the output directly; sparse input only.
+    dtype : torch.dtype, default=torch.float32
+        Floating type of the parameters.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skimb.nets import MLP
+    >>> MLP([3, 8, 2])(torch.zeros(5, 3)).shape
+    torch.Size([5, 2])
+    """
+
+    def __init__(
+        self,
+        widths,
+        activation="relu",
+        *,
+        members=1,
+        sparse=False,
+        linear_skip=False,
+        dtype=torch.float32,
+    ):
+        super().__init__()
+        self.widths = [int(w) for w in widths]
+        self.activation = activation
+        self.members = members
+        self.sparse = sparse
+        self.linear_skip = linear_skip and len(self.widths) > 2
+        shapes = list(pairwise(self.widths))
+        self.table_width = 0
+        if sparse:
+            if members != 1:
+                raise ValueError("MLP: sparse input is for one member; use members=1.")
+            d, h = shapes.pop(0)
+            self.table_width = h + (self.widths[-1] if self.linear_skip else 0)
+            self.table = nn.Parameter(torch.zeros(d, self.table_width, dtype=dtype))
+        self.shapes = shapes
+        self.n_weights = sum(a * b for a, b in shapes)
+        n = self.n_weights + sum(self.widths[1:])
+        self.flat = nn.Parameter(torch.zeros(members, n, dtype=dtype))
+
+    # --- parameters --------------------------------------------------------------------------
+
+    def split(self, flat):
+        """Views of a tensor shaped like ``flat``: weight matrices (K, in, out), intercepts (K, out)."""
+        weights, biases, o = [], [], 0
+        for a, b in self.shapes:
+            weights.append(flat[:, o : o + a * b].view(-1, a, b))
+            o += a * b
+        for b in self.widths[1:]:
+            biases.append(flat[:, o : o + b])
+            o += b
+        return weights, biases
+
+    @torch.no_grad()
+    def reset(self, random_state):
+        """Draw Glorot-uniform weights and intercepts from a numpy RandomState."""
+        factor = 2.0 if self.activation == "logistic" else 6.0
+        weights, biases = self.split(self.flat)
+        if self.sparse:
+            weights = [self.table[:, : self.widths[1]].unsqueeze(0), *weights]
+        for k in range(self.members):
+            for i, (fan_in, fan_out) in enumerate(pairwise(self.widths)):
+                bound = np.sqrt(factor / (fan_in + fan_out))
+                draw = random_state.uniform(-bound, bound, (fan_in, fan_out))
+                weights[i][k].copy_(torch.from_numpy(draw))
+                biases[i][k].copy_(torch.from_numpy(random_state.uniform(-bound, bound, fan_out)))
+        return self
+
+    def coefs(self):
+        """Weight matrices of the first member as numpy arrays, as scikit-learn lists them."""
+        weights = [w[0].detach().cpu().numpy() for w in self.split(self.flat)[0]]
+        if self.sparse:
+            first = self.table[:, : self.widths[1]].detach().cpu().numpy()
+            weights = [first, *weights]
+        return weights
+
+    def intercepts(self):
+        """Intercepts of the first member as numpy arrays."""
+        return [b[0].detach().cpu().numpy() for b in self.split(self.flat)[1]]
+
+    def skip_coef(self):
+        """Weights of the linear skip path, shape (n_features, n_outputs), or None."""
+        if not self.linear_skip:
+            return None
+        return self.table[:, self.widths[1] :].detach().cpu().numpy()
+
+    # --- forward -----------------------------------------------------------------------------
+
+    def forward(self, X):
+        """Raw outputs for dense input; a population answers (K, n, outputs)."""
+        weights, biases = self.split(self.flat)
+        act = ACTIVATIONS[self.activation]
+        a = X
+        for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
+            if self.members == 1:
+                a = torch.addmm(b[0], a, w[0])
+            else:
+                a = torch.matmul(a, w) + b.unsqueeze(1)
+            if act is not None and i < len(weights) - 1:
+                a = act(a)
+        return a
+
+    @torch.no_grad()
+    def infer(self, X):
+        """Raw outputs (n, outputs) of the first member, in blocks of rows that stay in cache.
+
+        Parameters
+        ----------
+        X : ndarray, Tensor or scipy CSR of shape (n, n_features)
+            Rows in the dtype of the parameters.
+
+        Returns
+        -------
+        Tensor of shape (n, outputs)
+            Raw outputs.
+        """
+        weights, biases = self.split(self.flat.detach())
+        weights, biases = [w[0] for w in weights], [b[0] for b in biases]
+        n, out = X.shape[0], self.widths[-1]
+        result = torch.empty(n, out, dtype=self.flat.dtype, device=self.flat.device)
+        widest = max(self.widths[1:]) if self.sparse else max(self.widths)
+        block = max(256, _BLOCK_BYTES // (widest * self.flat.element_size()))
+        work = [
+            torch.empty(min(block, n), w, dtype=result.dtype, device=result.device)
+            for w in self.widths[1:-1]
+        ]
+        act = ACTIVATIONS[self.activation]
+        for s in range(0, n, block):
+            e = min(s + block, n)
+            buffers = [*(h[: e - s] for h in work), result[s:e]]
+            skip = None
+            if self.sparse:
+                first = torch.from_numpy(X[s:e] @ self.table.detach().numpy())
+                if self.linear_skip:
+                    first, skip = first[:, : self.widths[1]], first[:, self.widths[1] :]
+                torch.add(first, biases[0], out=buffers[0])
+                start = 1
+            else:
+                a = X[s:e] if torch.is_tensor(X) else torch.from_numpy(X[s:e])
+                torch.addmm(biases[0], a.to(result.device), weights[0], out=buffers[0])
+                start = 0
+            for i in range(1, len(self.widths) - 1):
+                if act is not None:
+                    act(buffers[i - 1])
+                torch.addmm(biases[i], buffers[i - 1], weights[i - start], out=buffers[i])
+            if skip is not None:
+                buffers[-1].add_(skip)
+        return result
