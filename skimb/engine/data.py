@@ -1,6 +1,7 @@
 """Training rows as tensors or CSR, and the iterator that serves them in whole batches."""
 
 import torch
+from scipy import sparse
 from torch.utils.data import Dataset
 
 _CHUNK = 1 << 16  # rows gathered at once
@@ -16,6 +17,12 @@ class SparseRows:
 
     def __len__(self):
         return len(self.indptr) - 1
+
+    def dense(self, width):
+        """The rows as a dense tensor of `width` columns."""
+        shape = (len(self), width)
+        rows = sparse.csr_matrix((self.data, self.indices, self.indptr), shape=shape, copy=False)
+        return torch.from_numpy(rows.toarray())
 
 
 class TrainingData(Dataset):

@@ -25,32 +25,25 @@ class FullBatch:
     warm_loss : BoundLoss, default=None
         A loss to minimise first; the output intercept is then shifted to where `loss` is least. Metric
         losses have flat regions and local minima that this start avoids.
-    skip_only : bool, default=False
-        Train only the linear skip path and the output intercept.
     """
 
-    def __init__(
-        self, module, loss, *, l2=0.0, tol=1e-4, max_fun=15000, warm_loss=None, warm_code=None
-    ):
+    def __init__(self, module, loss, *, l2=0.0, tol=1e-4, max_fun=15000, warm_loss=None):
         self.module, self.loss = module, loss
         self.l2, self.tol, self.max_fun = l2, tol, max_fun
-        self.warm_loss, self.warm_code = warm_loss, warm_code
+        self.warm_loss = warm_loss
         self.optimizer = None
         self.result = None
 
     def run(self, data, max_iter, iteration_ends):
-        """Minimise; `iteration_ends(loss, more)` is called after every iteration."""
-        spent = 0
+        """Minimise; `iteration_ends(loss, more)`, if given, is called after every iteration."""
         if self.warm_loss is not None:
-            warm = _Objective(self.module, self.warm_loss, data, self.l2, self.warm_code)
+            warm = _Objective(self.module, self.warm_loss, data, self.l2)
             result = self._minimise(warm, max_iter, None)
             warm.store(result.x)
             self._shift(data)
-            spent = result.nit
         objective = _Objective(self.module, self.loss, data, self.l2)
         self.result = self._minimise(objective, max_iter, iteration_ends)
         objective.store(self.result.x)
-        self.warm_iterations = spent
 
     def _minimise(self, objective, max_iter, iteration_ends):
         if iteration_ends is not None:
@@ -58,15 +51,20 @@ class FullBatch:
 
             def callback(x):
                 done[0] += 1
+                objective.best = x.copy()
                 objective.store(x)
                 iteration_ends(objective.last, done[0] < max_iter)
         else:
             callback = None
         options = {"maxiter": max_iter, "maxfun": self.max_fun, "gtol": self.tol, "maxls": 50}
-        return minimize(
-            objective, objective.start(), jac=True, method="L-BFGS-B", options=options,
-            callback=callback,
-        )  # fmt: skip
+        start = objective.best = objective.start()
+        try:
+            return minimize(
+                objective, start, jac=True, method="L-BFGS-B", options=options, callback=callback
+            )
+        except KeyboardInterrupt:  # keep the last whole iteration, not a trial point
+            objective.store(objective.best)
+            raise
 
     def _shift(self, data):
         """Move the output intercept of a one-logit net to the least value of the loss."""
@@ -85,9 +83,8 @@ class FullBatch:
 class _Objective:
     """Mean loss with L2 and its gradient as functions of one float64 vector."""
 
-    def __init__(self, module, loss, data, l2, code=None):
+    def __init__(self, module, loss, data, l2):
         self.module, self.loss, self.data, self.l2 = module, loss, data, l2
-        self.code = data.code if code is None else code
         kind = _Tail if module.sparse else ChainStep
         self.step = kind(module, loss, len(data))
         self.n_weights = module.n_weights
@@ -123,7 +120,7 @@ class _Objective:
             else:
                 first = data.X @ table
             loss, d_first = self.step.loss_grad(
-                torch.from_numpy(first), self.code, data.weight, total
+                torch.from_numpy(first), data.code, data.weight, total
             )
             d_first = d_first.numpy()
             if table.shape[1] == 1:
@@ -132,7 +129,7 @@ class _Objective:
                 g = data.X.T @ d_first
             grads.append(np.asarray(g, np.float64).ravel())
         else:
-            loss = self.step.loss_grad(data.X, self.code, data.weight, total)
+            loss = self.step.loss_grad(data.X, data.code, data.weight, total)
         flat = module.flat.grad.view(-1).double().numpy().copy()
         value = float(loss)
         if self.l2:

@@ -56,14 +56,24 @@ class EngineNet(NeuralNet):
         return Batches(dataset, self.order)
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """Train; a full-batch step runs its solver, whose iterations are the epochs."""
-        if not isinstance(self.step, FullBatch):
-            fit_params.pop("_routing_method", None)
+        """Train; a full-batch step runs its solver, whose iterations are the epochs.
+
+        An interruption ends training and is remembered in ``interrupted``.
+        """
+        self.interrupted = False
+        try:
+            if isinstance(self.step, FullBatch):
+                return self._full_batch_loop(X, self.max_epochs if epochs is None else epochs)
             return super().fit_loop(X, y, epochs=epochs)
-        dataset = self.get_dataset(X, y)
+        except StopTraining:
+            return self
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return self
+
+    def _full_batch_loop(self, dataset, max_iter):
         on_epoch = {"dataset_train": dataset, "dataset_valid": None}
         self.notify("on_epoch_begin", **on_epoch)
-        self.epoch_open = True
 
         def iteration_ends(loss, more):
             self.history.record("train_loss", loss)
@@ -71,7 +81,7 @@ class EngineNet(NeuralNet):
             if more:
                 self.notify("on_epoch_begin", **on_epoch)
 
-        self.step.run(dataset, self.max_epochs if epochs is None else epochs, iteration_ends)
+        self.step.run(dataset, max_iter, iteration_ends)
         return self
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
@@ -103,9 +113,6 @@ class EngineNet(NeuralNet):
                 losses.append(step(*batch))
                 sizes.append(len(batch[1]))
         return losses, sizes
-
-    def on_train_begin(self, net, X=None, y=None, **kwargs):
-        """Remember nothing: data belong to the caller."""
 
     def notify_gradient(self):
         """Tell callbacks that gradients are there."""

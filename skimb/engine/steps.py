@@ -24,6 +24,10 @@ class Step(ABC):
     def __call__(self, X, code, weight):
         """Update the parameters and return the mean loss as a tensor."""
 
+    def tensors(self):
+        """State tensors beside the optimiser's, for saving."""
+        return []
+
 
 def squeeze_outputs(z, code):
     """One output per row loses its axis when targets have none."""
@@ -152,15 +156,18 @@ class SparseChainStep(Step):
     """The chain step for CSR input: only table rows that a batch touches are read and written.
 
     The first layer's moments live in their own tables and are brought up to date by the number of
-    steps a row was not touched ("catch-up"), so a rare feature forgets at the same rate as a common one.
+    steps a row was not touched ("catch-up"), so a rare feature forgets at the same rate as a common
+    one. With `momentum` the update is stochastic gradient descent, without it Adam.
     """
 
-    def __init__(self, module, loss, batch_size, *, lr_of, betas, eps, l2=0.0, decay=0.0):
+    def __init__(
+        self, module, loss, batch_size, *, lr_of, betas, eps, momentum=None, l2=0.0, decay=0.0
+    ):
         self.module, self.loss = module, loss
         self.inner = _Tail(module, loss, batch_size)
         self.optimizer = None
         self.lr_of, self.betas, self.eps = lr_of, betas, eps
-        self.l2, self.decay = l2, decay
+        self.l2, self.decay, self.momentum = l2, decay, momentum
         d = module.widths[0]
         self.table = module.table.detach()
         self.m = torch.zeros_like(self.table)
@@ -172,6 +179,8 @@ class SparseChainStep(Step):
 
     def __call__(self, X, code, weight):
         n = len(X)
+        if self.t == 0:  # also after restored state
+            self.t = int(self.touched.max())
         self.mark[X.indices] = True
         used = np.flatnonzero(self.mark)
         self.mark[used] = False
@@ -196,6 +205,13 @@ class SparseChainStep(Step):
         if self.decay:
             block.mul_(1.0 - lr * self.decay)
         missed = (self.t - 1 - self.touched.index_select(0, rows)).to(block.dtype).unsqueeze(1)
+        self.touched.index_fill_(0, rows, self.t)
+        if self.momentum is not None:
+            m = self.m.index_select(0, rows).mul_(torch.pow(self.momentum, missed + 1.0))
+            m.add_(grad, alpha=-lr)
+            self.table.index_copy_(0, rows, block.add_(m))
+            self.m.index_copy_(0, rows, m)
+            return
         b1, b2 = self.betas
         m = self.m.index_select(0, rows).mul_(torch.pow(b1, missed))
         v = self.v.index_select(0, rows).mul_(torch.pow(b2, missed))
@@ -217,7 +233,6 @@ class SparseChainStep(Step):
         self.table.index_copy_(0, rows, block)
         self.m.index_copy_(0, rows, m)
         self.v.index_copy_(0, rows, v)
-        self.touched.index_fill_(0, rows, self.t)
 
     def tensors(self):
         """State tensors of the table, for saving."""
@@ -281,11 +296,16 @@ class AutogradStep(Step):
         Gives ``loss_grad``.
     autocast : torch.dtype, default=None
         Type of mixed precision on CUDA.
+    notify : callable, default=None
+        Called when gradients are there.
+    width : int, default=None
+        Columns of sparse rows, which are made dense batch by batch.
     """
 
     autograd = True
 
-    def __init__(self, module, loss, autocast=None, notify=None):
+    def __init__(self, module, loss, autocast=None, notify=None, width=None):
+        self.width = width
         self.module, self.loss = module, loss
         self.autocast = autocast
         self.notify = notify
@@ -293,6 +313,8 @@ class AutogradStep(Step):
         self.parameters, self.decayed = flatten(module)
 
     def __call__(self, X, code, weight):
+        if not torch.is_tensor(X):
+            X = X.dense(self.width).to(code.device)
         self.optimizer.zero_grad()
         if self.autocast is not None:
             with torch.autocast(X.device.type, dtype=self.autocast):

@@ -1,6 +1,7 @@
 r"""Scalar shapes :math:`\varphi(\ell)` over the row cross-entropy :math:`\ell=-\log p_y \ge 0`.
 
-Each shape gives the value with its slope, the value with slope times :math:`q` from a signed margin, the curvature times :math:`q^2` (finite where the curvature
+Each shape gives the value with its slope, the value with slope times :math:`q` from
+a signed margin, the curvature times :math:`q^2` (finite where the curvature
 alone diverges) and the logarithm of the slope, which inverts the loss into probabilities.
 With :math:`p=e^{-\ell}`, :math:`q=1-p` and :math:`r=\ell/q`.
 """

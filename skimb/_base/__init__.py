@@ -1,0 +1,1 @@
+"""What the estimators share: validation, targets, weights, training, predictions, state."""

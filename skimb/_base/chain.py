@@ -1,0 +1,267 @@
+"""Estimators whose net is an MLP: module, steps, coefficients."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from skimb._base.estimator import AUTO_BATCH, NeuralBase, unpack_optimizer
+from skimb.engine.lbfgs import FullBatch
+from skimb.engine.optim import SGD, Adam, Muon
+from skimb.engine.steps import AutogradStep, ChainStep, SparseChainStep
+from skimb.nets import MLP
+
+SOLVERS = ("adam", "adamw", "sgd", "muon", "lbfgs")
+
+SHARED_CONSTRAINTS = {
+    "alpha": [Interval(Real, 0, None, closed="left")],
+    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "n_iter_no_change": [
+        Interval(Integral, 1, None, closed="left"),
+        Options(Real, {np.inf}),
+    ],
+    "validation_scoring": [str, callable, None],
+    "device": [StrOptions({"auto", "cpu", "cuda"})],
+    "callbacks": [list, tuple, None],
+}
+
+CLASSIFIER_CONSTRAINTS = {
+    "class_weight": [StrOptions({"balanced", "effective"}), dict, None],
+    "prior": ["array-like", dict, None],
+    "class_counts": ["array-like", dict, None],
+    "sampler": [object, None],
+    "deferred_reweighting": [Interval(Real, 0, 1, closed="both"), None],
+}
+
+CHAIN_CONSTRAINTS = {
+    **SHARED_CONSTRAINTS,
+    "solver": [StrOptions(set(SOLVERS))],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine"})],
+    "power_t": [Interval(Real, 0, None, closed="left")],
+    "momentum": [Interval(Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "beta_1": [Interval(Real, 0, 1, closed="left")],
+    "beta_2": [Interval(Real, 0, 1, closed="left")],
+    "epsilon": [Interval(Real, 0, None, closed="neither")],
+    "max_fun": [Interval(Integral, 1, None, closed="left")],
+    "mixed_precision": ["boolean"],
+}
+
+
+def stochastic(estimator):
+    """Refuse partial_fit for full-batch solvers; a check for ``available_if``."""
+    if estimator.solver == "lbfgs":
+        raise AttributeError(
+            "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+        )
+    return True
+
+
+class ChainEstimator(NeuralBase):
+    """Base of the estimators over an MLP."""
+
+    def _hidden(self):
+        """Widths of the hidden layers."""
+        sizes = self.hidden_layer_sizes
+        sizes = [sizes] if not hasattr(sizes, "__iter__") else list(sizes)
+        if any(not isinstance(s, Integral) or s <= 0 for s in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return sizes
+
+    def _wants_skip(self, is_sparse):
+        return False
+
+    # --- module ------------------------------------------------------------------------------
+
+    def _new_module(self, data, bound, rng):
+        X = data.X
+        self._config = {
+            "widths": [X.shape[1], *self._hidden(), self.n_outputs_],
+            "activation": self.activation,
+            "sparse": data.sparse,
+            "linear_skip": self._wants_skip(data.sparse),
+            "dtype": str(X.dtype).removeprefix("torch."),
+        }
+        module = self._empty_module().reset(rng)
+        self.n_layers_ = len(self._config["widths"])
+        if module.linear_skip:
+            self._start_linear(module, data, bound)
+        return module
+
+    def _empty_module(self):
+        config = dict(self._config)
+        dtype = torch.float64 if config.pop("dtype") == "float64" else torch.float32
+        widths = config.pop("widths")
+        return MLP(widths, config.pop("activation"), dtype=dtype, **config)
+
+    def _start_linear(self, module, data, bound):
+        """Fit a linear model into the skip path; the hidden path starts at zero output."""
+        widths = self._config["widths"]
+        linear = MLP([widths[0], widths[-1]], dtype=module.flat.dtype, sparse=True)
+        start = FullBatch(linear, self._warm() or bound, l2=1.0 / self._weight_total, tol=1e-4)
+        start.run(data, 200, None)
+        with torch.no_grad():
+            module.table[:, widths[1] :] = linear.table
+            weights, biases = module.split(module.flat)
+            weights[-1].zero_()
+            biases[-1].copy_(linear.split(linear.flat)[1][-1])
+
+    def _warm(self):
+        """A convex loss on the same targets that a metric loss starts from, or None."""
+        return None
+
+    def _compatible(self, X, code):
+        return super()._compatible(X, code) and self._config["widths"][-1] == self.n_outputs_
+
+    # --- steps -------------------------------------------------------------------------------
+
+    def _new_step(self, module, bound, data, order, incremental):
+        if self.solver == "lbfgs":
+            return FullBatch(
+                module,
+                bound,
+                l2=self._l2_full_batch(),
+                tol=self.tol,
+                max_fun=self.max_fun,
+                warm_loss=self._warm() if self._warm_lbfgs() else None,
+            )
+        l2, decay = 0.0, 0.0
+        if self.solver in {"adamw", "muon"}:
+            decay = self.alpha
+        else:
+            l2 = self._l2_stochastic()
+        betas = (self.beta_1, self.beta_2)
+        if self.mixed_precision and module.flat.device.type == "cuda":
+            step = AutogradStep(module, bound, autocast=torch.bfloat16)
+        elif module.sparse:
+            step = SparseChainStep(
+                module,
+                bound,
+                order.max_batch,
+                lr_of=lambda: step.optimizer.lr,
+                betas=betas,
+                eps=self.epsilon,
+                momentum=self.momentum if self.solver == "sgd" else None,
+                l2=l2,
+                decay=decay,
+            )
+        else:
+            step = ChainStep(module, bound, order.max_batch)
+        flat = step.parameters[0] if isinstance(step, AutogradStep) else module.flat
+        if flat.grad is None:
+            flat.grad = torch.zeros_like(flat)
+        step.optimizer = self._optimizer(module, flat, l2, decay, betas)
+        if incremental:
+            unpack_optimizer(step, self._optimizer_state)
+        return step
+
+    def _l2_full_batch(self):
+        return self.alpha / self._weight_total
+
+    def _l2_stochastic(self):
+        """The strength scikit-learn's update has at this batch size; 'auto' counts as 200 rows."""
+        return self.alpha / (AUTO_BATCH if self.batch_size == "auto" else self.batch_size)
+
+    def _warm_lbfgs(self):
+        return False
+
+    def _optimizer(self, module, flat, l2, decay, betas):
+        n = module.n_weights
+        value, grad = flat.detach().view(1, -1), flat.grad.view(1, -1)
+        decayed = [(value[:, :n], grad[:, :n])] if n else []
+        kw = {"lr": self.learning_rate_init, "l2": l2, "decay": decay, "decayed": decayed}
+        if self.solver == "sgd":
+            return SGD([flat], momentum=self.momentum, nesterov=self.nesterovs_momentum, **kw)
+        if self.solver == "muon":
+            return self._muon(module, flat, decay, betas)
+        return Adam([flat], betas=betas, eps=self.epsilon, **kw)
+
+    def _muon(self, module, flat, decay, betas):
+        hidden = len(module.shapes) - 1
+        if hidden < 1:
+            raise ValueError(
+                f"solver='muon' orthogonalises hidden weight matrices; hidden_layer_sizes="
+                f"{self._hidden()} on this input leaves none. Use solver='adamw'."
+            )
+        value, grad = flat.detach().view(1, -1), flat.grad.view(1, -1)
+        weights, grads = module.split(value)[0], module.split(grad)[0]
+        pairs = [(w[0], g[0]) for w, g in zip(weights[:hidden], grads[:hidden], strict=True)]
+        start = sum(a * b for a, b in module.shapes[:hidden])
+        rest = (value[0, start:], grad[0, start:])
+        return Muon(
+            [flat], pairs, rest, lr=self.learning_rate_init, decay=decay, betas=betas,
+            eps=self.epsilon,
+        )  # fmt: skip
+
+    # --- outputs -----------------------------------------------------------------------------
+
+    def _raw(self, X):
+        module = self.net_.module_
+        if sparse.issparse(X) and not module.sparse:
+            X = X.toarray() if X.shape[0] * X.shape[1] <= 1 << 22 else _RowsOnDemand(X)
+        elif not sparse.issparse(X) and module.sparse:
+            X = sparse.csr_matrix(X)
+        dtype = np.float64 if module.flat.dtype == torch.float64 else np.float32
+        if isinstance(X, np.ndarray) and not X.flags.writeable:
+            X = _RowsOnDemand(X)
+        if X.dtype != dtype:
+            X = X.astype(dtype) if not isinstance(X, _RowsOnDemand) else X.cast(dtype)
+        device = module.flat.device
+        return module.infer(X).cpu() if device.type != "cpu" else module.infer(X)
+
+    def _add_to_output(self, shift):
+        module = self.net_.module_
+        with torch.no_grad():
+            bias = module.split(module.flat)[1][-1]
+            bias.add_(torch.from_numpy(np.asarray(shift)).to(bias))
+
+    @property
+    def coefs_(self):
+        """Weight matrices per layer, each (n_in, n_out)."""
+        self._need_net("coefs_")
+        return self.net_.module_.coefs()
+
+    @property
+    def intercepts_(self):
+        """Intercepts per layer."""
+        self._need_net("intercepts_")
+        return self.net_.module_.intercepts()
+
+    @property
+    def skip_coef_(self):
+        """Weights of the linear skip path, (n_features, n_outputs), or None."""
+        self._need_net("skip_coef_")
+        return self.net_.module_.skip_coef()
+
+    def _need_net(self, name):
+        if "net_" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no {name} before fit.")
+
+
+class _RowsOnDemand:
+    """Rows made dense and writable block by block while predicting."""
+
+    def __init__(self, X, dtype=None):
+        self.X = X
+        self.shape = X.shape
+        self.dtype = X.dtype if dtype is None else np.dtype(dtype)
+
+    def cast(self, dtype):
+        """The same rows in another dtype."""
+        return _RowsOnDemand(self.X, dtype)
+
+    def __getitem__(self, rows):
+        block = self.X[rows]
+        block = block.toarray() if sparse.issparse(block) else np.array(block)
+        return block.astype(self.dtype, copy=False)

@@ -1,0 +1,504 @@
+"""The fit shared by all estimators: check, weigh, bind, build a net, train it, keep its state."""
+
+import warnings
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from skimb.engine.callbacks import (
+    DeferredReweighting,
+    EpochTimer,
+    EstimatorCallbacks,
+    LearningRate,
+    Patience,
+)
+from skimb.engine.data import TrainingData, as_tensor
+from skimb.engine.lbfgs import FullBatch
+from skimb.engine.net import EngineNet
+from skimb.engine.runtime import resolve_device, small_batch_settings
+from skimb.engine.sampling import Order
+
+SMALL_BATCH = 4096  # up to here one thread beats several
+AUTO_BATCH = 200
+AUTO_BATCH_COUPLED = 1024
+
+
+class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
+    """Base of the estimators: they hold a skorch net, they are none."""
+
+    # --- what subclasses give ----------------------------------------------------------------
+
+    @abstractmethod
+    def _encode_target(self, y, classes, first, incremental):
+        """Check y, set target attributes, and return codes: (n,) or (n, outputs)."""
+
+    @abstractmethod
+    def _bind_loss(self, code, sample_weight, incremental):
+        """Set ``loss_function_`` and what depends on the target; return the bound loss."""
+
+    @abstractmethod
+    def _row_weights(self, code, sample_weight):
+        """Weights of mean 1 from the start, and after deferred re-weighting."""
+
+    @abstractmethod
+    def _new_module(self, data, bound, rng):
+        """Build and initialise the torch module."""
+
+    @abstractmethod
+    def _new_step(self, module, bound, data, order, incremental):
+        """Build the training step with its optimiser."""
+
+    @abstractmethod
+    def _raw(self, X):
+        """Raw outputs of the net for validated X, as a CPU tensor."""
+
+    @abstractmethod
+    def _default_score(self, X, y, code, weight):
+        """Validation score used when ``validation_scoring`` is None."""
+
+    # --- fit ---------------------------------------------------------------------------------
+
+    def _fit(self, X, y, sample_weight=None, *, incremental=False, classes=None):
+        first = not (incremental and hasattr(self, "net_"))
+        warm = self.warm_start and not incremental and hasattr(self, "net_")
+        given_X, given_y = X, y
+        X, y, sample_weight, code = self._validate(
+            X, y, sample_weight, classes, first and not warm, incremental
+        )
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        self._check_solver_params()
+        rng = check_random_state(self.random_state)
+        train, valid = self._split(X, y, code, sample_weight, rng, incremental)
+        X, y, code, sample_weight = train
+        device = resolve_device(self.device, sparse=sparse.issparse(X))
+
+        bound = self._bind_loss(code, sample_weight, incremental and not first)
+        new = first and not warm
+        if not new and not self._compatible(X, code):
+            raise ValueError(
+                f"{type(self).__name__} was fitted on {'sparse' if self._sparse else 'dense'} input "
+                "and cannot go on with the other kind; fit it anew."
+            )
+        self._weight_total = float(len(code) if sample_weight is None else sample_weight.sum())
+        data = self._training_data(X, code, bound, sample_weight, device)
+        if new:
+            self._sparse = data.sparse
+            module = self._new_module(data, bound, rng)
+            history = None
+            self.t_ = 0
+            self.loss_curve_ = []
+            self.validation_scores_ = [] if self.early_stopping else None
+            self._generator_state = None
+        else:
+            module = self.net_.module_
+            history = self.net_.history
+        seed = int(rng.randint(np.iinfo(np.int32).max))
+        generator = torch.Generator().manual_seed(seed)
+        if incremental and self._generator_state is not None:
+            generator.set_state(torch.from_numpy(self._generator_state))
+
+        module.to(device)
+        order = self._order(data, code, bound, generator)
+        n_epochs = 1 if incremental else self.max_iter
+        fast = device.type == "cpu" and order.batch_size <= SMALL_BATCH
+        with small_batch_settings(one_thread=fast), _seeded(seed, self._draws_in_module()):
+            step = self._new_step(module, bound, data, order, incremental and not new)
+            patience, callbacks = self._callbacks(step, data, valid, n_epochs, incremental)
+            net = EngineNet(
+                module,
+                criterion=bound,
+                step=step,
+                order=order,
+                max_epochs=n_epochs,
+                batch_size=order.batch_size,
+                callbacks=callbacks,
+                device=str(device),
+            ).initialize()
+            if history is not None:
+                net.history = history
+            self._start_validation(net, bound)
+            epochs_before = len(net.history)
+            context = self._open_context(given_X, given_y, sample_weight, n_epochs, net)
+            net.partial_fit(data)
+        self._finish(net, step, patience, epochs_before, device, data, incremental)
+        self._generator_state = generator.get_state().numpy()
+        self._check_finite(module)
+        if context is not None:
+            context.call_on_fit_task_end(
+                estimator=self, X=given_X, y=given_y, reconstruction_attributes={}
+            )
+        return self
+
+    def _validate(self, X, y, sample_weight, classes, reset, incremental):
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            multi_output=True,
+            dtype=(np.float64, np.float32),
+            reset=reset,
+            y_numeric=self._y_numeric(),
+        )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+            used = sample_weight > 0
+            if not used.any():
+                raise ValueError(
+                    f"{type(self).__name__}: all sample_weight are zero, so no rows are left; "
+                    "give at least one row a positive weight."
+                )
+            if not used.all():
+                X, y, sample_weight = X[used], y[used], sample_weight[used]
+        code = self._encode_target(y, classes, reset, incremental)
+        return X, y, sample_weight, code
+
+    def _y_numeric(self):
+        return False
+
+    def _check_solver_params(self):
+        """Refuse combinations of parameters that do not go together."""
+
+    def _stratify(self, code):
+        return None
+
+    def _split(self, X, y, code, sample_weight, rng, incremental):
+        """Training rows and, with early stopping, validation rows."""
+        whole = (X, y, code, sample_weight)
+        if not self.early_stopping or incremental:
+            return whole, None
+        if self._full_batch():
+            return whole, None
+        rows = np.arange(X.shape[0])
+        try:
+            train, valid = train_test_split(
+                rows,
+                random_state=rng,
+                test_size=self.validation_fraction,
+                stratify=self._stratify(code),
+            )
+        except ValueError as error:
+            raise ValueError(
+                f"{type(self).__name__} cannot set validation rows aside "
+                f"(validation_fraction={self.validation_fraction}, {len(rows)} rows, counts per "
+                f"class {self._counts_by_label(code)}): {error}"
+            ) from error
+        if len(valid) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' "
+                "or the size of your dataset."
+            )
+
+        def part(rows):
+            w = None if sample_weight is None else sample_weight[rows]
+            return X[rows], y[rows], code[rows], w
+
+        return part(train), part(valid)
+
+    def _counts_by_label(self, code):
+        return "none"
+
+    def _full_batch(self):
+        return getattr(self, "solver", None) == "lbfgs"
+
+    def _compatible(self, X, code):
+        return self._sparse == sparse.issparse(X)
+
+    def _draws_in_module(self):
+        """Whether the module itself draws random numbers while training."""
+        return False
+
+    def _training_data(self, X, code, bound, sample_weight, device):
+        weight, late = self._row_weights(code, sample_weight)
+        dtype = X.dtype
+        x = X if sparse.issparse(X) else as_tensor(X, device)
+        like = torch.empty(0, dtype=torch.float64 if dtype == np.float64 else torch.float32)
+        target = torch.from_numpy(np.ascontiguousarray(code))
+        if self._one_logit(bound) or code.ndim == 2 or code.dtype.kind == "f":
+            shaped = like.new_empty(target.shape)
+            encoded = bound.encode(target, shaped)
+        else:
+            encoded = bound.encode(target, like.new_empty((*target.shape, 1)))
+
+        def tensor(w):
+            return None if w is None else torch.from_numpy(w.astype(dtype)).to(device)
+
+        return TrainingData(x, encoded.to(device), tensor(weight), tensor(late))
+
+    def _one_logit(self, bound):
+        return False
+
+    def _batch_coupled(self):
+        return False
+
+    def _order(self, data, code, bound, generator):
+        n = len(data)
+        if self._full_batch():
+            size = n
+        elif self.batch_size == "auto":
+            size = min(AUTO_BATCH_COUPLED if self._batch_coupled() else AUTO_BATCH, n)
+        else:
+            if self.batch_size > n:
+                warnings.warn(
+                    "Got `batch_size` less than 1 or larger than sample size. "
+                    "It is going to be clipped",
+                    stacklevel=4,
+                )
+            size = min(self.batch_size, n)
+        return Order(
+            n,
+            size,
+            generator,
+            shuffle=self.shuffle,
+            n_epochs=self.max_iter,
+            **self._order_by_class(code),
+        )
+
+    def _order_by_class(self, code):
+        return {}
+
+    def _callbacks(self, step, data, valid, n_epochs, incremental):
+        """Engine callbacks in the order in which they must act, then the user's."""
+        callbacks = [("timer", EpochTimer())]
+        deferred = self._deferred()
+        if deferred is not None:
+            callbacks.append(("deferred", deferred))
+        patience = None
+        if not isinstance(step, FullBatch):
+            schedule = LearningRate(
+                self._schedule(),
+                self.learning_rate_init,
+                power_t=getattr(self, "power_t", 0.5),
+                n_epochs=n_epochs,
+                seen=self.t_,
+            )
+            patience = Patience(
+                self.tol,
+                np.inf if incremental else self.n_iter_no_change,
+                score=None if valid is None else self._validation_score(valid),
+                not_before=0 if deferred is None else deferred.first_epoch(n_epochs),
+                adapt=schedule.divide if self._schedule() == "adaptive" else None,
+                verbose=bool(self.verbose),
+            )
+            callbacks += [("schedule", schedule)]
+        user = list(self.callbacks or [])
+        callbacks += [
+            cb if isinstance(cb, tuple) else (f"user{i}", cb) for i, cb in enumerate(user)
+        ]
+        if patience is not None:
+            callbacks.append(("patience", patience))
+        return patience, callbacks
+
+    def _deferred(self):
+        start = getattr(self, "deferred_reweighting", None)
+        return None if start is None else DeferredReweighting(start)
+
+    def _schedule(self):
+        solver_specific = {"invscaling", "adaptive"}
+        schedule = self.learning_rate
+        if schedule in solver_specific and getattr(self, "solver", "sgd") != "sgd":
+            return "constant"
+        return schedule
+
+    def _validation_score(self, valid):
+        X, y, code, weight = valid
+        if self.validation_scoring is None:
+            return lambda: self._default_score(X, y, code, weight)
+        probe = object.__new__(type(self))
+
+        def score():
+            probe.__dict__.update(self.__dict__)
+            probe.__dict__.pop("feature_names_in_", None)
+            scorer = check_scoring(probe, scoring=self.validation_scoring)
+            if weight is None:
+                return scorer(probe, X, y)
+            return scorer(probe, X, y, sample_weight=weight)
+
+        return score
+
+    def _start_validation(self, net, bound):
+        """Make the estimator able to predict while it trains."""
+        self.net_ = net
+        self._bound = bound
+
+    def _open_context(self, X, y, sample_weight, n_epochs, net):
+        """Open scikit-learn's callback context where somebody listens."""
+        if not (getattr(self, "_skl_callbacks", None) or hasattr(self, "_parent_callback_ctx")):
+            return None
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        context = self._init_callback_context(max_subtasks=max(n_epochs, 1) + 1)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
+        bridge = EstimatorCallbacks(context, self, X, y, metadata, dict)
+        net.callbacks_.insert(0, ("estimator", bridge))
+        return context
+
+    def _finish(self, net, step, patience, epochs_before, device, data, incremental):
+        """Restore the best weights, free the device, set fitted attributes."""
+        if patience is not None:
+            patience.restore(net)
+        if device.type == "cuda":
+            net.module_.to("cpu")
+            net.device = "cpu"
+            torch.cuda.empty_cache()
+        net.callbacks_ = []  # they hold training data and, for scikit-learn's, the estimator
+        done = [h for h in net.history[epochs_before:] if "train_loss" in h]
+        self._optimizer_state = _pack_optimizer(step)
+        net.step = None
+        net.order = None
+        self._after_training(data)
+        self.n_iter_ = len(done)
+        self.t_ += len(done) * len(data)
+        self.loss_curve_ = [*self.loss_curve_, *(h["train_loss"] for h in done)]
+        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else float("nan")
+        self._no_improvement_count = 0 if patience is None else patience.count
+        if self.early_stopping and patience is not None and patience.score is not None:
+            before = self.validation_scores_ or []
+            self.validation_scores_ = [*before, *patience.scores]
+            self.best_validation_score_ = patience.best_score
+            self.best_loss_ = None
+        else:
+            self.validation_scores_ = None
+            self.best_validation_score_ = None
+            self.best_loss_ = min(self.loss_curve_, default=float("nan"))
+        self._tell(net, step, patience, incremental)
+
+    def _after_training(self, data):
+        """Hook for what depends on the trained net and the training rows."""
+
+    def _tell(self, net, step, patience, incremental):
+        name = type(self).__name__
+        if net.interrupted:
+            warnings.warn(
+                f"Training interrupted by user after {self.n_iter_} complete epochs; {name} keeps "
+                "the best weights so far.",
+                stacklevel=4,
+            )
+        elif isinstance(step, FullBatch):
+            result = step.result
+            if result is not None and result.status != 0:
+                warnings.warn(
+                    f"{name}: lbfgs stopped after {result.nit} iterations without converging "
+                    f"({result.message}). Raise max_iter or max_fun, or scale the data.",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+        elif not incremental and not patience.stopped and self.n_iter_ == self.max_iter:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                "optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _check_finite(self, module):
+        if not all(torch.isfinite(p).all() for p in module.parameters()):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+
+    # --- predictions and state ---------------------------------------------------------------
+
+    def _check_X(self, X):
+        check_is_fitted(self)
+        X = validate_data(self, X, accept_sparse="csr", dtype=(np.float64, np.float32), reset=False)
+        return X
+
+    @property
+    def history_(self):
+        """skorch's history: one record per epoch."""
+        if "net_" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no history_ before fit.")
+        return self.net_.history
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        net = state.pop("net_", None)
+        state.pop("_bound", None)
+        if net is not None:
+            state["_net_arrays"] = [
+                t.detach().cpu().numpy().copy() for t in net.module_.state_dict().values()
+            ]
+            state["_net_history"] = [dict(h) for h in net.history]
+        return state
+
+    def __setstate__(self, state):
+        state = dict(state)
+        arrays = state.pop("_net_arrays", None)
+        history = state.pop("_net_history", None)
+        super().__setstate__(state)
+        if arrays is not None:
+            self._restore(arrays, history)
+
+    def _restore(self, arrays, history):
+        """Rebuild the net and the bound loss from plain arrays."""
+        module = self._empty_module()
+        with torch.no_grad():
+            for t, a in zip(module.state_dict().values(), arrays, strict=True):
+                t.copy_(torch.from_numpy(np.array(a)))
+        self._bound = self._rebind()
+        net = EngineNet(module, criterion=self._bound, max_epochs=self.max_iter).initialize()
+        net.history.extend(history)
+        self.net_ = net
+
+    @abstractmethod
+    def _empty_module(self):
+        """A module of the fitted shape, with any values."""
+
+    @abstractmethod
+    def _rebind(self):
+        """The bound loss from fitted attributes."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _pack_optimizer(step):
+    """Optimiser state as plain numpy arrays, or None."""
+    if getattr(step, "optimizer", None) is None:
+        return None
+    tensors = [*step.optimizer.tensors(), *step.tensors()]
+    return {"lr": step.optimizer.lr, "arrays": [t.detach().cpu().numpy().copy() for t in tensors]}
+
+
+def unpack_optimizer(step, state):
+    """Put saved state back into a new step of the same shape."""
+    if state is None:
+        return
+    tensors = [*step.optimizer.tensors(), *step.tensors()]
+    if len(tensors) != len(state["arrays"]):
+        return
+    for own, saved in zip(tensors, state["arrays"], strict=True):
+        own.copy_(torch.from_numpy(np.array(saved)))
+    step.optimizer.lr = state["lr"]
+
+
+class _seeded:
+    """Torch's global random state set inside and put back after, if the module draws from it."""
+
+    def __init__(self, seed, active):
+        self.seed, self.active = seed, active
+
+    def __enter__(self):
+        if self.active:
+            self.fork = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
+            self.fork.__enter__()
+            torch.manual_seed(self.seed)
+
+    def __exit__(self, *exc):
+        if self.active:
+            self.fork.__exit__(*exc)

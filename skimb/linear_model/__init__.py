@@ -1,0 +1,5 @@
+"""Linear estimators for imbalanced data."""
+
+from skimb.linear_model._linear import LinearClassifier
+
+__all__ = ["LinearClassifier"]

@@ -1,0 +1,7 @@
+"""Neural estimators for imbalanced data."""
+
+from skimb.neural_network._custom import NeuralNetClassifier
+from skimb.neural_network._mlp import MLPClassifier
+from skimb.neural_network._regressor import MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor", "NeuralNetClassifier"]

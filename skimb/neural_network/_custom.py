@@ -1,0 +1,390 @@
+"""The classifier over any torch module."""
+
+import inspect
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.base import _fit_context
+from sklearn.callback import with_callbacks
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skimb._base.chain import CLASSIFIER_CONSTRAINTS, SHARED_CONSTRAINTS
+from skimb._base.classifier import NeuralClassifier
+from skimb._base.estimator import unpack_optimizer
+from skimb.engine.optim import SGD, Adam
+from skimb.engine.steps import AutogradStep
+from skimb.losses import Loss
+from skimb.nets import MLP
+
+_PREDICT_ROWS = 4096
+
+
+class NeuralNetClassifier(NeuralClassifier):
+    r"""Train any torch module as a classifier with a searchable loss.
+
+    Parameters
+    ----------
+    module : type or callable, default=None
+        Makes the module: a ``torch.nn.Module`` class or a function. It is called with ``module__*`` and,
+        where it takes them, ``n_features`` and ``n_outputs``. ``None`` is one hidden layer of 64. The
+        module maps a float tensor (n, n_features) to raw scores (n, n_outputs); two classes use one
+        output, two for :class:`~skimb.losses.VectorScaling`.
+    solver : {"adamw", "adam", "sgd"}, default="adamw"
+        Optimiser.
+    alpha : float in [0, inf), default=0.0001
+        'adamw': weight decay; 'adam' and 'sgd': L2 on the mean loss. For matrices only.
+    batch_size : int or "auto", default="auto"
+        Rows per update; 'auto' is ``min(200, n)``, and ``min(1024, n)`` for losses that couple rows.
+    learning_rate : {"constant", "cosine"}, default="constant"
+        Schedule after each epoch; 'cosine' falls to zero over `max_iter` epochs.
+    learning_rate_init : float in (0, inf), default=0.001
+        Initial learning rate.
+    momentum : float in [0, 1], default=0.9
+        Momentum of 'sgd'.
+    max_iter : int in [1, inf), default=200
+        Most epochs.
+    shuffle : bool, default=True
+        Whether rows are permuted in each epoch.
+    random_state : int, RandomState or None, default=None
+        Seed of the module's initial weights and of training.
+    tol : float in [0, inf), default=0.0001
+        Improvement that counts.
+    verbose : bool or int, default=False
+        Whether to print each epoch.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the present weights.
+    early_stopping : bool, default=False
+        Whether to stop on a validation score and keep the best weights.
+    validation_fraction : float in [0, 1), default=0.1
+        Share of rows set aside, stratified.
+    n_iter_no_change : int or numpy.inf, default=10
+        Epochs without improvement that are borne.
+    loss : Loss, default=None
+        A loss of :mod:`skimb.losses`; ``None`` is cross-entropy.
+    class_weight : "balanced", "effective", dict or None, default=None
+        Weights of classes, as in :class:`MLPClassifier`.
+    prior : array-like, dict or None, default=None
+        Class distribution that ``predict_proba`` refers to.
+    class_counts : array-like, dict or None, default=None
+        Rows per class before resampling.
+    sampler : ClassPowerSampler or None, default=None
+        Draws batches by class.
+    deferred_reweighting : float in [0, 1] or None, default=None
+        Share of `max_iter` after which class weights set in.
+    validation_scoring : str, callable or None, default=None
+        Scorer of early stopping, as in :class:`MLPClassifier`.
+    dtype : {"auto", "float32", "float64"}, default="auto"
+        Floating type of the module and of its input; 'auto' is that of X, and float32 on CUDA.
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        Where to train. Fitted models live on the CPU.
+    mixed_precision : bool, default=False
+        Whether to train in bfloat16 on CUDA.
+    callbacks : list of skorch callbacks or None, default=None
+        Further callbacks, or pairs (name, callback).
+    **module_params : dict
+        Parameters ``module__*`` of the module, searchable like any other.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; label indices for multi-label targets.
+    net_ : EngineNet
+        The trained skorch net; the module is ``net_.module_``.
+    history_ : list of dict
+        skorch's history.
+    loss_ : float
+        Training loss at the end.
+    loss_function_ : Loss
+        The loss that was trained.
+    prior_, class_counts_, class_weight_ : ndarray
+        As in :class:`MLPClassifier`.
+    n_iter_, t_, n_outputs_ : int
+        Epochs of the last fit, rows seen, outputs.
+    n_features_in_, feature_names_in_ : int, ndarray
+        Features of X.
+
+    Notes
+    -----
+    The step needs one backward pass through the module; the loss enters by its closed-form gradient.
+    Parameters are made views of one flat tensor for the optimiser. Sparse X is made dense batch by
+    batch. Modules that draw random numbers (dropout) are repeatable under `random_state`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_classification
+    >>> from torch import nn
+    >>> from skimb.losses import Focal
+    >>> from skimb.neural_network import NeuralNetClassifier
+    >>> def net(n_features, n_outputs, width=8):
+    ...     return nn.Sequential(nn.Linear(n_features, width), nn.GELU(), nn.Linear(width, n_outputs))
+    >>> X, y = make_classification(200, weights=[0.9], random_state=0)
+    >>> model = NeuralNetClassifier(net, loss=Focal(), module__width=4, max_iter=2, tol=0, random_state=0)
+    >>> model.set_params(module__width=16).get_params()["module__width"]
+    16
+    """
+
+    _parameter_constraints = {
+        **SHARED_CONSTRAINTS,
+        **CLASSIFIER_CONSTRAINTS,
+        "module": [callable, None],
+        "solver": [StrOptions({"adamw", "adam", "sgd"})],
+        "learning_rate": [StrOptions({"constant", "cosine"})],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "loss": [Loss, None],
+        "dtype": [StrOptions({"auto", "float32", "float64"})],
+        "mixed_precision": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        module=None,
+        *,
+        solver="adamw",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        momentum=0.9,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        loss=None,
+        class_weight=None,
+        prior=None,
+        class_counts=None,
+        sampler=None,
+        deferred_reweighting=None,
+        validation_scoring=None,
+        dtype="auto",
+        device="cpu",
+        mixed_precision=False,
+        callbacks=None,
+        **module_params,
+    ):
+        self.module = module
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.momentum = momentum
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.loss = loss
+        self.class_weight = class_weight
+        self.prior = prior
+        self.class_counts = class_counts
+        self.sampler = sampler
+        self.deferred_reweighting = deferred_reweighting
+        self.validation_scoring = validation_scoring
+        self.dtype = dtype
+        self.device = device
+        self.mixed_precision = mixed_precision
+        self.callbacks = callbacks
+        for name, value in module_params.items():
+            setattr(self, name, value)  # names are checked in fit
+
+    def get_params(self, deep=True):
+        """Parameters, with those of the module.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to list the loss's and the sampler's too.
+
+        Returns
+        -------
+        dict
+            Names and values.
+        """
+        own = {k: v for k, v in vars(self).items() if k.startswith("module__")}
+        return {**super().get_params(deep=deep), **own}
+
+    def set_params(self, **params):
+        """Set parameters, with those of the module.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values.
+
+        Returns
+        -------
+        NeuralNetClassifier
+            Itself.
+        """
+        for name in [k for k in params if k.startswith("module__") or k == "module_params"]:
+            setattr(self, name, params.pop(name))
+        return super().set_params(**params)
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit to labelled rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels, or a 0/1 indicator matrix.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; 0 removes a row.
+
+        Returns
+        -------
+        NeuralNetClassifier
+            Itself.
+        """
+        self._check_names()
+        return self._fit(X, y, sample_weight)
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train one epoch on these rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels.
+        classes : array-like, default=None
+            All classes; needed in the first call if `y` lacks some.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        NeuralNetClassifier
+            Itself.
+        """
+        self._check_names()
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+
+    def _check_names(self):
+        known = set(self._get_param_names())
+        stray = [
+            k
+            for k in vars(self)
+            if k not in known and not k.startswith(("_", "module__")) and not k.endswith("_")
+        ]
+        if stray:
+            raise TypeError(
+                f"{type(self).__name__} has no parameters {stray}; parameters of the module start "
+                "with 'module__'."
+            )
+
+    # --- the shared fit ----------------------------------------------------------------------
+
+    def _compatible(self, X, code):
+        return True
+
+    def _draws_in_module(self):
+        return True
+
+    def _new_module(self, data, bound, rng):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(rng.randint(np.iinfo(np.int32).max)))
+            module = self._empty_module()
+            with torch.no_grad():
+                rows = data.X[:2]
+                sample = rows.toarray() if sparse.issparse(rows) else rows.cpu().numpy()
+                module.eval()
+                out = module(torch.from_numpy(sample).to(_torch_dtype(self._dtype)))
+        if out.ndim != 2 or out.shape[1] != self.n_outputs_:
+            raise ValueError(
+                f"{self.module!r} answers rows of {self.n_features_in_} features with shape "
+                f"{tuple(out.shape)}; (n, {self.n_outputs_}) is needed for {len(self.classes_)} "
+                "classes. Let the module take n_outputs."
+            )
+        return module
+
+    def _empty_module(self):
+        make = self.module
+        given = {
+            k.removeprefix("module__"): v for k, v in vars(self).items() if k.startswith("module__")
+        }
+        dtype = _torch_dtype(self._dtype)
+        if make is None:
+            module = MLP([self.n_features_in_, 64, self.n_outputs_], dtype=dtype)
+            state = np.random.RandomState(torch.randint(1 << 31, (1,)).item())
+            return module.reset(state)
+        names = inspect.signature(make).parameters
+        for name, value in (("n_features", self.n_features_in_), ("n_outputs", self.n_outputs_)):
+            if name in names:
+                given.setdefault(name, value)
+        return make(**given).to(dtype)
+
+    def _new_step(self, module, bound, data, order, incremental):
+        on_gpu = next(module.parameters()).device.type == "cuda"
+        autocast = torch.bfloat16 if self.mixed_precision and on_gpu else None
+        step = AutogradStep(module, bound, autocast, width=self.n_features_in_)
+        decoupled = self.solver == "adamw"
+        kw = {
+            "lr": self.learning_rate_init,
+            "l2": 0.0 if decoupled else self.alpha,
+            "decay": self.alpha if decoupled else 0.0,
+            "decayed": step.decayed,
+        }
+        if self.solver == "sgd":
+            step.optimizer = SGD(step.parameters, momentum=self.momentum, **kw)
+        else:
+            step.optimizer = Adam(step.parameters, **kw)
+        if incremental:
+            unpack_optimizer(step, self._optimizer_state)
+        return step
+
+    def _training_data(self, X, code, bound, sample_weight, device):
+        self._dtype = self.dtype
+        if self.dtype == "auto":
+            self._dtype = "float32" if device.type == "cuda" else str(X.dtype)
+        X = X.astype(self._dtype, copy=False)
+        return super()._training_data(X, code, bound, sample_weight, device)
+
+    @torch.no_grad()
+    def _raw(self, X):
+        module = self.net_.module_
+        was_training = module.training
+        module.eval()
+        device = next(module.parameters()).device
+        parts = []
+        for s in range(0, X.shape[0], _PREDICT_ROWS):
+            rows = X[s : s + _PREDICT_ROWS]
+            rows = rows.toarray() if sparse.issparse(rows) else np.array(rows, dtype=self._dtype)
+            parts.append(module(torch.from_numpy(rows.astype(self._dtype, copy=False)).to(device)))
+        module.train(was_training)
+        return torch.cat(parts).cpu()
+
+    def _add_to_output(self, shift):
+        """Remember a constant for the scores, since any module may lack an intercept."""
+        self._output_shift = np.asarray(shift, float)
+
+    def _logits(self, X):
+        z = super()._logits(X)
+        shift = getattr(self, "_output_shift", None)
+        if shift is None:
+            return z
+        shift = torch.from_numpy(shift).to(z)
+        return z + (shift if z.ndim == 2 else shift[0])
+
+
+def _torch_dtype(name):
+    return torch.float64 if name == "float64" else torch.float32

@@ -1,0 +1,291 @@
+"""The multi-layer perceptron classifier."""
+
+from numbers import Integral
+
+from sklearn.base import _fit_context
+from sklearn.callback import with_callbacks
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+
+from skimb._base.chain import CHAIN_CONSTRAINTS, CLASSIFIER_CONSTRAINTS, ChainEstimator, stochastic
+from skimb._base.classifier import NeuralClassifier
+from skimb.losses import Loss
+from skimb.nets.mlp import ACTIVATIONS
+
+
+class MLPClassifier(NeuralClassifier, ChainEstimator):
+    r"""Multi-layer perceptron with a searchable loss for imbalanced classes.
+
+    Parameters and attributes of scikit-learn's ``MLPClassifier`` keep their names and meaning, so
+    changing the import line is enough. Two classes use one output, C classes C outputs, L labels L
+    outputs.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or array-like of int, default=(100,)
+        Units of each hidden layer, at least 1 each.
+    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
+        Activation of the hidden layers.
+    solver : {"adam", "adamw", "sgd", "muon", "lbfgs"}, default="adam"
+        'adam' with L2 in the gradient as in scikit-learn, 'adamw' with decoupled weight decay, 'sgd'
+        with momentum, 'muon' (orthogonalised momentum for hidden matrices, AdamW for the rest),
+        'lbfgs' on all rows at once.
+    alpha : float in [0, inf), default=0.0001
+        'adam' and 'sgd': L2 strength in scikit-learn's units (divided by the batch size, 200 for
+        'auto'); 'lbfgs': divided by the total weight; 'adamw' and 'muon': weight decay. Intercepts
+        are free.
+    batch_size : int or "auto", default="auto"
+        Rows per update; 'auto' is ``min(200, n)``, and ``min(1024, n)`` for losses that couple rows.
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, default="constant"
+        Schedule after each epoch. 'invscaling' and 'adaptive' act with 'sgd' only, as in
+        scikit-learn; 'cosine' falls to zero over `max_iter` epochs with every stochastic solver.
+    learning_rate_init : float in (0, inf), default=0.001
+        Initial learning rate.
+    power_t : float in [0, inf), default=0.5
+        Exponent of 'invscaling'.
+    max_iter : int in [1, inf), default=200
+        Most epochs, or iterations of 'lbfgs'.
+    shuffle : bool, default=True
+        Whether rows are permuted in each epoch.
+    random_state : int, RandomState or None, default=None
+        Seed of initial weights, permutations and the validation split; makes fits repeatable.
+    tol : float in [0, inf), default=0.0001
+        Improvement that counts; for 'lbfgs' the largest gradient component at the end.
+    verbose : bool or int, default=False
+        Whether to print each epoch.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the present weights.
+    momentum : float in [0, 1], default=0.9
+        Momentum of 'sgd'.
+    nesterovs_momentum : bool, default=True
+        Whether 'sgd' uses Nesterov's momentum.
+    early_stopping : bool, default=False
+        Whether to set rows aside, stop when their score no longer improves, and keep the best weights.
+    validation_fraction : float in [0, 1), default=0.1
+        Share of rows set aside, stratified.
+    beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
+        Decay of the moments of 'adam' and 'adamw'.
+    epsilon : float in (0, inf), default=1e-8
+        Stabiliser of 'adam' and 'adamw'.
+    n_iter_no_change : int or numpy.inf, default=10
+        Epochs without improvement that are borne.
+    max_fun : int in [1, inf), default=15000
+        Most function evaluations of 'lbfgs'.
+    loss : Loss, default=None
+        A loss of :mod:`skimb.losses`; ``None`` is cross-entropy. Its parameters are searchable as
+        ``loss__gamma`` and the like.
+    class_weight : "balanced", "effective", dict or None, default=None
+        Weights of classes: inverse frequency, inverse effective number (arXiv:1901.05555, with
+        ``beta = (n - 1) / n``), or by label. Normalised so that the mean weight of a row is 1.
+    prior : array-like, dict or None, default=None
+        Class distribution of the population that ``predict_proba`` refers to, aligned with
+        ``classes_`` or by label; useful after a resampler. ``None`` means the training rows' own.
+    class_counts : array-like, dict or None, default=None
+        Rows per class before resampling, for losses that read counts (LDAM, VectorScaling).
+    sampler : ClassPowerSampler or None, default=None
+        Draws batches by class; its shift is undone in ``predict_proba``.
+    deferred_reweighting : float in [0, 1] or None, default=None
+        Share of `max_iter` after which class weights set in.
+    validation_scoring : str, callable or None, default=None
+        Scorer of early stopping. ``None`` is the log-loss of the natural probabilities, or the loss
+        itself where it gives none.
+    linear_skip : bool or "auto", default="auto"
+        Whether sparse input also feeds the output directly, starting from a fitted linear model;
+        'auto' does so for sparse X with hidden layers.
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        Where to train; 'auto' takes CUDA where there is one. Fitted models live on the CPU.
+    mixed_precision : bool, default=False
+        Whether to train in bfloat16 on CUDA; without effect on the CPU.
+    callbacks : list of skorch callbacks or None, default=None
+        Further callbacks, or pairs (name, callback). For scikit-learn's use ``set_callbacks``.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; label indices for multi-label targets.
+    net_ : EngineNet
+        The trained skorch net.
+    history_ : list of dict
+        skorch's history: ``train_loss``, ``valid_score``, ``dur`` per epoch.
+    loss_ : float
+        Training loss at the end, without penalty.
+    loss_function_ : Loss
+        The loss that was trained.
+    prior_ : ndarray of shape (n_classes,)
+        Label distribution of the trained risk, with sample weights and sampler.
+    class_counts_ : ndarray of shape (n_classes,)
+        Rows per class.
+    class_weight_ : ndarray or None
+        Weight per class, or per label side.
+    coefs_, intercepts_ : list of ndarray
+        Weights per layer.
+    skip_coef_ : ndarray or None
+        Weights of the linear skip path.
+    n_iter_, t_, n_layers_, n_outputs_ : int
+        Epochs of the last fit, rows seen, layers, outputs.
+    loss_curve_, validation_scores_ : list or None
+        Per epoch.
+    best_loss_, best_validation_score_ : float or None
+        Best of these.
+    n_features_in_, feature_names_in_ : int, ndarray
+        Features of X.
+
+    Notes
+    -----
+    Weights and L2 differ from scikit-learn in one point: ``sample_weight`` is normalised to mean 1,
+    so a common factor changes nothing. Floating type follows X: float32 stays float32 and trains about
+    twice as fast. One intra-op thread is used for batches up to 4096 rows.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_classification
+    >>> from skimb.losses import LogitAdjusted
+    >>> from skimb.neural_network import MLPClassifier
+    >>> X, y = make_classification(400, weights=[0.95], random_state=0)
+    >>> model = MLPClassifier((16,), loss=LogitAdjusted(), solver="lbfgs", random_state=0).fit(X, y)
+    >>> model.predict_proba(X[:2]).shape
+    (2, 2)
+    """
+
+    _parameter_constraints = {
+        **CHAIN_CONSTRAINTS,
+        **CLASSIFIER_CONSTRAINTS,
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "loss": [Loss, None],
+        "linear_skip": ["boolean", StrOptions({"auto"})],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        loss=None,
+        class_weight=None,
+        prior=None,
+        class_counts=None,
+        sampler=None,
+        deferred_reweighting=None,
+        validation_scoring=None,
+        linear_skip="auto",
+        device="cpu",
+        mixed_precision=False,
+        callbacks=None,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.loss = loss
+        self.class_weight = class_weight
+        self.prior = prior
+        self.class_counts = class_counts
+        self.sampler = sampler
+        self.deferred_reweighting = deferred_reweighting
+        self.validation_scoring = validation_scoring
+        self.linear_skip = linear_skip
+        self.device = device
+        self.mixed_precision = mixed_precision
+        self.callbacks = callbacks
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit to labelled rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows; sparse input is never made dense as a whole.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels, or a 0/1 indicator matrix.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; 0 removes a row, an integer repeats it.
+
+        Returns
+        -------
+        MLPClassifier
+            Itself.
+        """
+        return self._fit(X, y, sample_weight)
+
+    @available_if(stochastic)
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train one epoch on these rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels.
+        classes : array-like, default=None
+            All classes; needed in the first call if `y` lacks some.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        MLPClassifier
+            Itself.
+        """
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+
+    def _wants_skip(self, is_sparse):
+        if self.linear_skip == "auto":
+            return is_sparse
+        if self.linear_skip and not is_sparse:
+            raise ValueError(
+                "linear_skip=True needs sparse X; pass a CSR matrix or use linear_skip='auto'."
+            )
+        return bool(self.linear_skip)
+
+    @property
+    def out_activation_(self):
+        """Link from raw outputs to scores, in scikit-learn's words."""
+        self._need_net("out_activation_")
+        several = not self._multilabel and len(self.classes_) > 2
+        return "softmax" if several else "logistic"

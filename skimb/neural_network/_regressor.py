@@ -1,0 +1,279 @@
+"""The multi-layer perceptron regressor."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.callback import with_callbacks
+from sklearn.metrics import r2_score
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import column_or_1d
+
+from skimb._base.chain import CHAIN_CONSTRAINTS, ChainEstimator, stochastic
+from skimb.losses.regression import BY_NAME
+from skimb.nets.mlp import ACTIVATIONS
+
+
+class MLPRegressor(RegressorMixin, ChainEstimator):
+    r"""Multi-layer perceptron for one or several numeric targets.
+
+    Parameters and attributes of scikit-learn's ``MLPRegressor`` keep their names and meaning.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "poisson"}, default="squared_error"
+        Half the squared error, or half the Poisson deviance with a log link.
+    hidden_layer_sizes : int or array-like of int, default=(100,)
+        Units of each hidden layer, at least 1 each.
+    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
+        Activation of the hidden layers.
+    solver : {"adam", "adamw", "sgd", "muon", "lbfgs"}, default="adam"
+        As in :class:`MLPClassifier`.
+    alpha : float in [0, inf), default=0.0001
+        L2 strength or weight decay, as in :class:`MLPClassifier`.
+    batch_size : int or "auto", default="auto"
+        Rows per update; 'auto' is ``min(200, n)``.
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, default="constant"
+        Schedule after each epoch, as in :class:`MLPClassifier`.
+    learning_rate_init : float in (0, inf), default=0.001
+        Initial learning rate.
+    power_t : float in [0, inf), default=0.5
+        Exponent of 'invscaling'.
+    max_iter : int in [1, inf), default=200
+        Most epochs, or iterations of 'lbfgs'.
+    shuffle : bool, default=True
+        Whether rows are permuted in each epoch.
+    random_state : int, RandomState or None, default=None
+        Seed of initial weights, permutations and the validation split.
+    tol : float in [0, inf), default=0.0001
+        Improvement that counts; for 'lbfgs' the largest gradient component at the end.
+    verbose : bool or int, default=False
+        Whether to print each epoch.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the present weights.
+    momentum : float in [0, 1], default=0.9
+        Momentum of 'sgd'.
+    nesterovs_momentum : bool, default=True
+        Whether 'sgd' uses Nesterov's momentum.
+    early_stopping : bool, default=False
+        Whether to stop on a validation score and keep the best weights.
+    validation_fraction : float in [0, 1), default=0.1
+        Share of rows set aside.
+    beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
+        Decay of the moments of 'adam' and 'adamw'.
+    epsilon : float in (0, inf), default=1e-8
+        Stabiliser of 'adam' and 'adamw'.
+    n_iter_no_change : int or numpy.inf, default=10
+        Epochs without improvement that are borne.
+    max_fun : int in [1, inf), default=15000
+        Most function evaluations of 'lbfgs'.
+    validation_scoring : str, callable or None, default=None
+        Scorer of early stopping; ``None`` is R2.
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        Where to train. Fitted models live on the CPU.
+    mixed_precision : bool, default=False
+        Whether to train in bfloat16 on CUDA.
+    callbacks : list of skorch callbacks or None, default=None
+        Further callbacks, or pairs (name, callback).
+
+    Attributes
+    ----------
+    net_ : EngineNet
+        The trained skorch net.
+    history_ : list of dict
+        skorch's history.
+    loss_ : float
+        Training loss at the end, without penalty.
+    coefs_, intercepts_ : list of ndarray
+        Weights per layer.
+    n_iter_, t_, n_layers_, n_outputs_ : int
+        Epochs of the last fit, rows seen, layers, outputs.
+    loss_curve_, validation_scores_ : list or None
+        Per epoch.
+    best_loss_, best_validation_score_ : float or None
+        Best of these.
+    n_features_in_, feature_names_in_ : int, ndarray
+        Features of X.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_regression
+    >>> from skimb.neural_network import MLPRegressor
+    >>> X, y = make_regression(100, 5, random_state=0)
+    >>> model = MLPRegressor((16,), solver="lbfgs", max_iter=2000, random_state=0).fit(X, y / y.std())
+    >>> bool(model.score(X, y / y.std()) > 0.9)
+    True
+    """
+
+    _parameter_constraints = {
+        **CHAIN_CONSTRAINTS,
+        "loss": [StrOptions(set(BY_NAME))],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+    }
+
+    def __init__(
+        self,
+        loss="squared_error",
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        validation_scoring=None,
+        device="cpu",
+        mixed_precision=False,
+        callbacks=None,
+    ):
+        self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.validation_scoring = validation_scoring
+        self.device = device
+        self.mixed_precision = mixed_precision
+        self.callbacks = callbacks
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit to rows with numeric targets.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows; sparse input is never made dense as a whole.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; 0 removes a row, an integer repeats it.
+
+        Returns
+        -------
+        MLPRegressor
+            Itself.
+        """
+        return self._fit(X, y, sample_weight)
+
+    @available_if(stochastic)
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train one epoch on these rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        MLPRegressor
+            Itself.
+        """
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def predict(self, X):
+        """Predicted targets.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions, in the floating type of the parameters.
+        """
+        return self._predictions(self._check_X(X))
+
+    @property
+    def out_activation_(self):
+        """Inverse link, in scikit-learn's words."""
+        self._need_net("out_activation_")
+        return "identity" if self.loss == "squared_error" else "exp"
+
+    # --- the shared fit ----------------------------------------------------------------------
+
+    def _predictions(self, X):
+        values = self._bound.inverse_link(self._raw(X)).numpy()
+        return values if self._columns else values[:, 0]
+
+    def _y_numeric(self):
+        return True
+
+    def _encode_target(self, y, classes, first, incremental):
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if self.loss == "poisson" and (y < 0).any():
+            raise ValueError(
+                f"loss='poisson' needs non-negative y, got a minimum of {y.min()}; "
+                "use loss='squared_error'."
+            )
+        outputs = 1 if y.ndim == 1 else y.shape[1]
+        if not first and outputs != self.n_outputs_:
+            raise ValueError(f"y has {outputs} outputs, the model was fitted on {self.n_outputs_}.")
+        if first:
+            self.n_outputs_ = outputs
+            self._columns = y.ndim == 2
+        return np.asarray(y, float)
+
+    def _bind_loss(self, code, sample_weight, incremental):
+        return self._rebind()
+
+    def _rebind(self):
+        return BY_NAME[self.loss]()
+
+    def _row_weights(self, code, sample_weight):
+        return (None if sample_weight is None else sample_weight / sample_weight.mean()), None
+
+    def _default_score(self, X, y, code, weight):
+        predicted = self._predictions(X)
+        if not np.isfinite(predicted).all():
+            return np.nan
+        return r2_score(y, predicted, sample_weight=weight)
