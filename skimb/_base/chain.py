@@ -13,6 +13,7 @@ from skimb.engine.optim import SGD, Adam, Muon
 from skimb.engine.steps import AutogradStep, ChainStep, SparseChainStep
 from skimb.nets import MLP
 
+LINEAR_FTOL = 64 * np.finfo(float).eps  # as scikit-learn's linear models
 SOLVERS = ("adam", "adamw", "sgd", "muon", "lbfgs")
 
 SHARED_CONSTRAINTS = {
@@ -71,6 +72,8 @@ def stochastic(estimator):
 class ChainEstimator(NeuralBase):
     """Base of the estimators over an MLP."""
 
+    _ftol = 2.2e-9
+
     def _hidden(self):
         """Widths of the hidden layers."""
         sizes = self.hidden_layer_sizes
@@ -93,7 +96,11 @@ class ChainEstimator(NeuralBase):
             "linear_skip": self._wants_skip(data.sparse),
             "dtype": str(X.dtype).removeprefix("torch."),
         }
-        module = self._empty_module().reset(rng)
+        module = self._empty_module()
+        if (
+            len(self._config["widths"]) > 2
+        ):  # linear models start at zero: no draw decides their end
+            module.reset(rng)
         self.n_layers_ = len(self._config["widths"])
         if module.linear_skip:
             self._start_linear(module, data, bound)
@@ -109,7 +116,9 @@ class ChainEstimator(NeuralBase):
         """Fit a linear model into the skip path; the hidden path starts at zero output."""
         widths = self._config["widths"]
         linear = MLP([widths[0], widths[-1]], dtype=module.flat.dtype, sparse=True)
-        start = FullBatch(linear, self._warm() or bound, l2=1.0 / self._weight_total, tol=1e-4)
+        start = FullBatch(
+            linear, self._warm() or bound, l2=1.0 / self._weight_total, tol=1e-4, ftol=LINEAR_FTOL
+        )
         start.run(data, 200, None)
         with torch.no_grad():
             module.table[:, widths[1] :] = linear.table
@@ -134,6 +143,7 @@ class ChainEstimator(NeuralBase):
                 l2=self._l2_full_batch(),
                 tol=self.tol,
                 max_fun=self.max_fun,
+                ftol=self._ftol,
                 warm_loss=self._warm() if self._warm_lbfgs() else None,
             )
         l2, decay = 0.0, 0.0

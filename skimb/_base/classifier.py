@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import torch
+from scipy.special import expit
 from sklearn.base import ClassifierMixin, clone
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
@@ -366,7 +367,7 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             rows = -np.log(p[np.arange(len(code)), code].clip(tiny))
         return -float(np.average(rows, weights=weight))
 
-    def _after_training(self, data):
+    def _after_training(self, data, sample_weight):
         """Fit the intercept that a shift-invariant loss leaves free: mean risk equals prevalence."""
         if not self._bound.shift_invariant:
             return
@@ -374,7 +375,7 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             X = data.X if self._sparse else data.X.detach().cpu().numpy()
             z = self._raw(X).double().numpy()
             rates = self._natural if self._multilabel else self._natural[1:]
-            shift = np.array([_level(z[:, k], rate) for k, rate in enumerate(rates)])
+            shift = np.array([_level(z[:, k], rate, sample_weight) for k, rate in enumerate(rates)])
             self._add_to_output(shift)
         else:
             self._add_to_output(np.log(np.maximum(self._natural, 1e-12)))
@@ -385,11 +386,11 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         return tags
 
 
-def _level(z, rate):
-    """The constant b with mean sigmoid(z + b) = rate, by bisection."""
+def _level(z, rate, weight):
+    """The constant b with weighted mean sigmoid(z + b) = rate, by bisection."""
     low, high = -z.max() - 40.0, -z.min() + 40.0
     for _ in range(100):
         b = 0.5 * (low + high)
-        mean = np.mean(1.0 / (1.0 + np.exp(-np.clip(z + b, -500, 500))))
+        mean = np.average(expit(z + b), weights=weight)
         low, high = (b, high) if mean < rate else (low, b)
     return b

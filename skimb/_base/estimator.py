@@ -130,7 +130,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             epochs_before = len(net.history)
             context = self._open_context(given_X, given_y, sample_weight, n_epochs, net)
             net.partial_fit(data)
-        self._finish(net, step, patience, epochs_before, device, data, incremental)
+        self._finish(net, step, patience, epochs_before, device, data, sample_weight, incremental)
         self._generator_state = generator.get_state().numpy()
         self._check_finite(module)
         if context is not None:
@@ -155,11 +155,6 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
             used = sample_weight > 0
-            if not used.any():
-                raise ValueError(
-                    f"{type(self).__name__}: all sample_weight are zero, so no rows are left; "
-                    "give at least one row a positive weight."
-                )
             if not used.all():
                 X, y, sample_weight = X[used], y[used], sample_weight[used]
         code = self._encode_target(y, classes, reset, incremental)
@@ -344,7 +339,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         net.callbacks_.insert(0, ("estimator", bridge))
         return context
 
-    def _finish(self, net, step, patience, epochs_before, device, data, incremental):
+    def _finish(self, net, step, patience, epochs_before, device, data, sample_weight, incremental):
         """Restore the best weights, free the device, set fitted attributes."""
         if patience is not None:
             patience.restore(net)
@@ -357,7 +352,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         self._optimizer_state = _pack_optimizer(step)
         net.step = None
         net.order = None
-        self._after_training(data)
+        self._after_training(data, sample_weight)
         self.n_iter_ = len(done)
         self.t_ += len(done) * len(data)
         self.loss_curve_ = [*self.loss_curve_, *(h["train_loss"] for h in done)]
@@ -374,7 +369,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             self.best_loss_ = min(self.loss_curve_, default=float("nan"))
         self._tell(net, step, patience, incremental)
 
-    def _after_training(self, data):
+    def _after_training(self, data, sample_weight):
         """Hook for what depends on the trained net and the training rows."""
 
     def _tell(self, net, step, patience, incremental):
@@ -403,6 +398,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             )
 
     def _check_finite(self, module):
+        # a sum is finite wherever all its terms are, save for overflow, which the second look settles
+        sums = (p.detach().sum() for p in module.parameters())
+        if all(torch.isfinite(s) for s in sums):
+            return
         if not all(torch.isfinite(p).all() for p in module.parameters()):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
@@ -472,7 +471,7 @@ def _pack_optimizer(step):
     if getattr(step, "optimizer", None) is None:
         return None
     tensors = [*step.optimizer.tensors(), *step.tensors()]
-    return {"lr": step.optimizer.lr, "arrays": [t.detach().cpu().numpy().copy() for t in tensors]}
+    return {"lr": step.optimizer.lr, "arrays": [t.detach().cpu().numpy() for t in tensors]}
 
 
 def unpack_optimizer(step, state):

@@ -4,7 +4,8 @@ import torch
 from scipy import sparse
 from torch.utils.data import Dataset
 
-_CHUNK = 1 << 16  # rows gathered at once
+_CHUNK = 1 << 16  # dense rows gathered at once
+_SPARSE_CHUNK = 1 << 11  # sparse rows, whose copies should stay small beside the data
 
 
 class SparseRows:
@@ -68,7 +69,8 @@ class Batches:
     def __iter__(self):
         data = self.dataset
         index, sizes = self.order.next()
-        per_chunk = max(1, _CHUNK // max(self.order.batch_size, 1))
+        chunk = _SPARSE_CHUNK if data.sparse else _CHUNK
+        per_chunk = max(1, chunk // max(self.order.batch_size, 1))
         start = 0
         for c in range(0, len(sizes), per_chunk):
             part = sizes[c : c + per_chunk]

@@ -25,12 +25,17 @@ class FullBatch:
     warm_loss : BoundLoss, default=None
         A loss to minimise first; the output intercept is then shifted to where `loss` is least. Metric
         losses have flat regions and local minima that this start avoids.
+    ftol : float, default=2.2e-9
+        Relative decrease of the objective at which to stop.
     """
 
-    def __init__(self, module, loss, *, l2=0.0, tol=1e-4, max_fun=15000, warm_loss=None):
+    def __init__(
+        self, module, loss, *, l2=0.0, tol=1e-4, max_fun=15000, warm_loss=None, ftol=2.2e-9
+    ):
         self.module, self.loss = module, loss
         self.l2, self.tol, self.max_fun = l2, tol, max_fun
         self.warm_loss = warm_loss
+        self.ftol = ftol
         self.optimizer = None
         self.result = None
 
@@ -56,7 +61,13 @@ class FullBatch:
                 iteration_ends(objective.last, done[0] < max_iter)
         else:
             callback = None
-        options = {"maxiter": max_iter, "maxfun": self.max_fun, "gtol": self.tol, "maxls": 50}
+        options = {
+            "maxiter": max_iter,
+            "maxfun": self.max_fun,
+            "gtol": self.tol,
+            "maxls": 50,
+            "ftol": self.ftol,
+        }
         start = objective.best = objective.start()
         try:
             return minimize(
@@ -71,13 +82,29 @@ class FullBatch:
         z = squeeze_outputs(self.module.infer(data.X), data.code)
         if z.ndim != 1:
             return
-        levels = torch.quantile(z.double(), torch.linspace(0, 1, 257, dtype=torch.float64)[1:-1])
-        shifts = torch.cat([levels.neg(), levels.new_zeros(1)])
-        values = torch.stack(
-            [self.loss.loss_grad(z + s, data.code, data.weight)[0] for s in shifts.to(z.dtype)]
-        )
-        with torch.no_grad():
-            self.module.split(self.module.flat)[1][-1].add_(shifts[values.argmin()])
+        levels = torch.sort(z).values
+
+        def best(positions):
+            """Position among the sorted scores whose level, moved to zero, gives the least loss."""
+            values = [
+                self.loss.loss_grad(z - levels[i], data.code, data.weight)[0] for i in positions
+            ]
+            return positions[int(torch.stack(values).argmin())]
+
+        n = len(levels)
+        step = max(1, n // 16)
+        at = best(range(0, n, step))
+        while step > 1:
+            step = max(1, step // 4)
+            at = best(range(max(0, at - 3 * step), min(n, at + 3 * step + 1), step))
+            if step < n // 2000:
+                break
+        if (
+            self.loss.loss_grad(z - levels[at], data.code, data.weight)[0]
+            < (self.loss.loss_grad(z, data.code, data.weight)[0])
+        ):
+            with torch.no_grad():
+                self.module.split(self.module.flat)[1][-1].sub_(levels[at])
 
 
 class _Objective:

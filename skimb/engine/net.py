@@ -67,8 +67,8 @@ class EngineNet(NeuralNet):
             return super().fit_loop(X, y, epochs=epochs)
         except StopTraining:
             return self
-        except KeyboardInterrupt:
-            self.interrupted = True
+        except KeyboardInterrupt as signal:
+            self.interrupted = not _raised_by_skorch(signal)
             return self
 
     def _full_batch_loop(self, dataset, max_iter):
@@ -119,6 +119,14 @@ class EngineNet(NeuralNet):
         self.notify(
             "on_grad_computed", named_parameters=list(self.module_.named_parameters()), batch=None
         )
+
+
+def _raised_by_skorch(signal):
+    """skorch's own callbacks stop training by raising KeyboardInterrupt."""
+    place = signal.__traceback__
+    while place.tb_next is not None:
+        place = place.tb_next
+    return place.tb_frame.f_globals.get("__name__", "").startswith("skorch.callbacks")
 
 
 def _listens(callback):

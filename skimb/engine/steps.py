@@ -13,6 +13,9 @@ from scipy import sparse
 
 from skimb.nets.mlp import ACTIVATIONS
 
+_PIECE_BYTES = 1 << 18  # rows of the table updated at once
+_LONGEST_GAP = 1 << 14  # steps without a row after which its moments decay no further
+
 
 class Step(ABC):
     """One update of a net's parameters from one batch."""
@@ -97,7 +100,7 @@ class ChainStep(Step):
         """Transpose of the input of layer i, cached for whole batches."""
         return self.Ht[i - 1] if i and a is self.H[i - 1] else a.t()
 
-    def loss_grad(self, X, code, weight, total=None):
+    def loss_grad(self, X, code, weight=None, total=None):
         """Loss of a batch; fills the gradient of the parameters."""
         H, D = self.buffers(X.shape[-2])
         z = self.forward(X, H)
@@ -169,9 +172,22 @@ class SparseChainStep(Step):
         self.lr_of, self.betas, self.eps = lr_of, betas, eps
         self.l2, self.decay, self.momentum = l2, decay, momentum
         d = module.widths[0]
-        self.table = module.table.detach()
-        self.m = torch.zeros_like(self.table)
-        self.v = torch.zeros_like(self.table)
+        table = module.table.detach()
+        # numpy asks for huge pages, which random rows of large tables profit from
+        like = table.numpy().dtype
+        self.m = torch.from_numpy(np.zeros(table.shape, like))
+        self.v = torch.from_numpy(np.zeros(table.shape if momentum is None else (0, 0), like))
+        gaps = torch.arange(_LONGEST_GAP, dtype=torch.float64)
+        if momentum is None:
+            powers = [torch.pow(b, gaps) for b in betas]
+        else:
+            powers = [torch.pow(momentum, gaps + 1.0)]
+        self.powers = [p.to(table.dtype) for p in powers]
+        self.piece = max(64, _PIECE_BYTES // (table.shape[1] * table.element_size()))
+        # numpy gathers and scatters rows faster than torch's index operations on the CPU
+        self.kind = like
+        self.matrix = table.numpy()
+        self.rows = [_as_records(t.numpy()) for t in (table, self.m, self.v)]
         self.touched = torch.zeros(d, dtype=torch.int64)
         self.t = 0
         self.mark = np.zeros(d, dtype=bool)
@@ -185,58 +201,79 @@ class SparseChainStep(Step):
         used = np.flatnonzero(self.mark)
         self.mark[used] = False
         self.position[used] = np.arange(len(used), dtype=np.int32)
+        batch = sparse.csr_matrix(
+            (X.data, X.indices, X.indptr), shape=(n, len(self.mark)), copy=False
+        )
         local = sparse.csr_matrix(
             (X.data, self.position[X.indices], X.indptr), shape=(n, len(used)), copy=False
         )
-        rows = torch.from_numpy(used)
-        block = self.table.index_select(0, rows)
-        first = torch.from_numpy(local @ block.numpy())
+        first = torch.from_numpy(batch @ self.matrix)
         loss, d_first = self.inner.loss_grad(first, code, weight, total=float(n))
         grad = torch.from_numpy(local.T @ d_first.numpy())
-        self._update(rows, block, grad)
+        self._update(used, grad)
         self.optimizer.step()
         return loss
 
-    def _update(self, rows, block, grad):
+    def _update(self, used, grad):
         self.t += 1
         lr = self.lr_of()
+        index = torch.from_numpy(used)
+        missed = self.touched.index_select(0, index).sub_(self.t - 1).neg_()
+        missed.clamp_(max=_LONGEST_GAP - 1)
+        self.touched.index_fill_(0, index, self.t)
+        kept = [p.index_select(0, missed).unsqueeze(1) for p in self.powers]
+        time = torch.tensor(float(self.t))
+        # in pieces that stay in cache between reading the moments and writing them back
+        for s in range(0, len(used), self.piece):
+            part = slice(s, s + self.piece)
+            self._update_piece(used[part], grad[part], [k[part] for k in kept], lr, time)
+
+    def _update_piece(self, used, grad, kept, lr, time):
+        table, first, second = self.rows
+        block = self._tensor(table.take(used))
         if self.l2:
             grad.add_(block, alpha=self.l2)
         if self.decay:
             block.mul_(1.0 - lr * self.decay)
-        missed = (self.t - 1 - self.touched.index_select(0, rows)).to(block.dtype).unsqueeze(1)
-        self.touched.index_fill_(0, rows, self.t)
+        m = self._tensor(first.take(used)).mul_(kept[0])
         if self.momentum is not None:
-            m = self.m.index_select(0, rows).mul_(torch.pow(self.momentum, missed + 1.0))
             m.add_(grad, alpha=-lr)
-            self.table.index_copy_(0, rows, block.add_(m))
-            self.m.index_copy_(0, rows, m)
-            return
-        b1, b2 = self.betas
-        m = self.m.index_select(0, rows).mul_(torch.pow(b1, missed))
-        v = self.v.index_select(0, rows).mul_(torch.pow(b2, missed))
-        torch._fused_adam_(
-            [block],
-            [grad],
-            [m],
-            [v],
-            [],
-            [torch.tensor(float(self.t))],
-            lr=lr,
-            beta1=b1,
-            beta2=b2,
-            weight_decay=0.0,
-            eps=self.eps,
-            amsgrad=False,
-            maximize=False,
-        )
-        self.table.index_copy_(0, rows, block)
-        self.m.index_copy_(0, rows, m)
-        self.v.index_copy_(0, rows, v)
+            block.add_(m)
+        else:
+            v = self._tensor(second.take(used)).mul_(kept[1])
+            torch._fused_adam_(
+                [block],
+                [grad],
+                [m],
+                [v],
+                [],
+                [time],
+                lr=lr,
+                beta1=self.betas[0],
+                beta2=self.betas[1],
+                weight_decay=0.0,
+                eps=self.eps,
+                amsgrad=False,
+                maximize=False,
+            )
+            second[used] = _as_records(v.numpy())
+        table[used] = _as_records(block.numpy())
+        first[used] = _as_records(m.numpy())
+
+    def _tensor(self, records):
+        """Whole-row records as a tensor (rows, width)."""
+        return torch.from_numpy(records.view(self.kind).reshape(len(records), -1))
 
     def tensors(self):
         """State tensors of the table, for saving."""
         return [self.m, self.v, self.touched]
+
+
+def _as_records(array):
+    """A contiguous matrix as a vector of whole rows: numpy moves records faster than matrix rows."""
+    if not array.size:
+        return array
+    return array.view(np.dtype((np.void, array.shape[1] * array.itemsize))).reshape(-1)
 
 
 class _Tail(ChainStep):
@@ -248,7 +285,7 @@ class _Tail(ChainStep):
         self.skip = module.linear_skip
         self.deep = len(self.W) > 0
 
-    def loss_grad(self, first, code, weight, total=None):
+    def loss_grad(self, first, code, weight=None, total=None):
         """Loss of a batch and the gradient in the table's outputs (n, table_width)."""
         H, D = self.buffers(first.shape[0])
         a = torch.add(first[:, : self.h], self.b[0], out=H[0])

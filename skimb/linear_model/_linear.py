@@ -5,7 +5,13 @@ from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from skimb._base.chain import CHAIN_CONSTRAINTS, CLASSIFIER_CONSTRAINTS, ChainEstimator, stochastic
+from skimb._base.chain import (
+    CHAIN_CONSTRAINTS,
+    CLASSIFIER_CONSTRAINTS,
+    LINEAR_FTOL,
+    ChainEstimator,
+    stochastic,
+)
 from skimb._base.classifier import NeuralClassifier
 from skimb.losses import Loss
 
@@ -135,6 +141,7 @@ class LinearClassifier(NeuralClassifier, ChainEstimator):
     activation = "identity"
     hidden_layer_sizes = ()
     mixed_precision = False
+    _ftol = LINEAR_FTOL
 
     def __init__(
         self,

@@ -70,7 +70,8 @@ class MLP(nn.Module):
                 raise ValueError("MLP: sparse input is for one member; use members=1.")
             d, h = shapes.pop(0)
             self.table_width = h + (self.widths[-1] if self.linear_skip else 0)
-            self.table = nn.Parameter(torch.zeros(d, self.table_width, dtype=dtype))
+            kind = np.float64 if dtype == torch.float64 else np.float32
+            self.table = nn.Parameter(torch.from_numpy(np.zeros((d, self.table_width), kind)))
         self.shapes = shapes
         self.n_weights = sum(a * b for a, b in shapes)
         n = self.n_weights + sum(self.widths[1:])
@@ -95,10 +96,22 @@ class MLP(nn.Module):
         factor = 2.0 if self.activation == "logistic" else 6.0
         weights, biases = self.split(self.flat)
         if self.sparse:
-            weights = [self.table[:, : self.widths[1]].unsqueeze(0), *weights]
+            # large tables are drawn in place and in their own type
+            generator = np.random.Generator(np.random.SFC64(random_state.randint(1 << 31)))
+            bound = np.sqrt(factor / (self.widths[0] + self.widths[1]))
+            table = self.table.numpy()
+            generator.random(out=table, dtype=table.dtype)
+            self.table.sub_(0.5).mul_(2.0 * bound)
+            self.table[:, self.widths[1] :].zero_()
+            weights = [None, *weights]
         for k in range(self.members):
             for i, (fan_in, fan_out) in enumerate(pairwise(self.widths)):
                 bound = np.sqrt(factor / (fan_in + fan_out))
+                if weights[i] is None:
+                    biases[i][k].copy_(
+                        torch.from_numpy(random_state.uniform(-bound, bound, fan_out))
+                    )
+                    continue
                 draw = random_state.uniform(-bound, bound, (fan_in, fan_out))
                 weights[i][k].copy_(torch.from_numpy(draw))
                 biases[i][k].copy_(torch.from_numpy(random_state.uniform(-bound, bound, fan_out)))

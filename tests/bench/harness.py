@@ -1,0 +1,87 @@
+"""Interleaved timing, fresh-process measurements, and tables for the benchmark scripts."""
+
+import gc
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+
+def fix_threads(n=1):
+    """Fix the threads of numpy's and torch's libraries; call before importing them."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(n)
+
+
+def interleaved(functions, rounds=5, warm=1, clock=time.process_time):
+    """Median seconds of each function, run in turns; also the median of per-round ratios.
+
+    Returns a dict name -> list of seconds.
+    """
+    for _ in range(warm):
+        for function in functions.values():
+            function()
+    seconds = {name: [] for name in functions}
+    for _ in range(rounds):
+        for name, function in functions.items():
+            gc.collect()
+            start = clock()
+            function()
+            seconds[name].append(clock() - start)
+    return seconds
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def ratio(slow, fast):
+    """Median over rounds of slow / fast."""
+    return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
+
+
+def fresh(code, *, rounds=3):
+    """Run code in fresh processes; it must print one JSON object last. Returns the objects."""
+    found = []
+    for _ in range(rounds):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        found.append(json.loads(done.stdout.strip().splitlines()[-1]))
+    return found
+
+
+def peak_mib():
+    """Largest resident size of this process, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def machine():
+    """One line about the machine."""
+    cpu = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as f:
+            cpu = next(line.split(":")[1].strip() for line in f if line.startswith("model name"))
+    except (OSError, StopIteration):
+        cpu = platform.machine()
+    import numpy
+    import sklearn
+    import skorch
+    import torch
+
+    return (
+        f"{cpu}, {os.cpu_count()} cores; Python {platform.python_version()}, "
+        f"torch {torch.__version__}, scikit-learn {sklearn.__version__}, "
+        f"skorch {skorch.__version__}, numpy {numpy.__version__}; one thread unless said."
+    )
+
+
+def table(header, rows):
+    """A markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(str(c) for c in row) + " |" for row in rows]
+    return "\n".join(lines)

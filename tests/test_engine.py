@@ -1,0 +1,636 @@
+"""The engine: steps against autograd, optimisers, orders, schedules, callbacks, interruptions."""
+
+import copy
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from sklearn.callback import ProgressBar, ScoringMonitor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback, EarlyStopping
+from torch import nn
+
+from skimb._core.priors import ClassPrior
+from skimb.engine import ClassPowerSampler, DeferredReweighting
+from skimb.engine.data import SparseRows, TrainingData
+from skimb.engine.optim import SGD, Adam, Muon
+from skimb.engine.runtime import resolve_device, small_batch_settings
+from skimb.engine.sampling import Order
+from skimb.engine.steps import AutogradStep, ChainStep, SparseChainStep
+from skimb.losses import AnyLoss, CrossEntropy, Focal, LogitAdjusted, MannWhitney, all_losses
+from skimb.nets import MLP
+from skimb.neural_network import MLPClassifier, NeuralNetClassifier
+
+
+def batch(n=32, d=6, classes=2, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    X = torch.randn(n, d, generator=generator, dtype=torch.float64)
+    y = torch.randint(classes, (n,), generator=generator)
+    return X, y
+
+
+def net(widths, activation="relu", members=1, seed=0, **kw):
+    module = MLP(widths, activation, members=members, dtype=torch.float64, **kw)
+    return module.reset(np.random.RandomState(seed))
+
+
+# --- the hand-written step -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
+@pytest.mark.parametrize("widths", [[6, 1], [6, 5, 1], [6, 7, 5, 3]], ids=str)
+def test_chain_gradient_is_autograd(widths, activation):
+    classes = max(widths[-1], 2)
+    X, y = batch(classes=classes)
+    bound = Focal(1.5).bind(ClassPrior.of(y.numpy()))
+    module = net(widths, activation)
+    out = module(X)
+    z = out[:, 0] if widths[-1] == 1 else out
+    bound(z, y).backward()
+    expected = module.flat.grad.clone()
+    module.flat.grad = None
+    step = ChainStep(module, bound, 40)
+    with torch.no_grad():
+        loss = step.loss_grad(X, bound.encode(y, z))
+    torch.testing.assert_close(module.flat.grad, expected, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(loss, bound(z, y).detach())
+
+
+def test_population_of_two_is_two_nets():
+    X, y = batch()
+    bound = CrossEntropy().bind(ClassPrior.of(y.numpy()))
+    singles = [net([6, 5, 2], seed=s) for s in (1, 2)]
+    both = MLP([6, 5, 2], members=2, dtype=torch.float64)
+    with torch.no_grad():
+        both.flat.copy_(torch.cat([m.flat for m in singles]))
+    torch.testing.assert_close(both(X), torch.stack([m(X) for m in singles]))
+    step = ChainStep(both, bound, 32)
+    code = y.expand(2, -1)
+    with torch.no_grad():
+        losses = step.loss_grad(X, code, None, 32.0)
+        for k, module in enumerate(singles):
+            single = ChainStep(module, bound, 32)
+            loss = single.loss_grad(X, y, None, 32.0)
+            torch.testing.assert_close(losses[k], loss)
+            torch.testing.assert_close(both.flat.grad[k], module.flat.grad[0])
+
+
+def test_training_equals_autograd_with_torch_adam_for_a_hundred_steps():
+    generator = torch.Generator().manual_seed(3)
+    X = torch.randn(1600, 6, generator=generator)
+    y = (X[:, 0] + 0.3 * torch.randn(1600, generator=generator) > 1).long()
+    bound = CrossEntropy().bind(ClassPrior.of(y.numpy()))
+    ours = MLP([6, 16, 16, 1]).reset(np.random.RandomState(0))
+    theirs = copy.deepcopy(ours)
+    step = ChainStep(ours, bound, 16)
+    step.optimizer = Adam([ours.flat], lr=1e-3)
+    adam = torch.optim.Adam(theirs.parameters(), lr=1e-3)
+    for s in range(0, 1600, 16):
+        xb, yb = X[s : s + 16], y[s : s + 16]
+        with torch.no_grad():
+            step(xb, bound.encode(yb, torch.empty(16)), None)
+        adam.zero_grad()
+        nn.functional.binary_cross_entropy_with_logits(theirs(xb)[:, 0], yb.float()).backward()
+        adam.step()
+    torch.testing.assert_close(ours.flat, theirs.flat, rtol=0, atol=1e-5)
+
+
+def test_any_module_trains_like_the_chain(rare):
+    X, y = rare
+    kw = {"solver": "adam", "alpha": 0.0, "max_iter": 3, "tol": 0.0, "random_state": 0}
+    chain = MLPClassifier((5,), **kw).fit(X, y)
+
+    def same(n_features, n_outputs):
+        return MLP([n_features, 5, n_outputs], dtype=torch.float64).reset(np.random.RandomState(0))
+
+    other = NeuralNetClassifier(same, **kw).fit(X, y)
+    # the first draws of both come from seed 0: same weights, other permutations
+    assert np.abs(chain.predict_proba(X) - other.predict_proba(X)).max() < 0.2
+    shuffled = {**kw, "shuffle": False}
+    a = MLPClassifier((5,), **shuffled).fit(X, y).predict_proba(X)
+    b = NeuralNetClassifier(same, **shuffled).fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(a, b, atol=1e-10)
+
+
+def test_optimisers_equal_torch():
+    for make, reference in [
+        (lambda p: Adam([p], lr=0.01), lambda p: torch.optim.Adam([p], lr=0.01)),
+        (
+            lambda p: Adam([p], lr=0.01, decay=0.1, decayed=[(p.detach(), p.grad)]),
+            lambda p: torch.optim.AdamW([p], lr=0.01, weight_decay=0.1),
+        ),
+        (
+            lambda p: SGD([p], lr=0.01, momentum=0.9, nesterov=True),
+            lambda p: torch.optim.SGD([p], lr=0.01, momentum=0.9, nesterov=True),
+        ),
+        (
+            lambda p: Adam([p], lr=0.01, l2=0.3, decayed=[(p.detach(), p.grad)]),
+            lambda p: torch.optim.Adam([p], lr=0.01, weight_decay=0.3),
+        ),
+    ]:
+        a = nn.Parameter(torch.linspace(-1, 1, 20, dtype=torch.float64))
+        b = nn.Parameter(a.detach().clone())
+        a.grad = torch.zeros_like(a)
+        ours, theirs = make(a), reference(b)
+        for k in range(5):
+            gradient = torch.sin(torch.arange(20) + k).double()
+            a.grad.copy_(gradient)
+            b.grad = gradient.clone()
+            with torch.no_grad():
+                ours.step()
+            theirs.step()
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
+
+
+def test_muon_moves_hidden_matrices_as_torch_does():
+    module = net([6, 8, 5, 1]).float()
+    flat = module.flat
+    flat.grad = torch.sin(torch.arange(flat.numel()).float()).view_as(flat)
+    weights, grads = module.split(flat.detach())[0], module.split(flat.grad)[0]
+    reference = [nn.Parameter(w[0].clone()) for w in weights[:2]]
+    for p, g in zip(reference, grads, strict=False):
+        p.grad = g[0].clone()
+    torch.optim.Muon(
+        reference, lr=0.02, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+    ).step()
+    pairs = [(w[0], g[0]) for w, g in zip(weights[:2], grads[:2], strict=True)]
+    start = 6 * 8 + 8 * 5
+    ours = Muon([flat], pairs, (flat.detach()[0, start:], flat.grad[0, start:]), lr=0.02, decay=0.1)
+    before = flat.detach().clone()
+    with torch.no_grad():
+        ours.step()
+    for w, p in zip(module.split(flat.detach())[0], reference, strict=False):
+        torch.testing.assert_close(w[0], p.detach())
+    assert not torch.equal(before[0, start:], flat.detach()[0, start:])
+
+
+# --- sparse input ----------------------------------------------------------------------------
+
+
+def sparse_batch(n=40, d=30, seed=0):
+    X = sparse.random(n, d, 0.15, format="csr", random_state=seed, dtype=np.float64)
+    y = torch.from_numpy((np.asarray(X.sum(1)).ravel() > 2).astype(np.int64))
+    return X, y
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("widths", [[30, 1], [30, 6, 1], [30, 6, 4, 3]], ids=str)
+def test_sparse_forward_equals_dense(widths, skip):
+    X, _ = sparse_batch()
+    module = net(widths, sparse=True, linear_skip=skip)
+    if module.linear_skip:
+        with torch.no_grad():
+            module.table[:, widths[1] :].normal_(generator=torch.Generator().manual_seed(0))
+    dense = MLP(widths, dtype=torch.float64)
+    with torch.no_grad():
+        weights, biases = dense.split(dense.flat)
+        for w, c in zip(weights, module.coefs(), strict=True):
+            w[0].copy_(torch.from_numpy(c))
+        for b, c in zip(biases, module.intercepts(), strict=True):
+            b[0].copy_(torch.from_numpy(c))
+    expected = dense.infer(X.toarray())
+    if module.linear_skip:
+        expected = expected + torch.from_numpy(X.toarray() @ module.skip_coef())
+    torch.testing.assert_close(module.infer(X), expected)
+
+
+@pytest.mark.parametrize("widths", [[30, 1], [30, 6, 1], [30, 6, 4, 3]], ids=str)
+def test_sparse_step_is_dense_adam_where_every_feature_is_touched(widths):
+    X, y = sparse_batch(n=400)
+    classes = max(widths[-1], 2)
+    y = y % classes
+    bound = Focal().bind(ClassPrior.of(y.numpy(), classes=np.arange(classes)))
+    module = net(widths, sparse=True)
+    dense = MLP(widths, dtype=torch.float64)
+    with torch.no_grad():
+        weights, biases = dense.split(dense.flat)
+        for w, c in zip(weights, module.coefs(), strict=True):
+            w[0].copy_(torch.from_numpy(c))
+        for b, c in zip(biases, module.intercepts(), strict=True):
+            b[0].copy_(torch.from_numpy(c))
+    lean = SparseChainStep(module, bound, 400, lr_of=lambda: 0.01, betas=(0.9, 0.999), eps=1e-8)
+    module.flat.grad = (
+        torch.zeros_like(module.flat) if module.flat.grad is None else module.flat.grad
+    )
+    lean.optimizer = Adam([module.flat], lr=0.01)
+    full = ChainStep(dense, bound, 400)
+    full.optimizer = Adam([dense.flat], lr=0.01)
+    shape = (400,) if widths[-1] == 1 else (400, widths[-1])
+    code = bound.encode(y, torch.empty(shape, dtype=torch.float64))
+    rows = SparseRows(X.indptr, X.indices, X.data)
+    with torch.no_grad():
+        for _ in range(4):
+            a, b = lean(rows, code, None), full(torch.from_numpy(X.toarray()), code, None)
+            torch.testing.assert_close(a, b)
+    torch.testing.assert_close(
+        torch.from_numpy(module.coefs()[0]),
+        torch.from_numpy(dense.coefs()[0]),
+        rtol=1e-6,
+        atol=1e-9,
+    )
+
+
+def test_catch_up_equals_dense_moments_with_zero_gradients():
+    """A row absent for some batches has, when it returns, the moments dense Adam would have."""
+    X, y = sparse_batch(n=60)
+    bound = CrossEntropy().bind(ClassPrior.of(y.numpy()))
+    module = net([30, 4, 1], sparse=True)
+    step = SparseChainStep(module, bound, 20, lr_of=lambda: 0.0, betas=(0.9, 0.999), eps=1e-8)
+    module.flat.grad = (
+        torch.zeros_like(module.flat) if module.flat.grad is None else module.flat.grad
+    )
+    step.optimizer = Adam([module.flat], lr=0.0)
+    code = bound.encode(y, torch.empty(60, dtype=torch.float64))
+    moments = torch.zeros_like(module.table)
+    dense = MLP([30, 4, 1], dtype=torch.float64)
+    with torch.no_grad():
+        weights, biases = dense.split(dense.flat)
+        for w, c in zip(weights, module.coefs(), strict=True):
+            w[0].copy_(torch.from_numpy(c))
+        for b, c in zip(biases, module.intercepts(), strict=True):
+            b[0].copy_(torch.from_numpy(c))
+        full = ChainStep(dense, bound, 20)
+        for s in (0, 20, 40):
+            part = X[s : s + 20]
+            step(SparseRows(part.indptr, part.indices, part.data), code[s : s + 20], None)
+            full.loss_grad(torch.from_numpy(part.toarray()), code[s : s + 20], None, 20.0)
+            moments.mul_(0.9).add_(dense.split(dense.flat.grad)[0][0][0], alpha=0.1)
+    touched = step.touched == 3
+    torch.testing.assert_close(step.m[touched], moments[touched])
+
+
+# --- orders ----------------------------------------------------------------------------------
+
+
+def order(n, size, classes=None, **kw):
+    return Order(n, size, torch.Generator().manual_seed(0), classes=classes, **kw)
+
+
+def test_shuffled_order_is_a_permutation_and_repeats_under_its_seed():
+    index, sizes = order(103, 10).next()
+    assert sorted(index.tolist()) == list(range(103))
+    assert sizes == [10] * 10 + [3]
+    assert torch.equal(index, order(103, 10).next()[0])
+    assert order(103, 10, shuffle=False).next()[0] is None
+
+
+@pytest.mark.parametrize("rare", [1, 3, 40])
+def test_every_batch_holds_every_class(rare):
+    classes = np.r_[np.zeros(1000, int), np.ones(rare, int), np.full(60, 2)]
+    o = order(len(classes), 50, classes, every_class=True)
+    index, sizes = o.next()
+    assert max(sizes) <= o.max_batch
+    start = 0
+    for size in sizes:
+        assert set(classes[index[start : start + size]]) == {0, 1, 2}
+        start += size
+    assert set(index.tolist()) == set(range(len(classes))), "rows were lost"
+
+
+def test_class_power_sampler_draws_what_it_says():
+    classes = np.r_[np.zeros(9000, int), np.ones(1000, int)]
+    for power, expected in [(1.0, 0.1), (0.5, 0.25), (0.0, 0.5)]:
+        index, _ = order(10_000, 100, classes, sampler=ClassPowerSampler(power)).next()
+        assert classes[index].mean() == pytest.approx(expected, abs=0.02)
+    progressive = ClassPowerSampler(1.0, end_power=0.0)
+    first = progressive.class_probabilities([90, 10], 0, 11)
+    last = progressive.class_probabilities([90, 10], 10, 11)
+    np.testing.assert_allclose([first[1], last[1]], [0.1, 0.5])
+    with pytest.raises(ValueError, match="power"):
+        ClassPowerSampler(2.0).class_probabilities([1, 1], 0, 1)
+
+
+# --- callbacks -------------------------------------------------------------------------------
+
+
+class Recorder(Callback):
+    def __init__(self):
+        self.events = []
+
+    def on_train_begin(self, net, **kw):
+        self.events.append("train")
+
+    def on_epoch_end(self, net, **kw):
+        self.events.append("epoch")
+
+
+class BatchRecorder(Recorder):
+    def on_batch_end(self, net, loss=None, training=False, **kw):
+        self.events.append(float(loss))
+
+
+def test_skorch_callbacks_see_the_run(rare):
+    X, y = rare
+    plain, batches = Recorder(), BatchRecorder()
+    MLPClassifier((4,), max_iter=3, batch_size=100, callbacks=[plain, ("named", batches)]).fit(X, y)
+    assert plain.events == ["train", "epoch", "epoch", "epoch"]
+    losses = [e for e in batches.events if isinstance(e, float)]
+    assert len(losses) == 3 * 6
+
+
+def test_skorch_early_stopping_works_on_recorded_losses(rare):
+    X, y = rare
+    stop = EarlyStopping(monitor="train_loss", patience=2, threshold=10.0, threshold_mode="abs", sink=lambda *a: None)  # fmt: skip
+    model = MLPClassifier((4,), max_iter=50, callbacks=[stop]).fit(X, y)
+    assert model.n_iter_ <= 3
+
+
+def test_history_holds_what_skorch_records(rare):
+    X, y = rare
+    model = MLPClassifier((4,), max_iter=4, early_stopping=True, random_state=0).fit(X, y)
+    h = model.history_
+    assert len(h) == model.n_iter_ == 4
+    assert h[:, "train_loss"] == model.loss_curve_
+    assert h[:, "valid_score"] == model.validation_scores_
+    assert all(d >= 0 for d in h[:, "dur"])
+    assert sum(h[-1, "batches", :, "train_batch_size"]) == 540
+
+
+def test_scikit_learn_callbacks(rare):
+    X, y = rare
+    monitor = ScoringMonitor(scoring="accuracy")
+    MLPClassifier((4,), max_iter=4).set_callbacks(monitor).fit(X, y)
+    scores = [row["accuracy"] for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    assert len(scores) == 4
+    assert len(set(scores)) > 1, "the monitor saw the same weights in every epoch"
+
+
+def test_progress_bar_in_pipeline_and_search(rare):
+    pytest.importorskip("rich")
+    X, y = rare
+    model = make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=3))
+    model.set_callbacks(ProgressBar()).fit(X, y)
+    search = GridSearchCV(
+        MLPClassifier((4,), max_iter=2, loss=Focal()), {"loss__gamma": [1.0, 2.0]}, cv=2
+    )
+    search.set_callbacks(ProgressBar()).fit(X, y)
+    assert search.best_params_["loss__gamma"] in (1.0, 2.0)
+
+
+def test_deferred_reweighting_sets_in_late(rare):
+    X, y = rare
+    kw = {"max_iter": 6, "tol": 0.0, "random_state": 0, "shuffle": False}
+    plain = MLPClassifier((4,), **kw).fit(X, y)
+    weighted = MLPClassifier((4,), class_weight="balanced", **kw).fit(X, y)
+    deferred = MLPClassifier((4,), class_weight="balanced", deferred_reweighting=0.5, **kw).fit(
+        X, y
+    )
+    np.testing.assert_allclose(deferred.loss_curve_[:3], plain.loss_curve_[:3], rtol=1e-9)
+    assert deferred.loss_curve_[3] != pytest.approx(plain.loss_curve_[3], rel=1e-3)
+    assert deferred.loss_curve_[0] != pytest.approx(weighted.loss_curve_[0], rel=1e-3)
+    assert DeferredReweighting(0.8).first_epoch(10) == 8
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_learning_rate_schedules(rare, schedule):
+    X, y = rare
+    rates = []
+
+    class Watch(Callback):
+        def on_epoch_begin(self, net, **kw):
+            rates.append(net.optimizer_.lr)
+
+    MLPClassifier(
+        (4,),
+        max_iter=4,
+        tol=0.0,
+        learning_rate=schedule,
+        learning_rate_init=0.1,
+        callbacks=[Watch()],
+    ).fit(X, y)
+    expected = (
+        [0.1] * 4 if schedule == "constant" else 0.05 * (1 + np.cos(np.pi * np.arange(4) / 4))
+    )
+    np.testing.assert_allclose(rates, expected)
+
+
+# --- early stopping, interruptions, settings -------------------------------------------------
+
+
+@pytest.mark.parametrize("scoring", [None, "average_precision", "f1"])
+def test_early_stopping_restores_the_best_weights(rare, scoring):
+    X, y = rare
+    model = MLPClassifier(
+        (8,), max_iter=60, early_stopping=True, validation_scoring=scoring, n_iter_no_change=3,
+        learning_rate_init=0.05, random_state=0,
+    ).fit(X, y)  # fmt: skip
+    assert model.best_validation_score_ == max(model.validation_scores_)
+    assert model.n_iter_ < 60
+    # the restored weights give the best score again
+    again = []
+
+    class Keep(Callback):
+        def on_epoch_end(self, net, **kw):
+            again.append(net.module_.flat.detach().clone())
+
+    other = MLPClassifier(
+        (8,), max_iter=60, early_stopping=True, validation_scoring=scoring, n_iter_no_change=3,
+        learning_rate_init=0.05, random_state=0, callbacks=[Keep()],
+    ).fit(X, y)  # fmt: skip
+    best = int(np.argmax(other.validation_scores_))
+    torch.testing.assert_close(other.net_.module_.flat.detach(), again[best])
+
+
+def test_early_stopping_with_names_of_features_and_weights(rare):
+    pd = pytest.importorskip("pandas")
+    X, y = rare
+    X = pd.DataFrame(X, columns=[f"f{i}" for i in range(10)])
+    w = np.random.default_rng(0).random(600)
+    model = MLPClassifier(
+        (4,), max_iter=3, early_stopping=True, validation_scoring="average_precision"
+    ).fit(X, y, sample_weight=w)
+    assert len(model.validation_scores_) == 3
+    assert model.feature_names_in_.tolist() == X.columns.tolist()
+
+
+class Interrupt(Callback):
+    def __init__(self, at):
+        self.at = at
+
+    def on_epoch_begin(self, net, **kw):
+        if len(net.history) == self.at:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_an_interrupted_fit_stays_usable_and_says_so(rare, solver, early):
+    X, y = rare
+    model = MLPClassifier(
+        (4,), solver=solver, max_iter=50, early_stopping=early and solver == "adam",
+        callbacks=[Interrupt(4)], random_state=0, learning_rate_init=0.05,
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="interrupted by user after 3 complete epochs"):
+        model.fit(X, y)
+    assert model.n_iter_ == 3
+    assert np.isfinite(model.predict_proba(X)).all()
+    assert model.score(X, y) > 0.5
+
+
+def test_fits_repeat_under_random_state_and_leave_the_global_one(rare):
+    X, y = rare
+
+    def dropout_net(n_features, n_outputs):
+        return nn.Sequential(nn.Linear(n_features, 8), nn.Dropout(0.5), nn.Linear(8, n_outputs))
+
+    for make in (
+        lambda: MLPClassifier((4,), max_iter=3, random_state=3),
+        lambda: MLPClassifier((4,), max_iter=3, random_state=3, sampler=ClassPowerSampler(0.0)),
+        lambda: MLPClassifier((4,), max_iter=3, random_state=3, loss=AnyLoss(), batch_size=50),
+        lambda: NeuralNetClassifier(dropout_net, max_iter=3, random_state=3),
+    ):
+        torch.manual_seed(5)
+        expected = torch.rand(3)
+        torch.manual_seed(5)
+        a = make().fit(X, y).predict_proba(X)
+        assert torch.equal(torch.rand(3), expected), "fit moved torch's global random state"
+        np.testing.assert_array_equal(a, make().fit(X, y).predict_proba(X))
+
+
+def test_settings_are_borrowed_and_given_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with small_batch_settings(one_thread=True):
+            assert torch.get_num_threads() == 1
+            assert (torch.tensor([1e-40]) * torch.ones(1)).item() == 0.0
+            with small_batch_settings(one_thread=True):
+                pass
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+        assert (torch.tensor([1e-40]) * torch.ones(1)).item() > 0.0
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_missing_cuda_is_a_clear_error(rare):
+    X, y = rare
+    with pytest.raises(ValueError, match="no CUDA device"):
+        MLPClassifier(device="cuda").fit(X, y)
+    assert resolve_device("auto").type == "cpu"
+    assert MLPClassifier((4,), device="auto", max_iter=2).fit(X, y).predict(X).shape == (600,)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("mixed", [False, True])
+def test_models_fitted_on_the_gpu_live_on_the_cpu(rare, mixed):
+    X, y = rare
+    before = torch.cuda.memory_allocated()
+    model = MLPClassifier((8,), device="cuda", mixed_precision=mixed, max_iter=20, random_state=0)
+    model.fit(X.astype(np.float32), y)
+    assert model.net_.module_.flat.device.type == "cpu"
+    assert torch.cuda.memory_allocated() == before
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    cpu = MLPClassifier((8,), max_iter=20, random_state=0).fit(X.astype(np.float32), y)
+    tolerance = 0.1 if mixed else 1e-3
+    assert np.abs(cpu.predict_proba(X) - model.predict_proba(X)).max() < tolerance
+
+
+def test_solvers_reach_similar_losses(rare):
+    X, y = rare
+    found = {}
+    for solver in ("adam", "adamw", "sgd", "muon", "lbfgs"):
+        rate = 0.1 if solver == "sgd" else 0.01
+        model = MLPClassifier(
+            (8, 8), solver=solver, learning_rate_init=rate, max_iter=100, random_state=0
+        ).fit(X, y)
+        found[solver] = model.score(X, y)
+    assert min(found.values()) > 0.93, found
+
+
+def test_lbfgs_finds_the_logistic_optimum(rare):
+    from sklearn.linear_model import LogisticRegression
+
+    from skimb.linear_model import LinearClassifier
+
+    X, y = rare
+    ours = LinearClassifier(alpha=1 / 600, tol=1e-8, max_iter=1000).fit(X, y)
+    theirs = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-4)
+    sparse_fit = LinearClassifier(alpha=1 / 600, tol=1e-8, max_iter=1000).fit(
+        sparse.csr_matrix(X), y
+    )
+    np.testing.assert_allclose(sparse_fit.coef_, theirs.coef_, rtol=1e-4, atol=1e-6)
+
+
+def test_lbfgs_says_when_it_has_not_converged(rare):
+    X, y = rare
+    with pytest.warns(ConvergenceWarning, match="without converging"):
+        MLPClassifier((8,), solver="lbfgs", max_iter=2).fit(X, y)
+
+
+def test_first_fit_in_a_fresh_process_does_not_import_dynamo():
+    code = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from skimb.neural_network import MLPClassifier
+MLPClassifier((4,), max_iter=2).fit(np.random.rand(50, 3), np.arange(50) % 2)
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("loss", [cls() for cls in all_losses("binary")], ids=repr)
+def test_every_loss_trains(rare, loss):
+    X, y = rare
+    model = MLPClassifier(
+        (8,), loss=loss, max_iter=80, learning_rate_init=0.01, batch_size=200, random_state=0
+    ).fit(X, y)
+    from sklearn.metrics import roc_auc_score
+
+    assert roc_auc_score(y, model.decision_function(X)) > 0.93
+    assert 0.02 < model.predict(X).mean() < 0.5
+
+
+@pytest.mark.parametrize("loss", [cls() for cls in all_losses("multiclass")], ids=repr)
+def test_every_loss_trains_on_three_classes(three, loss):
+    X, y = three
+    model = MLPClassifier(
+        (16,), loss=loss, max_iter=150, learning_rate_init=0.01, batch_size=200, random_state=0
+    ).fit(X, y)
+    assert model.score(X, y) > 0.8
+    p = model.predict_proba(X)
+    np.testing.assert_allclose(p.sum(1), 1.0)
+
+
+@pytest.mark.parametrize(
+    "loss", [CrossEntropy(), LogitAdjusted(), AnyLoss(), MannWhitney()], ids=repr
+)
+def test_autograd_step_takes_every_kind_of_loss(rare, loss):
+    X, y = rare
+    model = NeuralNetClassifier(
+        loss=loss, max_iter=30, learning_rate_init=0.01, random_state=0
+    ).fit(X, y)
+    assert model.score(X, y) > 0.85
+
+
+def test_autograd_step_keeps_shared_and_frozen_parameters():
+    shared = nn.Linear(4, 4)
+    module = nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(4, 1))
+    module[3].bias.requires_grad_(False)
+    bound = CrossEntropy().bind(ClassPrior([5, 5]))
+    step = AutogradStep(module, bound)
+    step.optimizer = Adam(step.parameters, lr=0.1, decayed=step.decayed)
+    bias = module[3].bias.clone()
+    step(torch.randn(8, 4), torch.ones(8), None)
+    assert module[0].weight is module[2].weight
+    assert torch.equal(module[3].bias, bias)
+    assert sum(p.numel() for p in step.parameters) == 4 * 4 + 4 + 4
+
+
+def test_training_data_is_a_data_set():
+    data = TrainingData(torch.zeros(3, 2), torch.zeros(3))
+    assert len(data) == 3
+    assert data[1][0].shape == (2,)

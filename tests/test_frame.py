@@ -1,0 +1,139 @@
+"""The package frame: cold imports, extras, public names, documentation, file sizes."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skimb
+from skimb._core.optional import require
+
+ROOT = Path(__file__).parent.parent
+PUBLIC = [
+    "skimb.datasets",
+    "skimb.engine",
+    "skimb.functional",
+    "skimb.linear_model",
+    "skimb.losses",
+    "skimb.nets",
+    "skimb.neural_network",
+    "skimb.testing",
+]
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+
+
+def test_import_is_cold():
+    heavy = "torch matplotlib lightgbm xgboost triton dask sklearn pandas".split()
+    done = run(f"import skimb, sys; print([m for m in {heavy} if m in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_the_cold_import_test_can_fail():
+    done = run("import skimb.losses, sys; print('torch' in sys.modules)")
+    assert done.stdout.strip() == "True"
+
+
+def test_estimators_work_without_the_extras():
+    block = (
+        "import sys\n"
+        "for m in ('matplotlib', 'lightgbm', 'xgboost', 'pandas', 'triton', 'skops'):\n"
+        "    sys.modules[m] = None\n"
+    )
+    code = block + (
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "import numpy as np\n"
+        "from skimb.neural_network import MLPClassifier\n"
+        "from skimb.losses import Focal\n"
+        "X = np.random.rand(60, 3); y = (X[:, 0] > .7).astype(int)\n"
+        "print(MLPClassifier((4,), loss=Focal(), max_iter=3).fit(X, y).predict(X).shape)"
+    )
+    done = run(code)
+    assert done.stdout.strip() == "(60,)", done.stderr
+
+
+def test_missing_extra_names_the_cure():
+    with pytest.raises(ImportError, match=r"pip install skimb\[gbdt\]"):
+        require("no_such_boosting_library", extra="gbdt")
+    assert require("math", extra="plot").pi > 3
+
+
+def test_unknown_attribute_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="nothing"):
+        skimb.nothing  # noqa: B018
+    assert set(skimb.__all__) <= set(dir(skimb))
+    assert skimb.losses.Focal().gamma == 2.0
+
+
+def public_objects():
+    for name in PUBLIC:
+        module = importlib.import_module(name)
+        for attribute in module.__all__:
+            yield f"{name}.{attribute}", getattr(module, attribute)
+
+
+def test_public_names_are_all_here():
+    """A removed public name fails here; a new one must be written down."""
+    found = sorted(name for name, _ in public_objects())
+    listed = (ROOT / "tests" / "public_names.txt").read_text().split()
+    assert found == listed
+
+
+@pytest.mark.parametrize(("name", "thing"), list(public_objects()), ids=lambda v: v if isinstance(v, str) else "")  # fmt: skip
+def test_public_docstrings_are_complete(name, thing):
+    from numpydoc.validate import validate
+
+    wanted = {"GL08", "SS01", "SS02", "SS03", "SS04", "PR01", "PR02", "PR03", "PR04", "RT01"}
+    errors = [e for e in validate(f"{thing.__module__}.{thing.__qualname__}")["errors"] if e[0] in wanted]  # fmt: skip
+    if inspect.isfunction(thing) and thing.__module__.startswith("skimb.testing"):
+        errors = [e for e in errors if e[0] not in {"PR01", "RT01"}]
+    assert not errors, f"{name}: {errors}"
+
+
+@pytest.mark.parametrize(("name", "thing"), list(public_objects()), ids=lambda v: v if isinstance(v, str) else "")  # fmt: skip
+def test_public_names_are_documented_and_in_the_changelog(name, thing):
+    short = name.rsplit(".", 1)[1]
+    api = (ROOT / "docs" / "api.rst").read_text()
+    assert short in api, f"{name} is missing in docs/api.rst"
+    assert short in (ROOT / "CHANGELOG.md").read_text(), f"{name} is missing in CHANGELOG.md"
+
+
+def test_losses_and_estimators_have_running_examples():
+    from skimb.losses import Loss, all_losses
+
+    things = [*all_losses(), *[t for _, t in public_objects() if hasattr(t, "fit")]]
+    for thing in things:
+        if thing is Loss:
+            continue
+        assert ">>>" in (thing.__doc__ or ""), thing
+        if thing in all_losses():
+            assert "References" in thing.__doc__, thing
+            assert "Shapes" in thing.__doc__, thing
+
+
+def test_files_stay_small():
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in (ROOT / "skimb").rglob("*.py")
+        if (lines := len(path.read_text().splitlines())) > 600
+    }
+    assert not long
+
+
+def test_no_assert_no_bare_except_in_the_package():
+    for path in (ROOT / "skimb").rglob("*.py"):
+        if path.name == "testing.py":  # the contract is made of assertions
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            assert not isinstance(node, ast.Assert), f"{path}:{node.lineno}"
+            if isinstance(node, ast.ExceptHandler):
+                assert node.type is not None, f"{path}:{node.lineno}"
+                assert not all(isinstance(b, ast.Pass) for b in node.body), f"{path}:{node.lineno}"
