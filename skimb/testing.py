@@ -43,7 +43,22 @@ class Batch:
 
 
 def make_batch(task, seed=0, n=12):
-    """Make the toy batch of a task; see :class:`Batch`."""
+    """Make the toy batch of a task.
+
+    Parameters
+    ----------
+    task : {"binary", "binary_pair", "multiclass", "multilabel"}
+        Form of the logits.
+    seed : int, default=0
+        Seed of the random draws.
+    n : int, default=12
+        Number of rows.
+
+    Returns
+    -------
+    Batch
+        Logits, targets, weights and prior.
+    """
     return Batch(task, seed, n)
 
 

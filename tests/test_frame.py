@@ -2,7 +2,6 @@
 
 import ast
 import importlib
-import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -26,13 +25,11 @@ PUBLIC = [
 
 
 def run(code):
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
 def test_import_is_cold():
-    heavy = "torch matplotlib lightgbm xgboost triton dask sklearn pandas".split()
+    heavy = ["torch", "matplotlib", "lightgbm", "xgboost", "triton", "dask", "sklearn", "pandas"]
     done = run(f"import skimb, sys; print([m for m in {heavy} if m in sys.modules])")
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
@@ -93,8 +90,8 @@ def test_public_docstrings_are_complete(name, thing):
 
     wanted = {"GL08", "SS01", "SS02", "SS03", "SS04", "PR01", "PR02", "PR03", "PR04", "RT01"}
     errors = [e for e in validate(f"{thing.__module__}.{thing.__qualname__}")["errors"] if e[0] in wanted]  # fmt: skip
-    if inspect.isfunction(thing) and thing.__module__.startswith("skimb.testing"):
-        errors = [e for e in errors if e[0] not in {"PR01", "RT01"}]
+    if name == "skimb.losses.BoundLoss":  # made by bind, not by its constructor
+        errors = [e for e in errors if e[0] != "PR01"]
     assert not errors, f"{name}: {errors}"
 
 
@@ -107,12 +104,10 @@ def test_public_names_are_documented_and_in_the_changelog(name, thing):
 
 
 def test_losses_and_estimators_have_running_examples():
-    from skimb.losses import Loss, all_losses
+    from skimb.losses import all_losses
 
-    things = [*all_losses(), *[t for _, t in public_objects() if hasattr(t, "fit")]]
-    for thing in things:
-        if thing is Loss:
-            continue
+    estimators = [t for name, t in public_objects() if name.endswith(("Classifier", "Regressor"))]
+    for thing in [*all_losses(), *estimators]:
         assert ">>>" in (thing.__doc__ or ""), thing
         if thing in all_losses():
             assert "References" in thing.__doc__, thing

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(importlib.util.find_spec("sklearn").origin).parent / "neural_network/tests/test_mlp.py"
+SOURCE = (
+    Path(importlib.util.find_spec("sklearn").origin).parent / "neural_network/tests/test_mlp.py"
+)
 IMPORT = "from sklearn.neural_network import MLPClassifier, MLPRegressor"
 
 # Tests that reach into private parts of scikit-learn's solver, or where we differ on purpose.

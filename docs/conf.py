@@ -1,0 +1,40 @@
+"""Sphinx configuration; the build fails on any warning."""
+
+import os
+import warnings
+
+os.environ["SKIMB_GALLERY"] = "sphinx"
+os.environ.setdefault("SKIMB_FAST", "1")
+warnings.filterwarnings("ignore", category=UserWarning)
+
+import skimb  # noqa: E402
+
+project = "skimb"
+author = "the skimb developers"
+copyright = "2026, the skimb developers"
+version = release = skimb.__version__
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+    "generate_tables",
+]
+import sys  # noqa: E402
+
+sys.path.insert(0, os.path.dirname(__file__))
+exclude_patterns = ["_build", "generated_losses.rst"]
+autosummary_generate = True
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+html_theme = "pydata_sphinx_theme"
+html_theme_options = {"show_toc_level": 2}
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"plot_",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+}
+suppress_warnings = ["config.cache"]
