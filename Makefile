@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "installing into $(VENV)"
 	@# torch first and by its exact version: a range could bring a build with gigabytes of CUDA
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,plot,gbdt]"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	@touch $(STAMP)
 
 $(DOCS_STAMP): $(STAMP)
@@ -60,6 +60,7 @@ docs: $(DOCS_STAMP)
 bench: bench-engine
 
 bench-engine: $(STAMP)
+	@mkdir -p docs/benchmarks
 	$(BIN)/python tests/bench/bench_engine.py --write docs/benchmarks/engine.md
 
 clean:

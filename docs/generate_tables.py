@@ -3,8 +3,6 @@
 import importlib
 from pathlib import Path
 
-import numpy as np
-
 HERE = Path(__file__).parent
 PUBLIC = (
     "datasets",
@@ -35,10 +33,7 @@ def write_losses():
     for cls in all_losses():
         loss = cls()
         first = next(line for line in cls.__doc__.splitlines() if line.strip()).strip()
-        grid = ", ".join(
-            f"``{k}`` {np.unique(v).tolist() if not isinstance(v[0], str) else v}"
-            for k, v in cls.grid().items()
-        )
+        grid = ", ".join(f"``{k}`` {list(v)}" for k, v in cls.grid().items())
         rows += [
             f"   * - :class:`~skimb.losses.{cls.__name__}`",
             f"     - {first}",

@@ -327,6 +327,17 @@ def test_one_class_is_a_clear_error(rare, model):
         clone(model).fit(X, y, sample_weight=1 - y)
 
 
+def test_a_common_positive_class_is_said(rare):
+    X, y = rare
+    names = np.where(y == 1, "fraud", "normal")
+    with pytest.warns(UserWarning, match="sorts last"):
+        LinearClassifier(AnyLoss("f1")).fit(X, names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        LinearClassifier(AnyLoss("balanced_accuracy")).fit(X, names)
+        LinearClassifier(AnyLoss("f1")).fit(X, y)
+
+
 @every_classifier
 def test_wrong_inputs_are_clear_errors(rare, model):
     X, y = rare

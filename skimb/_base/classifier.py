@@ -138,9 +138,23 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         loss = clone(self._loss())
         bound = loss.bind(self._class_prior())
         self.loss_function_ = loss
+        self._check_positive_class(loss)
         self.class_weight_ = self._class_weights()
         self._log_shift = self._shift(loss)
         return bound
+
+    def _check_positive_class(self, loss):
+        """Say when a loss with a positive class gets the common class as that."""
+        if self._multilabel or len(self.classes_) != 2 or not loss.one_sided:
+            return
+        rows = self._seen["counts"]
+        if rows[1] > 4 * rows[0]:
+            warnings.warn(
+                f"{loss!r} takes the second of classes_={self.classes_.tolist()} as the positive "
+                f"class, which is the common one here ({int(rows[1])} rows against "
+                f"{int(rows[0])}). Code the rare class so that it sorts last, for instance as 1.",
+                stacklevel=6,
+            )
 
     def _class_prior(self):
         if self._multilabel:

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from skimb.nets.mlp import ACTIVATIONS
 
-_PIECE_BYTES = 1 << 18  # rows of the table updated at once
+_PIECE_BYTES = 1 << 17  # rows of the table updated at once
 _LONGEST_GAP = 1 << 14  # steps without a row after which its moments decay no further
 
 
@@ -177,17 +177,19 @@ class SparseChainStep(Step):
         like = table.numpy().dtype
         self.m = torch.from_numpy(np.zeros(table.shape, like))
         self.v = torch.from_numpy(np.zeros(table.shape if momentum is None else (0, 0), like))
+        used = [t for t in (table, self.m, self.v) if t.numel()]
+        self.matrix = table.numpy()
+        # numpy gathers and scatters rows faster than torch's index operations on the CPU
+        self.rows = [_as_records(t.numpy()) for t in used]
+        self.piece = max(64, _PIECE_BYTES // (table.shape[1] * table.element_size()))
+        self.pieces = [torch.empty(self.piece, table.shape[1], dtype=table.dtype) for _ in used]
+        self.buffers = [_as_records(t.numpy()) for t in self.pieces]
         gaps = torch.arange(_LONGEST_GAP, dtype=torch.float64)
         if momentum is None:
             powers = [torch.pow(b, gaps) for b in betas]
         else:
             powers = [torch.pow(momentum, gaps + 1.0)]
         self.powers = [p.to(table.dtype) for p in powers]
-        self.piece = max(64, _PIECE_BYTES // (table.shape[1] * table.element_size()))
-        # numpy gathers and scatters rows faster than torch's index operations on the CPU
-        self.kind = like
-        self.matrix = table.numpy()
-        self.rows = [_as_records(t.numpy()) for t in (table, self.m, self.v)]
         self.touched = torch.zeros(d, dtype=torch.int64)
         self.t = 0
         self.mark = np.zeros(d, dtype=bool)
@@ -229,23 +231,25 @@ class SparseChainStep(Step):
             self._update_piece(used[part], grad[part], [k[part] for k in kept], lr, time)
 
     def _update_piece(self, used, grad, kept, lr, time):
-        table, first, second = self.rows
-        block = self._tensor(table.take(used))
+        n = len(used)
+        for rows, buffer in zip(self.rows, self.buffers, strict=True):
+            rows.take(used, out=buffer[:n], mode="clip")
+        block, m, *v = (t[:n] for t in self.pieces)
         if self.l2:
             grad.add_(block, alpha=self.l2)
         if self.decay:
             block.mul_(1.0 - lr * self.decay)
-        m = self._tensor(first.take(used)).mul_(kept[0])
+        m.mul_(kept[0])
         if self.momentum is not None:
             m.add_(grad, alpha=-lr)
             block.add_(m)
         else:
-            v = self._tensor(second.take(used)).mul_(kept[1])
+            v[0].mul_(kept[1])
             torch._fused_adam_(
                 [block],
                 [grad],
                 [m],
-                [v],
+                v,
                 [],
                 [time],
                 lr=lr,
@@ -256,13 +260,8 @@ class SparseChainStep(Step):
                 amsgrad=False,
                 maximize=False,
             )
-            second[used] = _as_records(v.numpy())
-        table[used] = _as_records(block.numpy())
-        first[used] = _as_records(m.numpy())
-
-    def _tensor(self, records):
-        """Whole-row records as a tensor (rows, width)."""
-        return torch.from_numpy(records.view(self.kind).reshape(len(records), -1))
+        for rows, buffer in zip(self.rows, self.buffers, strict=True):
+            rows[used] = buffer[:n]
 
     def tensors(self):
         """State tensors of the table, for saving."""
@@ -271,8 +270,6 @@ class SparseChainStep(Step):
 
 def _as_records(array):
     """A contiguous matrix as a vector of whole rows: numpy moves records faster than matrix rows."""
-    if not array.size:
-        return array
     return array.view(np.dtype((np.void, array.shape[1] * array.itemsize))).reshape(-1)
 
 

@@ -9,6 +9,9 @@ from skimb.functional import _metrics
 from skimb.functional import confusion as kernel
 from skimb.losses._base import BoundLoss, Loss, RowBound, one_hot, pair_to_margin, positives
 
+_SYMMETRIC = frozenset(
+    {"accuracy", "balanced_accuracy", "gmean", "gmean2", "kappa", "mcc", "youden"}
+)
 METRICS = tuple(sorted(_metrics.BINARY))
 
 
@@ -76,6 +79,11 @@ class _MetricLoss(Loss):
     needs_all_classes = True
     calibrated = False
 
+    @property
+    def one_sided(self):
+        """Whether class 1 of two is the positive one, as in F1, or both count alike."""
+        return getattr(self, "metric", "tversky") not in _SYMMETRIC
+
 
 class AnyLoss(_MetricLoss):
     r"""One minus any confusion-matrix metric of :math:`A=\sigma(L(p-\mathrm{threshold}))`.
@@ -85,8 +93,9 @@ class AnyLoss(_MetricLoss):
     Parameters
     ----------
     metric : str, default="f1"
-        One of accuracy, balanced_accuracy, f1, fbeta, fowlkes_mallows, gmean, gmean2, jaccard, kappa,
-        mcc, npv, precision, recall, specificity, tversky, youden.
+        One of accuracy, balanced_accuracy, f1, fbeta, fowlkes_mallows, gmean, gmean2, jaccard,
+        kappa, mcc, npv, precision, recall, specificity, tversky, youden. Class 1 of two is the
+        positive one.
     amplification : float in (0, 200], default=10.0
         Sharpness L. 73 is the value of the paper; large values starve confident rows of gradient.
     threshold : float in (0, 1), default=0.5
@@ -503,6 +512,7 @@ class Dice(Loss):
     """
 
     calibrated = False
+    one_sided = True
     _parameter_constraints = {
         "variant": [StrOptions({"per_example", "set"})],
         "alpha": [Interval(Real, 0, 5, closed="both")],

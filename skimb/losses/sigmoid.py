@@ -95,6 +95,7 @@ class Asymmetric(Loss):
     """
 
     calibrated = False
+    one_sided = True
     _parameter_constraints = {
         "gamma_neg": [Interval(Real, 0, None, closed="left")],
         "gamma_pos": [Interval(Real, 0, None, closed="left")],

@@ -101,8 +101,8 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
     >>> from sklearn.datasets import make_regression
     >>> from skimb.neural_network import MLPRegressor
     >>> X, y = make_regression(100, 5, random_state=0)
-    >>> model = MLPRegressor((16,), solver="lbfgs", max_iter=2000, random_state=0).fit(X, y / y.std())
-    >>> bool(model.score(X, y / y.std()) > 0.9)
+    >>> model = MLPRegressor(hidden_layer_sizes=(16,), solver="lbfgs", max_iter=2000)
+    >>> bool(model.fit(X, y / y.std()).score(X, y / y.std()) > 0.9)
     True
     """
 
