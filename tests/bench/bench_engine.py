@@ -395,15 +395,15 @@ def section_metric():
     scores = {"lbfgs": [], "adam": [], "logistic": []}
     for seed in range(8):
         X, y = make_classification(
-            40_000, 30, n_informative=12, n_redundant=6, weights=[0.98], class_sep=0.8,
+            40_000, 30, n_informative=12, n_redundant=6, weights=[0.98], class_sep=1.4,
             flip_y=0.01, random_state=seed,
         )  # fmt: skip
         X = ((X - X.mean(0)) / X.std(0)).astype(np.float32)
         Xt, yt, X, y = X[20_000:], y[20_000:], X[:20_000], y[:20_000]
         models = {
-            "lbfgs": LinearClassifier(AnyLoss("f1"), alpha=0.0),
+            "lbfgs": LinearClassifier(AnyLoss("f1")),
             "adam": LinearClassifier(
-                AnyLoss("f1"), alpha=0.0, solver="adam", batch_size=1024, max_iter=100, tol=0.0,
+                AnyLoss("f1"), solver="adam", batch_size=1024, max_iter=100, tol=0.0,
                 n_iter_no_change=1000, learning_rate_init=0.01, random_state=0,
             ),
         }  # fmt: skip
@@ -411,7 +411,7 @@ def section_metric():
         for k, model in models.items():
             seconds[k] += t[k]
             scores[k].append(f1_score(yt, model.predict(Xt)))
-        plain = LinearClassifier(alpha=0.0).fit(X, y)
+        plain = LinearClassifier().fit(X, y)
         scores["logistic"].append(f1_score(yt, plain.predict(Xt)))
     difference = np.subtract(scores["lbfgs"], scores["adam"])
     rows = [
