@@ -187,21 +187,27 @@ for name, (X, y, kind) in datasets().items():
 # %%
 # What the figures say
 # --------------------
-# Bars are average precision, the text behind them mean predicted risk over prevalence. Corrections
-# that change the level of the scores without an inverse (SMOTE, AnyLoss) show in that ratio; weights
-# and logit adjustment do not, since ``predict_proba`` undoes them.
+# Dots are average precision with the spread over splits; the colour is mean predicted risk over
+# prevalence. Corrections that shift the scores without an inverse (SMOTE, AnyLoss) show there;
+# weights and logit adjustment do not, since ``predict_proba`` undoes them.
 
-fig, axes = plt.subplots(1, len(results), figsize=(4.6 * len(results), 4.2), squeeze=False)
+fig, axes = plt.subplots(1, len(results), figsize=(5.2 * len(results), 4.2), squeeze=False)
 for ax, (name, rows) in zip(axes[0], results.items(), strict=True):
     labels = list(rows)[::-1]
-    values = [rows[label][0] for label in labels]
-    ax.barh(labels, [v[0] for v in values], xerr=[rows[label][1][0] for label in labels])
-    for i, v in enumerate(values):
-        ax.text(0.02, i, f"risk {v[4]:.2f}", va="center", color="white", fontsize=7)
+    ap = np.array([rows[label][0][0] for label in labels])
+    spread = np.array([rows[label][1][0] for label in labels])
+    risk = np.array([rows[label][0][4] for label in labels])
+    ax.errorbar(ap, range(len(labels)), xerr=spread, fmt="none", ecolor="0.6", zorder=1)
+    ax.scatter(ap, range(len(labels)), c=np.log2(risk), cmap="coolwarm", vmin=-2, vmax=2, s=70)
+    for i, value in enumerate(risk):
+        ax.annotate(
+            f"{value:.2f}", (ap[i], i), (0, 7), textcoords="offset points", ha="center", fontsize=7
+        )
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(-0.6, len(labels) - 0.2)
     ax.set_title(name, fontsize=10)
-    ax.set_xlabel("average precision")
-    if ax is not axes[0][0] and labels == list(next(iter(results.values())))[::-1]:
-        ax.set_yticklabels([])
+    ax.set_xlabel("average precision (numbers: mean risk / prevalence)")
+    ax.grid(axis="x", alpha=0.3)
 fig.tight_layout()
 if not FAST and "sphinx" not in os.environ.get("SKIMB_GALLERY", ""):
     folder = Path("demo_output")

@@ -229,6 +229,31 @@ def test_integer_weights_are_repetitions_for_every_loss(rare, loss):
     np.testing.assert_allclose(a.decision_function(X), b.decision_function(X), atol=1e-7)
 
 
+def test_class_weights_survive_chunks_of_one_class(rare):
+    X, y = rare
+    model = MLPClassifier((4,), class_weight={0: 1, 1: 9}, random_state=0)
+    model.partial_fit(X, y)
+    w0, w1 = model.class_weight_
+    assert w1 / w0 == pytest.approx(9)
+    rare_only, _ = model._row_weights(np.ones(5, int), None)
+    np.testing.assert_allclose(rare_only, w1)
+
+
+def test_full_batch_solver_refuses_what_it_cannot_do(rare):
+    X, y = rare
+    for kw in ({"sampler": ClassPowerSampler()}, {"deferred_reweighting": 0.5}):
+        with pytest.raises(ValueError, match="sees all rows at once"):
+            LinearClassifier(**kw).fit(X, y)
+
+
+def test_a_refit_forgets_the_level_of_the_former_loss(rare):
+    X, y = rare
+    model = NeuralNetClassifier(loss=MannWhitney(), max_iter=3, random_state=0).fit(X, y)
+    again = model.set_params(loss=CrossEntropy()).fit(X, y)
+    fresh = NeuralNetClassifier(loss=CrossEntropy(), max_iter=3, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(again.predict_proba(X), fresh.predict_proba(X))
+
+
 def test_weights_reach_the_validation_score(rare):
     X, y = rare
     seen = []

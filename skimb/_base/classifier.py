@@ -187,10 +187,11 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         return array
 
     def _class_weights(self):
-        """Weights (C,) of classes or (L, 2) of label sides, or None."""
+        """Weights (C,) of classes or (L, 2) of label sides whose mean over rows is 1, or None."""
         given = self.class_weight
         if given is None:
             return None
+        mass = self._class_mass()
         if isinstance(given, dict):
             if self._multilabel:
                 raise ValueError(
@@ -207,22 +208,22 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             weights = np.array([float(given.get(c, 1.0)) for c in known])
             if (weights <= 0).any() or not np.isfinite(weights).all():
                 raise ValueError(f"class_weight={given!r} must hold positive, finite weights.")
-            return weights
+        elif given == "balanced":
+            weights = mass.sum(-1, keepdims=True) / (mass.shape[-1] * mass)
+        else:
+            counts = mass if self._multilabel else np.maximum(self.class_counts_, 1.0)
+            n = counts.sum(-1).max()
+            weights = 1.0 / effective_number(counts, (n - 1.0) / n)
+        share = mass / mass.sum(-1, keepdims=True)
+        return weights / (share * weights).sum(-1, keepdims=True)
+
+    def _class_mass(self):
+        """Total weight (C,) of classes or (L, 2) of label sides, positive everywhere."""
         if self._multilabel:
             rate = np.clip(self._natural, 1e-12, 1 - 1e-12)
-            mass = np.stack([1 - rate, rate], axis=1) * self._seen["rows"]
-        else:
-            mass = np.maximum(self._seen["mass"], 1e-300)
-            if (self._seen["counts"] == 0).any():  # absent so far in partial_fit
-                mass = np.where(
-                    self._seen["counts"] == 0, mass[self._seen["counts"] > 0].min(), mass
-                )
-        if given == "balanced":
-            return mass.sum(-1, keepdims=True) / (mass.shape[-1] * mass)
-        counts = mass if self._multilabel else np.maximum(self.class_counts_, 1.0)
-        n = counts.sum(-1).max()
-        weights = 1.0 / effective_number(counts, (n - 1.0) / n)
-        return weights / weights.mean(-1, keepdims=True)
+            return np.stack([1 - rate, rate], axis=1) * self._seen["rows"]
+        mass, seen = self._seen["mass"], self._seen["counts"] > 0
+        return np.where(seen, mass, mass[seen].min())  # absent so far in partial_fit
 
     def _row_weights(self, code, sample_weight):
         base = None if sample_weight is None else sample_weight / sample_weight.mean()
@@ -236,7 +237,6 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             else:
                 late = self.class_weight_[code]
                 late = late if base is None else late * base
-            late = late / late.mean()
         if self.deferred_reweighting is None:
             return late, None
         ones = np.ones(len(code)) if base is None else base
@@ -265,6 +265,16 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             both = np.stack([1 - wanted, wanted], 1), np.stack([1 - trained, trained], 1)
             return np.log(np.maximum(both[0], tiny)) - np.log(np.maximum(both[1], tiny))
         return np.log(np.maximum(wanted, tiny)) - np.log(np.maximum(trained, tiny))
+
+    def _check_solver_params(self):
+        if not self._full_batch():
+            return
+        for name in ("sampler", "deferred_reweighting"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"solver='lbfgs' sees all rows at once, so {name}={getattr(self, name)!r} has "
+                    "nothing to act on; use a stochastic solver or class_weight."
+                )
 
     # --- batches -----------------------------------------------------------------------------
 

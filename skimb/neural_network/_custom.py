@@ -301,6 +301,7 @@ class NeuralNetClassifier(NeuralClassifier):
         return True
 
     def _new_module(self, data, bound, rng):
+        self._output_shift = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.randint(np.iinfo(np.int32).max)))
             module = self._empty_module()
@@ -379,10 +380,9 @@ class NeuralNetClassifier(NeuralClassifier):
 
     def _logits(self, X):
         z = super()._logits(X)
-        shift = getattr(self, "_output_shift", None)
-        if shift is None:
+        if self._output_shift is None:
             return z
-        shift = torch.from_numpy(shift).to(z)
+        shift = torch.from_numpy(self._output_shift).to(z)
         return z + (shift if z.ndim == 2 else shift[0])
 
 

@@ -61,6 +61,7 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         Whether 'sgd' uses Nesterov's momentum.
     early_stopping : bool, default=False
         Whether to set rows aside, stop when their score no longer improves, and keep the best weights.
+        Stochastic solvers only, as in scikit-learn.
     validation_fraction : float in [0, 1), default=0.1
         Share of rows set aside, stratified.
     beta_1, beta_2 : float in [0, 1), default=0.9, 0.999
