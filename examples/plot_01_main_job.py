@@ -206,7 +206,7 @@ for ax, (name, rows) in zip(axes[0], results.items(), strict=True):
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(-0.6, len(labels) - 0.2)
     ax.set_title(name, fontsize=10)
-    ax.set_xlabel("average precision (numbers: mean risk / prevalence)")
+    ax.set_xlabel("AP (numbers: risk / prevalence)")
     ax.grid(axis="x", alpha=0.3)
 fig.tight_layout()
 if not FAST and "sphinx" not in os.environ.get("SKIMB_GALLERY", ""):

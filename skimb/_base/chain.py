@@ -60,15 +60,6 @@ CHAIN_CONSTRAINTS = {
 }
 
 
-def stochastic(estimator):
-    """Refuse partial_fit for full-batch solvers; a check for ``available_if``."""
-    if estimator.solver == "lbfgs":
-        raise AttributeError(
-            "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
-        )
-    return True
-
-
 class ChainEstimator(NeuralBase):
     """Base of the estimators over an MLP."""
 

@@ -5,17 +5,64 @@ import warnings
 import numpy as np
 import torch
 from scipy.special import expit
-from sklearn.base import ClassifierMixin, clone
+from sklearn.base import ClassifierMixin, _fit_context, clone
+from sklearn.callback import with_callbacks
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from skimb._base.estimator import NeuralBase
+from skimb._base.estimator import NeuralBase, stochastic
 from skimb._core.priors import ClassPrior, effective_number
 from skimb.losses import CrossEntropy
 
 
 class NeuralClassifier(ClassifierMixin, NeuralBase):
     """Base of the classifiers: binary, multi-class and multi-label."""
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit to labelled rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows; sparse input is never made dense as a whole.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels, or a 0/1 indicator matrix.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; 0 removes a row, an integer repeats it.
+
+        Returns
+        -------
+        NeuralClassifier
+            Itself.
+        """
+        return self._fit(X, y, sample_weight)
+
+    @available_if(stochastic)
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Train one epoch on these rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels.
+        classes : array-like, default=None
+            All classes; needed in the first call if `y` lacks some.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        NeuralClassifier
+            Itself.
+        """
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     # --- targets -----------------------------------------------------------------------------
 

@@ -32,6 +32,15 @@ AUTO_BATCH = 200
 AUTO_BATCH_COUPLED = 1024
 
 
+def stochastic(estimator):
+    """Refuse partial_fit for full-batch solvers; a check for ``available_if``."""
+    if estimator.solver == "lbfgs":
+        raise AttributeError(
+            "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+        )
+    return True
+
+
 class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
     """Base of the estimators: they hold a skorch net, they are none."""
 

@@ -1,16 +1,12 @@
 """The linear classifier of any loss."""
 
-from sklearn.base import _fit_context
-from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.metaestimators import available_if
 
 from skimb._base.chain import (
     CHAIN_CONSTRAINTS,
     CLASSIFIER_CONSTRAINTS,
     LINEAR_FTOL,
     ChainEstimator,
-    stochastic,
 )
 from skimb._base.classifier import NeuralClassifier
 from skimb.losses import Loss
@@ -208,51 +204,6 @@ class LinearClassifier(NeuralClassifier, ChainEstimator):
         self.validation_scoring = validation_scoring
         self.device = device
         self.callbacks = callbacks
-
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
-        """Fit to labelled rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows; sparse input is never made dense as a whole.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Labels, or a 0/1 indicator matrix.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; 0 removes a row, an integer repeats it.
-
-        Returns
-        -------
-        LinearClassifier
-            Itself.
-        """
-        return self._fit(X, y, sample_weight)
-
-    @available_if(stochastic)
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Train one epoch on these rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Labels.
-        classes : array-like, default=None
-            All classes; needed in the first call if `y` lacks some.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        LinearClassifier
-            Itself.
-        """
-        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     @property
     def coef_(self):

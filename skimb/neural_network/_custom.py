@@ -6,8 +6,6 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.base import _fit_context
-from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb._base.chain import CLASSIFIER_CONSTRAINTS, SHARED_CONSTRAINTS
@@ -233,53 +231,8 @@ class NeuralNetClassifier(NeuralClassifier):
             setattr(self, name, params.pop(name))
         return super().set_params(**params)
 
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
-        """Fit to labelled rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Labels, or a 0/1 indicator matrix.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; 0 removes a row.
-
-        Returns
-        -------
-        NeuralNetClassifier
-            Itself.
-        """
-        self._check_names()
-        return self._fit(X, y, sample_weight)
-
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Train one epoch on these rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Labels.
-        classes : array-like, default=None
-            All classes; needed in the first call if `y` lacks some.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        NeuralNetClassifier
-            Itself.
-        """
-        self._check_names()
-        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
-
-    def _check_names(self):
+    def _check_solver_params(self):
+        super()._check_solver_params()
         known = set(self._get_param_names())
         stray = [
             k

@@ -2,12 +2,9 @@
 
 from numbers import Integral
 
-from sklearn.base import _fit_context
-from sklearn.callback import with_callbacks
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 
-from skimb._base.chain import CHAIN_CONSTRAINTS, CLASSIFIER_CONSTRAINTS, ChainEstimator, stochastic
+from skimb._base.chain import CHAIN_CONSTRAINTS, CLASSIFIER_CONSTRAINTS, ChainEstimator
 from skimb._base.classifier import NeuralClassifier
 from skimb.losses import Loss
 from skimb.nets.mlp import ACTIVATIONS
@@ -229,51 +226,6 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         self.device = device
         self.mixed_precision = mixed_precision
         self.callbacks = callbacks
-
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
-        """Fit to labelled rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows; sparse input is never made dense as a whole.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Labels, or a 0/1 indicator matrix.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; 0 removes a row, an integer repeats it.
-
-        Returns
-        -------
-        MLPClassifier
-            Itself.
-        """
-        return self._fit(X, y, sample_weight)
-
-    @available_if(stochastic)
-    @with_callbacks
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Train one epoch on these rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Labels.
-        classes : array-like, default=None
-            All classes; needed in the first call if `y` lacks some.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        MLPClassifier
-            Itself.
-        """
-        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def _wants_skip(self, is_sparse):
         if self.linear_skip == "auto":

@@ -10,7 +10,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import column_or_1d
 
-from skimb._base.chain import CHAIN_CONSTRAINTS, ChainEstimator, stochastic
+from skimb._base.chain import CHAIN_CONSTRAINTS, ChainEstimator
+from skimb._base.estimator import stochastic
 from skimb.losses.regression import BY_NAME
 from skimb.nets.mlp import ACTIVATIONS
 
