@@ -452,6 +452,22 @@ def test_input_forms(rare, model, kind):
     assert np.abs(model.predict_proba(given) - expected.predict_proba(X)).max() < tolerance
 
 
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix])
+def test_going_on_keeps_the_floating_type(rare, kind):
+    X, y = rare
+    for model in (MLPClassifier((4,), random_state=0), NeuralNetClassifier(random_state=0)):
+        model.partial_fit(kind(X), y)
+        model.partial_fit(kind(X.astype(np.float32)), y)
+        assert next(model.net_.module_.parameters()).dtype.itemsize == 8
+
+
+def test_history_has_whole_epochs_only(rare):
+    X, y = rare
+    for model in (LinearClassifier(), MLPClassifier((4,), solver="lbfgs")):
+        model.fit(X, y)
+        assert len(model.history_[:, "train_loss"]) == model.n_iter_
+
+
 def test_float32_stays_float32(rare):
     X, y = rare
     model = MLPClassifier((4,), max_iter=2).fit(X.astype(np.float32), y)

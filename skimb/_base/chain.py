@@ -85,7 +85,6 @@ class ChainEstimator(NeuralBase):
             "activation": self.activation,
             "sparse": data.sparse,
             "linear_skip": self._wants_skip(data.sparse),
-            "dtype": str(X.dtype).removeprefix("torch."),
         }
         module = self._empty_module()
         if (
@@ -99,7 +98,7 @@ class ChainEstimator(NeuralBase):
 
     def _empty_module(self):
         config = dict(self._config)
-        dtype = torch.float64 if config.pop("dtype") == "float64" else torch.float32
+        dtype = torch.float64 if self._dtype == "float64" else torch.float32
         widths = config.pop("widths")
         return MLP(widths, config.pop("activation"), dtype=dtype, **config)
 

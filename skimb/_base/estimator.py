@@ -98,6 +98,9 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 f"{type(self).__name__} was fitted on {'sparse' if self._sparse else 'dense'} input "
                 "and cannot go on with the other kind; fit it anew."
             )
+        if new:
+            self._dtype = self._choose_dtype(X, device)
+        X = X.astype(self._dtype, copy=False)
         self._weight_total = float(len(code) if sample_weight is None else sample_weight.sum())
         data = self._training_data(X, code, bound, sample_weight, device)
         if new:
@@ -168,6 +171,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 X, y, sample_weight = X[used], y[used], sample_weight[used]
         code = self._encode_target(y, classes, reset, incremental)
         return X, y, sample_weight, code
+
+    def _choose_dtype(self, X, device):
+        """Name of the floating type to train in; kept until a new fit."""
+        return str(X.dtype)
 
     def _y_numeric(self):
         return False
@@ -357,7 +364,9 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             net.device = "cpu"
             torch.cuda.empty_cache()
         net.callbacks_ = []  # they hold training data and, for scikit-learn's, the estimator
-        done = [h for h in net.history[epochs_before:] if "train_loss" in h]
+        while net.history and "train_loss" not in net.history[-1]:
+            net.history.pop()  # an epoch that was begun and not finished
+        done = net.history[epochs_before:]
         self._optimizer_state = _pack_optimizer(step)
         net.step = None
         net.order = None

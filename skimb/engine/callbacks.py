@@ -43,10 +43,12 @@ class Patience(Callback):
         self.count = 0
         self.best = None
         self.stopped = False
+        self.epoch = 0
 
     def on_epoch_end(self, net, **kwargs):
         """Score, remember the best weights, stop or go on."""
-        epoch = len(net.history)
+        self.epoch += 1
+        epoch = self.epoch
         loss = net.history[-1]["train_loss"]
         if self.verbose:
             print(f"Iteration {epoch}, loss = {loss:.8f}")

@@ -306,12 +306,10 @@ class NeuralNetClassifier(NeuralClassifier):
             unpack_optimizer(step, self._optimizer_state)
         return step
 
-    def _training_data(self, X, code, bound, sample_weight, device):
-        self._dtype = self.dtype
-        if self.dtype == "auto":
-            self._dtype = "float32" if device.type == "cuda" else str(X.dtype)
-        X = X.astype(self._dtype, copy=False)
-        return super()._training_data(X, code, bound, sample_weight, device)
+    def _choose_dtype(self, X, device):
+        if self.dtype != "auto":
+            return self.dtype
+        return "float32" if device.type == "cuda" else str(X.dtype)
 
     @torch.no_grad()
     def _raw(self, X):
