@@ -266,6 +266,35 @@ def test_catch_up_equals_dense_moments_with_zero_gradients():
     torch.testing.assert_close(step.m[touched], moments[touched])
 
 
+def test_returning_rows_move_as_under_dense_adam():
+    """Rows that were absent for a while are, after settling, where dense Adam has carried them."""
+    X, y = sparse_batch(n=300, d=30)
+    bound = CrossEntropy().bind(ClassPrior.of(y.numpy()))
+    module, dense = net([30, 1], sparse=True), MLP([30, 1], dtype=torch.float64)
+    with torch.no_grad():
+        module.table.zero_()
+        module.flat.zero_()
+    lean = SparseChainStep(module, bound, 10, lr_of=lambda: 0.01, betas=(0.9, 0.999), eps=1e-8)
+    lean.optimizer = Adam([module.flat], lr=0.01)
+    full = ChainStep(dense, bound, 10)
+    full.optimizer = Adam([dense.flat], lr=0.01)
+    code = bound.encode(y, torch.empty(300, dtype=torch.float64))
+    with torch.no_grad():
+        for s in range(0, 300, 10):
+            part = X[s : s + 10]
+            lean(SparseRows(part.indptr, part.indices, part.data), code[s : s + 10], None)
+            full(torch.from_numpy(part.toarray()), code[s : s + 10], None)
+        still = module.coefs()[0].copy()
+        lean.settle()
+    expected = dense.coefs()[0]
+    error = np.abs(module.coefs()[0] - expected).max()
+    assert error < 0.1 * np.abs(expected).max()
+    assert error < np.abs(still - expected).max()
+    settled = module.coefs()[0].copy()
+    lean.settle()
+    np.testing.assert_array_equal(module.coefs()[0], settled)
+
+
 # --- orders ----------------------------------------------------------------------------------
 
 

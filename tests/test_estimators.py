@@ -545,7 +545,7 @@ def test_linear_skip_starts_at_the_linear_model_and_helps_on_text():
     vectorizer = TfidfVectorizer().fit(docs)
     X, (test_docs, yt) = vectorizer.transform(docs), text_data(1000, seed=1)
     Xt = vectorizer.transform(test_docs)
-    linear = LinearClassifier(alpha=1 / 1000).fit(X, y)
+    linear = LinearClassifier(alpha=0.1 / 1000).fit(X, y)
     start = MLPClassifier((16,), max_iter=1, learning_rate_init=1e-12, random_state=0).fit(X, y)
     np.testing.assert_allclose(start.predict_proba(Xt), linear.predict_proba(Xt), atol=2e-3)
     trained = MLPClassifier((16,), max_iter=10, random_state=0).fit(X, y)

@@ -103,11 +103,11 @@ class ChainEstimator(NeuralBase):
         return MLP(widths, config.pop("activation"), dtype=dtype, **config)
 
     def _start_linear(self, module, data, bound):
-        """Fit a linear model into the skip path; the hidden path starts at zero output."""
+        """Fit a linear model, as LogisticRegression(C=10), into the skip path; the rest adds zero."""
         widths = self._config["widths"]
         linear = MLP([widths[0], widths[-1]], dtype=module.flat.dtype, sparse=True)
         start = FullBatch(
-            linear, self._warm() or bound, l2=1.0 / self._weight_total, tol=1e-4, ftol=LINEAR_FTOL
+            linear, self._warm() or bound, l2=0.1 / self._weight_total, tol=1e-4, ftol=LINEAR_FTOL
         )
         start.run(data, 200, None)
         with torch.no_grad():

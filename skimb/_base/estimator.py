@@ -26,6 +26,7 @@ from skimb.engine.lbfgs import FullBatch
 from skimb.engine.net import EngineNet
 from skimb.engine.runtime import resolve_device, small_batch_settings
 from skimb.engine.sampling import Order
+from skimb.engine.steps import Step
 
 SMALL_BATCH = 4096  # up to here one thread beats several
 AUTO_BATCH = 200
@@ -357,6 +358,8 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _finish(self, net, step, patience, epochs_before, device, data, sample_weight, incremental):
         """Restore the best weights, free the device, set fitted attributes."""
+        if isinstance(step, Step):
+            step.settle()
         if patience is not None:
             patience.restore(net)
         if device.type == "cuda":

@@ -68,6 +68,7 @@ class Patience(Callback):
             raise StopTraining
 
     def _watch_score(self, net):
+        net.step.settle()
         score = float(self.score())
         self.scores.append(score)
         net.history.record("valid_score", score)

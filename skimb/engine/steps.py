@@ -31,6 +31,10 @@ class Step(ABC):
         """State tensors beside the optimiser's, for saving."""
         return []
 
+    def settle(self):
+        """Finish updates that were put off; called before predictions."""
+        return None
+
 
 def squeeze_outputs(z, code):
     """One output per row loses its axis when targets have none."""
@@ -158,9 +162,12 @@ class ChainStep(Step):
 class SparseChainStep(Step):
     """The chain step for CSR input: only table rows that a batch touches are read and written.
 
-    The first layer's moments live in their own tables and are brought up to date by the number of
-    steps a row was not touched ("catch-up"), so a rare feature forgets at the same rate as a common
-    one. With `momentum` the update is stochastic gradient descent, without it Adam.
+    The first layer's moments live in their own tables. When a row returns after k steps, it is given
+    what dense Adam would have done meanwhile: its moments decay k times, and its weights move on by
+    the remaining momentum, ``lr * m / sqrt(v)`` times the sum of ``(beta_1 / sqrt(beta_2))^j`` for j up
+    to k, times the bias correction at the mean of these steps. The forward pass of the returning
+    batch still sees the weights before that move; :meth:`settle` moves all rows. With `momentum` the
+    update is stochastic gradient descent with lazily decayed momentum and no such move.
     """
 
     def __init__(
@@ -184,12 +191,15 @@ class SparseChainStep(Step):
         self.piece = max(64, _PIECE_BYTES // (table.shape[1] * table.element_size()))
         self.pieces = [torch.empty(self.piece, table.shape[1], dtype=table.dtype) for _ in used]
         self.buffers = [_as_records(t.numpy()) for t in self.pieces]
+        self.scratch = [torch.empty_like(self.pieces[0]) for _ in range(2)]
         gaps = torch.arange(_LONGEST_GAP, dtype=torch.float64)
         if momentum is None:
             powers = [torch.pow(b, gaps) for b in betas]
         else:
             powers = [torch.pow(momentum, gaps + 1.0)]
         self.powers = [p.to(table.dtype) for p in powers]
+        if momentum is None:
+            self.moves = _Moves(betas, table.dtype)
         self.touched = torch.zeros(d, dtype=torch.int64)
         self.t = 0
         self.mark = np.zeros(d, dtype=bool)
@@ -220,30 +230,70 @@ class SparseChainStep(Step):
         self.t += 1
         lr = self.lr_of()
         index = torch.from_numpy(used)
-        missed = self.touched.index_select(0, index).sub_(self.t - 1).neg_()
-        missed.clamp_(max=_LONGEST_GAP - 1)
+        kept, move = self._absence(index, self.t - 1, lr)
         self.touched.index_fill_(0, index, self.t)
-        kept = [p.index_select(0, missed).unsqueeze(1) for p in self.powers]
         time = torch.tensor(float(self.t))
         # in pieces that stay in cache between reading the moments and writing them back
         for s in range(0, len(used), self.piece):
             part = slice(s, s + self.piece)
-            self._update_piece(used[part], grad[part], [k[part] for k in kept], lr, time)
+            rows = [k[part] for k in kept]
+            self._update_piece(used[part], grad[part], rows, move[part], lr, time)
 
-    def _update_piece(self, used, grad, kept, lr, time):
-        n = len(used)
+    def _absence(self, index, now, lr):
+        """Factors by which moments of rows have decayed until step `now`, and how far rows move."""
+        last = self.touched.index_select(0, index)
+        missed = (now - last).clamp_(max=_LONGEST_GAP - 1)
+        kept = [p.index_select(0, missed).unsqueeze(1) for p in self.powers]
+        if self.momentum is not None:
+            return kept, missed
+        return kept, self.moves(last, missed).mul_(-lr).unsqueeze(1)
+
+    def settle(self):
+        """Bring every row up to the present step."""
+        if self.t == 0 or self.momentum is not None:
+            return
+        behind = np.flatnonzero(((self.touched > 0) & (self.touched < self.t)).numpy())
+        kept, move = self._absence(torch.from_numpy(behind), self.t, self.lr_of())
+        for s in range(0, len(behind), self.piece):
+            part = slice(s, s + self.piece)
+            n = len(behind[part])
+            block, m, v = self._take(behind[part], n)
+            self._move(block, m, v, move[part])
+            m.mul_(kept[0][part])
+            v.mul_(kept[1][part])
+            self._put(behind[part], n)
+        self.touched[self.touched > 0] = self.t
+
+    def _take(self, used, n):
         for rows, buffer in zip(self.rows, self.buffers, strict=True):
             rows.take(used, out=buffer[:n], mode="clip")
-        block, m, *v = (t[:n] for t in self.pieces)
+        return [t[:n] for t in self.pieces]
+
+    def _put(self, used, n):
+        for rows, buffer in zip(self.rows, self.buffers, strict=True):
+            rows[used] = buffer[:n]
+
+    def _move(self, block, m, v, move):
+        """Add ``move * m / sqrt(v)`` to weights; the floor under the root stands for epsilon."""
+        n = len(block)
+        root, top = self.scratch[0][:n], self.scratch[1][:n]
+        torch.add(v, self.eps**2 + 1e-30, out=root).sqrt_()
+        torch.mul(m, move, out=top)
+        block.addcdiv_(top, root)
+
+    def _update_piece(self, used, grad, kept, move, lr, time):
+        n = len(used)
+        block, m, *v = self._take(used, n)
         if self.l2:
             grad.add_(block, alpha=self.l2)
         if self.decay:
             block.mul_(1.0 - lr * self.decay)
-        m.mul_(kept[0])
         if self.momentum is not None:
-            m.add_(grad, alpha=-lr)
+            m.mul_(kept[0]).add_(grad, alpha=-lr)
             block.add_(m)
         else:
+            self._move(block, m, v[0], move)
+            m.mul_(kept[0])
             v[0].mul_(kept[1])
             torch._fused_adam_(
                 [block],
@@ -260,12 +310,30 @@ class SparseChainStep(Step):
                 amsgrad=False,
                 maximize=False,
             )
-        for rows, buffer in zip(self.rows, self.buffers, strict=True):
-            rows[used] = buffer[:n]
+        self._put(used, n)
 
     def tensors(self):
         """State tensors of the table, for saving."""
         return [self.m, self.v, self.touched]
+
+
+class _Moves:
+    """How far Adam carries a weight in k steps without gradient, in units of ``lr * m / sqrt(v)``."""
+
+    def __init__(self, betas, dtype):
+        gaps = torch.arange(_LONGEST_GAP, dtype=torch.float64)
+        terms = torch.pow(betas[0] / betas[1] ** 0.5, gaps)
+        terms[0] = 0.0
+        sums = terms.cumsum(0)
+        self.sums = sums.to(dtype)
+        self.lags = ((terms * gaps).cumsum(0) / sums.clamp_min(1e-300)).round().long()
+        b1, b2 = (torch.pow(b, gaps) for b in betas)
+        correction = (1.0 - b2).sqrt() / (1.0 - b1).clamp_min(1e-8)
+        self.corrections = correction.to(dtype)
+
+    def __call__(self, last, missed):
+        step = self.lags.index_select(0, missed).add_(last).clamp_(max=_LONGEST_GAP - 1)
+        return self.corrections.index_select(0, step).mul_(self.sums.index_select(0, missed))
 
 
 def _as_records(array):

@@ -260,8 +260,11 @@ class RowBound(BoundLoss):
         """Weighted mean of the row losses and its gradient."""
         labels = self.task == "multilabel"
         if weight is None:
-            total = max(code.shape[-2] if labels else code.shape[-1], 1) if total is None else total
+            rows = code.shape[-2] if labels else code.shape[-1]
+            total = max(rows, 1) if total is None else total
             loss, grad = self.entries(logits, code, 1.0 / total)
+            if total == rows and not labels:
+                return loss.mean(-1), grad
             return (loss.sum((-1, -2)) if labels else loss.sum(-1)) / total, grad
         loss, grad = self.entries(logits, code)
         if labels and weight.ndim < loss.ndim:
