@@ -89,7 +89,7 @@ def section_fit():
     }
     losses = [cls() for cls in all_losses("binary") if cls().scope == "row"]
     functions.update({repr(loss): ours(loss) for loss in losses if loss != CrossEntropy()})
-    t = interleaved(functions)
+    t = interleaved(functions, rounds=9)
     base, sk = t["skorch NeuralNetClassifier"], t["scikit-learn MLPClassifier"]
     ce = t["skimb MLPClassifier, cross-entropy"]
     rows = [
