@@ -364,6 +364,23 @@ def test_skorch_callbacks_see_the_run(rare):
     assert len(losses) == 3 * 6
 
 
+def test_gradient_clipping_acts_on_both_steps(rare):
+    from skorch.callbacks import GradientNormClipping
+
+    X, y = rare
+    for make in (MLPClassifier, NeuralNetClassifier):
+        kw = {"max_iter": 2, "tol": 0.0, "random_state": 0, "solver": "sgd", "momentum": 0.0}
+        free = make(**kw, alpha=0.0).fit(X, y)
+        clipped = make(**kw, alpha=0.0, callbacks=[GradientNormClipping(1e-9)]).fit(X, y)
+        start = make(**kw, alpha=0.0, learning_rate_init=1e-12).fit(X, y)
+        p = [m.predict_proba(X) for m in (start, clipped, free)]
+        np.testing.assert_allclose(p[1], p[0], atol=1e-8)
+        assert np.abs(p[2] - p[0]).max() > 1e-4
+    sparse_model = MLPClassifier((4,), callbacks=[GradientNormClipping(1.0)])
+    with pytest.raises(ValueError, match="on_grad_computed"):
+        sparse_model.fit(sparse.csr_matrix(X), y)
+
+
 def test_skorch_early_stopping_works_on_recorded_losses(rare):
     X, y = rare
     stop = EarlyStopping(monitor="train_loss", patience=2, threshold=10.0, threshold_mode="abs", sink=lambda *a: None)  # fmt: skip

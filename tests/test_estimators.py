@@ -332,6 +332,14 @@ def test_multilabel(model, loss, class_weight):
     assert model.prior_.shape == (4,)
 
 
+def test_multilabel_prior_is_weighted():
+    X, Y = make_multilabel_classification(300, n_classes=3, random_state=0)
+    w = np.random.default_rng(0).random(300) + 0.1
+    model = LinearClassifier(LogitAdjusted()).fit(X, Y, sample_weight=w)
+    np.testing.assert_allclose(model.prior_, np.average(Y, axis=0, weights=w))
+    assert model.class_counts_.tolist() == Y.sum(0).tolist()
+
+
 def test_multilabel_probabilities_stay_natural():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(20_000, 2))

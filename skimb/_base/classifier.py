@@ -148,20 +148,23 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             seen = ClassPrior.of(code, sample_weight)
         else:
             seen = ClassPrior.of(code, sample_weight, classes=np.arange(len(self.classes_)))
-        mass = seen.prior * (seen.n_samples if sample_weight is None else sample_weight.sum())
         counts, rows = seen.counts, seen.n_samples
+        total = rows if sample_weight is None else float(sample_weight.sum())
+        mass = seen.prior * total
         if incremental:
             counts = counts + self._seen["counts"]
             mass = mass + self._seen["mass"]
             rows = rows + self._seen["rows"]
-        self._seen = {"counts": counts, "mass": mass, "rows": rows}
+            total = total + self._seen["total"]
+        self._seen = {"counts": counts, "mass": mass, "rows": rows, "total": total}
         return self._rebind()
 
     def _rebind(self):
         """Bind the loss to the counts and the label distribution seen so far."""
         counts, mass, rows = (self._seen[k] for k in ("counts", "mass", "rows"))
         if self._multilabel:
-            natural = ClassPrior(counts, n_samples=rows, multilabel=True)
+            rates = mass / self._seen["total"]
+            natural = ClassPrior(counts, prior=rates, n_samples=rows, multilabel=True)
         else:
             natural = ClassPrior(counts, prior=mass)
         self._natural = natural.prior

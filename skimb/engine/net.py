@@ -6,8 +6,9 @@ from skorch.callbacks import Callback, PassthroughScoring
 
 from skimb.engine.data import Batches
 from skimb.engine.lbfgs import FullBatch
+from skimb.engine.steps import SparseChainStep
 
-_BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+_BATCH_HOOKS = ("on_batch_begin", "on_batch_end")
 
 
 class StopTraining(KeyboardInterrupt):
@@ -102,7 +103,10 @@ class EngineNet(NeuralNet):
 
     def _run_batches(self, iterator, training):
         step, losses, sizes = self.step, [], []
-        if any(_listens(cb) for _, cb in self.callbacks_):
+        callbacks = [cb for _, cb in self.callbacks_]
+        if any(_overrides(cb, "on_grad_computed") for cb in callbacks):
+            self._show_gradients(step)
+        if any(_listens(cb) for cb in callbacks):
             for batch in iterator:
                 self.notify("on_batch_begin", batch=batch[:2], training=training)
                 losses.append(step(*batch))
@@ -114,11 +118,15 @@ class EngineNet(NeuralNet):
                 sizes.append(len(batch[1]))
         return losses, sizes
 
-    def notify_gradient(self):
-        """Tell callbacks that gradients are there."""
-        self.notify(
-            "on_grad_computed", named_parameters=list(self.module_.named_parameters()), batch=None
-        )
+    def _show_gradients(self, step):
+        """Let callbacks see, and clip, gradients before each update."""
+        if isinstance(step, SparseChainStep):
+            raise ValueError(
+                "A callback with on_grad_computed needs the gradients of all parameters; the step "
+                "for sparse X holds only those of the rows in a batch. Drop the callback."
+            )
+        named = list(self.module_.named_parameters())
+        step.notify = lambda: self.notify("on_grad_computed", named_parameters=named, batch=None)
 
 
 def _raised_by_skorch(signal):
@@ -132,4 +140,8 @@ def _raised_by_skorch(signal):
 def _listens(callback):
     if isinstance(callback, PassthroughScoring):
         return False
-    return any(getattr(type(callback), h) is not getattr(Callback, h) for h in _BATCH_HOOKS)
+    return any(_overrides(callback, hook) for hook in _BATCH_HOOKS)
+
+
+def _overrides(callback, hook):
+    return getattr(type(callback), hook) is not getattr(Callback, hook)

@@ -22,6 +22,8 @@ class Step(ABC):
 
     #: whether the step needs autograd switched on
     autograd = False
+    #: called when gradients are there and parameters not yet updated, or None
+    notify = None
 
     @abstractmethod
     def __call__(self, X, code, weight):
@@ -91,6 +93,8 @@ class ChainStep(Step):
 
     def __call__(self, X, code, weight):
         loss = self.loss_grad(X, code, weight, total=float(X.shape[-2]))
+        if self.notify is not None:
+            self.notify()
         self.optimizer.step()
         return loss
 
@@ -398,19 +402,16 @@ class AutogradStep(Step):
         Gives ``loss_grad``.
     autocast : torch.dtype, default=None
         Type of mixed precision on CUDA.
-    notify : callable, default=None
-        Called when gradients are there.
     width : int, default=None
         Columns of sparse rows, which are made dense batch by batch.
     """
 
     autograd = True
 
-    def __init__(self, module, loss, autocast=None, notify=None, width=None):
+    def __init__(self, module, loss, autocast=None, width=None):
         self.width = width
         self.module, self.loss = module, loss
         self.autocast = autocast
-        self.notify = notify
         self.optimizer = None
         self.parameters, self.decayed = flatten(module)
 
