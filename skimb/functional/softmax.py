@@ -37,18 +37,21 @@ def rows(
     smoothing=0.0,
     factor=1.0,
 ):
-    """Row losses (..., n) and `factor` times their gradient (..., n, C), targets (..., n)."""
+    """Row losses (..., n) and `factor` times their gradient (..., n, C), targets (..., n).
+
+    `smoothing` may be a tensor (..., n).
+    """
     z = adjust(logits, mult=mult, bias=bias, margin=margin, target=target, scale=scale)
     index = target.unsqueeze(-1)
     log_p = torch.log_softmax(z, -1)
     l = log_p.gather(-1, index).squeeze(-1).neg_()
     # exp of very negative numbers is slow on the CPU; a large scale produces them in bulk
     grad = log_p.exp() if scale is None else torch.softmax(z, -1)
-    if smoothing:
-        n_classes = logits.shape[-1]
-        loss = l * (1.0 - smoothing) - log_p.sum(-1) * (smoothing / n_classes)
-        grad = grad - smoothing / n_classes
-        grad.scatter_add_(-1, index, torch.full_like(l, smoothing - 1.0).unsqueeze(-1))
+    if smooths(smoothing):
+        share = smoothing / logits.shape[-1]
+        loss = l * (1.0 - smoothing) - log_p.sum(-1) * share
+        grad = grad - (share.unsqueeze(-1) if torch.is_tensor(share) else share)
+        grad.scatter_add_(-1, index, (torch.zeros_like(l) + (smoothing - 1.0)).unsqueeze(-1))
         slope = None
     else:
         loss, slope = shape.value_slope(l)
@@ -58,6 +61,11 @@ def rows(
     if scale is not None or factor != 1.0:
         grad.mul_(factor if scale is None else scale * factor)
     return loss, grad if mult is None else grad * mult
+
+
+def smooths(smoothing):
+    """Whether the target distribution differs from one class."""
+    return torch.is_tensor(smoothing) or smoothing != 0.0
 
 
 def by_sign(sign, negative, positive):
@@ -90,7 +98,7 @@ def margin_rows(
     if margins is not None:
         v = v - by_sign(sign, *margins)
     loss, slope = shape.margin(v)
-    if smoothing:
+    if smooths(smoothing):
         half = 0.5 * smoothing
         loss = loss * (1.0 - half) - F.logsigmoid(-v) * half
         slope = slope - half
@@ -109,7 +117,7 @@ def grad_hess(logits, target, *, shape=_IDENTITY, smoothing=0.0, **adjustment):
     delta = p.scatter_add(-1, index, torch.full_like(l, -1.0).unsqueeze(-1))
     # 1 - p computed as the sum of the others keeps its digits when p rounds to one
     curved = p * -torch.expm1(log_p)
-    if not smoothing:
+    if not smooths(smoothing):
         _, slope = shape.value_slope(l)
         q = -torch.expm1(-l)
         unit = delta / torch.where(q > 0, q, torch.ones_like(q)).unsqueeze(-1)
@@ -131,7 +139,7 @@ def margin_grad_hess(z, sign, *, shape=_IDENTITY, smoothing=0.0, **adjustment):
     if margins is not None:
         v = v - by_sign(sign, *margins)
     curved = torch.sigmoid(v) * torch.sigmoid(-v)
-    if not smoothing:
+    if not smooths(smoothing):
         l = -F.logsigmoid(v)
         _, slope = shape.value_slope(l)
         if slope is not None:

@@ -39,7 +39,13 @@ class Loss(BaseEstimator, ABC):
     #: declared identities: (parameters, equal loss, tasks on which they are equal)
     reduces_to: tuple = ()
 
+    #: whether a common factor of all weights leaves the mean loss alone
+    scale_free = True
+    #: whether the bound loss gathers state from batch to batch (see `BoundLoss.observe`)
+    stateful = False
+
     _parameter_constraints: dict = {}
+    _grid: dict = {}
 
     @classmethod
     def grid(cls):
@@ -50,7 +56,7 @@ class Loss(BaseEstimator, ABC):
         dict of str to list
             One list of values per parameter.
         """
-        return {}
+        return {name: list(values) for name, values in cls._grid.items()}
 
     def bind(self, prior):
         """Check the parameters and fix everything that depends on the training target.
@@ -89,6 +95,7 @@ class Loss(BaseEstimator, ABC):
         bound.n_classes = prior.n_classes
         bound.calibrated = self.calibrated
         bound.shift_invariant = self.shift_invariant
+        bound.stateful = self.stateful
         bound.name = repr(self)
         return bound
 
@@ -116,6 +123,11 @@ class BoundLoss(nn.Module, ABC):
     n_classes = 0
     calibrated = True
     shift_invariant = False
+    stateful = False
+    #: whether the loss changes with the epoch (see `begin_epoch`)
+    scheduled = False
+    #: whether `loss_grad` takes ``feature_norm``, the L1 norms of the output layer's inputs (..., n)
+    needs_features = False
     name = ""
 
     # --- targets -----------------------------------------------------------------------------
@@ -168,7 +180,43 @@ class BoundLoss(nn.Module, ABC):
     def forward(self, logits, target, sample_weight=None):
         """Mean loss, differentiable once."""
         code = self.encode(target, logits)
-        return cf.apply(lambda z: self.loss_grad(z, code, sample_weight), logits)
+        value = cf.apply(lambda z: self.loss_grad(z, code, sample_weight), logits)
+        if self.stateful and self.training:
+            z = logits.detach()
+            self.observe(z.float() if z.dtype in _HALF else z, code, sample_weight)
+        return value
+
+    # --- what training tells the loss --------------------------------------------------------
+
+    def observe(self, logits, code, weight=None):
+        """Gather what a stateful loss remembers of a finished training batch; others ignore it."""
+        return None
+
+    def begin_epoch(self, epoch, max_epochs):
+        """Tell a scheduled loss where training stands; others ignore it."""
+        return None
+
+    def frozen(self, logits, target, weight=None):
+        """Fix what the loss holds constant when it differentiates.
+
+        Losses with detached weights have a gradient that is not the derivative of their value. The
+        module returned here keeps those weights as they are at `logits`, so that it is.
+
+        Parameters
+        ----------
+        logits : Tensor
+            Scores.
+        target : Tensor
+            Targets.
+        weight : Tensor of shape (..., n), default=None
+            Row weights.
+
+        Returns
+        -------
+        BoundLoss
+            This loss where nothing is detached.
+        """
+        return self
 
     def row_loss(self, logits, target):
         """Loss of each row; refused by batch-coupled losses."""

@@ -84,6 +84,11 @@ class _MetricLoss(Loss):
         """Whether class 1 of two is the positive one, as in F1, or both count alike."""
         return getattr(self, "metric", "tversky") not in _SYMMETRIC
 
+    @property
+    def scale_free(self):
+        """Whether a common factor of all weights changes nothing: smoothing counts in rows."""
+        return getattr(self, "smooth", 0.0) == 0.0
+
 
 class AnyLoss(_MetricLoss):
     r"""One minus any confusion-matrix metric of :math:`A=\sigma(L(p-\mathrm{threshold}))`.
@@ -178,19 +183,10 @@ class AnyLoss(_MetricLoss):
         self.average = average
         self.undefined = undefined
 
-    @classmethod
-    def grid(cls):
-        """Values worth searching.
-
-        Returns
-        -------
-        dict of str to list
-            Parameter grid.
-        """
-        return {
-            "metric": ["f1", "balanced_accuracy", "gmean", "mcc"],
-            "amplification": [3.0, 5.0, 10.0, 20.0, 30.0],
-        }
+    _grid = {
+        "metric": ["f1", "balanced_accuracy", "gmean", "mcc"],
+        "amplification": [3.0, 5.0, 10.0, 20.0, 30.0],
+    }
 
     def _bind(self, prior):
         temperature = None
@@ -292,19 +288,10 @@ class ScoreOriented(_MetricLoss):
         self.smooth = smooth
         self.undefined = undefined
 
-    @classmethod
-    def grid(cls):
-        """Values worth searching.
-
-        Returns
-        -------
-        dict of str to list
-            Parameter grid.
-        """
-        return {
-            "metric": ["f1", "balanced_accuracy"],
-            "distribution": ["cosine", "uniform"],
-        }
+    _grid = {
+        "metric": ["f1", "balanced_accuracy"],
+        "distribution": ["cosine", "uniform"],
+    }
 
     def _bind(self, prior):
         if self.distribution == "uniform":
@@ -386,16 +373,7 @@ class Tversky(_MetricLoss):
         self.smooth = smooth
         self.undefined = undefined
 
-    @classmethod
-    def grid(cls):
-        """Values worth searching.
-
-        Returns
-        -------
-        dict of str to list
-            Parameter grid.
-        """
-        return {"alpha": [0.3, 0.5, 0.7], "gamma": [0.75, 1.0]}
+    _grid = {"alpha": [0.3, 0.5, 0.7], "gamma": [0.75, 1.0]}
 
     def _bind(self, prior):
         options = {
@@ -536,16 +514,12 @@ class Dice(Loss):
         """Whether every batch must hold every class."""
         return self.variant == "set"
 
-    @classmethod
-    def grid(cls):
-        """Values worth searching.
+    @property
+    def scale_free(self):
+        """Whether a common factor of all weights changes nothing: smoothing counts in rows."""
+        return self.variant == "per_example"
 
-        Returns
-        -------
-        dict of str to list
-            Parameter grid.
-        """
-        return {"variant": ["per_example", "set"], "alpha": [0.01, 0.3]}
+    _grid = {"variant": ["per_example", "set"], "alpha": [0.01, 0.3]}
 
     def _bind(self, prior):
         kind = DiceRowBound if self.variant == "per_example" else DiceSetBound

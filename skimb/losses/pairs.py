@@ -106,16 +106,7 @@ class MannWhitney(Loss):
         self.tau = tau
         self.margin = margin
 
-    @classmethod
-    def grid(cls):
-        """Values worth searching.
-
-        Returns
-        -------
-        dict of str to list
-            Parameter grid.
-        """
-        return {"surrogate": ["logistic", "squared_hinge", "squared"]}
+    _grid = {"surrogate": ["logistic", "squared_hinge", "squared"]}
 
     def _bind(self, prior):
         return PairBound(self.surrogate, float(self.tau), float(self.margin))

@@ -114,16 +114,7 @@ class Asymmetric(Loss):
         self.gamma_pos = gamma_pos
         self.clip = clip
 
-    @classmethod
-    def grid(cls):
-        """Values worth searching.
-
-        Returns
-        -------
-        dict of str to list
-            Parameter grid.
-        """
-        return {"gamma_neg": [0.5, 2.0, 4.0], "gamma_pos": [0.0, 1.0], "clip": [0.0, 0.05]}
+    _grid = {"gamma_neg": [0.5, 2.0, 4.0], "gamma_pos": [0.0, 1.0], "clip": [0.0, 0.05]}
 
     def _bind(self, prior):
         return SigmoidBound(float(self.gamma_neg), float(self.gamma_pos), float(self.clip))

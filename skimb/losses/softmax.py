@@ -1,126 +1,12 @@
-"""Losses of the softmax kernel."""
+"""Losses of the softmax kernel: shapes of the row cross-entropy and adjustments by class counts."""
 
 from numbers import Real
 
-import numpy as np
-import torch
-import torch.nn.functional as F
 from sklearn.utils._param_validation import Interval
 
 from skimb.functional import _shapes as shapes
-from skimb.functional import softmax as kernel
-from skimb.losses._base import Loss, RowBound, as_like
-
-
-class SoftmaxBound(RowBound):
-    """Any loss of the softmax kernel, given by its shape and its adjustments of the logits."""
-
-    def __init__(self, shape=None, *, smoothing=0.0, alpha=None, invertible=True, **terms):
-        super().__init__()
-        self.shape = shapes.Identity() if shape is None else shape
-        self.smoothing = smoothing
-        self.alpha = alpha
-        self.invertible = invertible
-        terms = {k: v for k, v in terms.items() if v is not None}
-        margin = kernel.margin_adjustment(**terms) if _two_sided(terms) else {}
-        self.arrays = {**terms, **{f"margin_{k}": v for k, v in margin.items()}}
-
-    def _terms(self, like):
-        """Adjustments of logits with a class axis, as tensors like `like`; made once."""
-        return self.cached(like, "terms", lambda: self._tensors(like, ""))
-
-    def _margin_terms(self, like):
-        """Adjustments of one logit per entry, as tensors like `like`; made once."""
-        return self.cached(like, "margin_terms", lambda: self._tensors(like, "margin_"))
-
-    def _tensors(self, like, prefix):
-        names = ("mult", "offset", "margins") if prefix else ("mult", "bias", "margin", "scale")
-        found = {name: self.arrays.get(prefix + name) for name in names}
-        return {
-            name: tuple(as_like(v, like) for v in value)
-            if isinstance(value, tuple)
-            else as_like(value, like)
-            for name, value in found.items()
-            if value is not None
-        }
-
-    def _is_margin(self, logits, code):
-        return self.task == "multilabel" or logits.ndim == code.ndim
-
-    def _side(self, logits, code):
-        sign = code if self._is_margin(logits, code) else code.to(logits.dtype) * 2.0 - 1.0
-        return kernel.by_sign(sign, 1.0 - self.alpha, self.alpha)
-
-    def entries(self, logits, code, factor=1.0):
-        kw = {"shape": self.shape, "smoothing": self.smoothing, "factor": factor}
-        if not self._is_margin(logits, code):
-            loss, grad = kernel.rows(logits, code, **kw, **self._terms(logits))
-            if self.alpha is not None:
-                side = self._side(logits, code)
-                loss, grad = loss * side, grad * side.unsqueeze(-1)
-            return loss, grad
-        loss, grad = kernel.margin_rows(logits, code, **kw, **self._margin_terms(logits))
-        if self.alpha is not None:
-            side = self._side(logits, code)
-            loss, grad = loss * side, grad * side
-        return loss, grad
-
-    def second(self, logits, code):
-        kw = {"shape": self.shape, "smoothing": self.smoothing}
-        if not self._is_margin(logits, code):
-            grad, hess = kernel.grad_hess(logits, code, **kw, **self._terms(logits))
-            side = None if self.alpha is None else self._side(logits, code).unsqueeze(-1)
-        else:
-            grad, hess = kernel.margin_grad_hess(logits, code, **kw, **self._margin_terms(logits))
-            side = None if self.alpha is None else self._side(logits, code)
-        return (grad, hess) if side is None else (grad * side, hess * side)
-
-    def log_scores(self, logits):
-        """Invert the loss: ``p / phi'(-log p)``, margins set aside, smoothing undone."""
-        if not self.invertible:
-            return super().log_scores(logits)
-        alpha = None if self.alpha is None else np.log(self.alpha) - np.log1p(-self.alpha)
-        if self.has_class_axis(logits):
-            terms = {k: v for k, v in self._terms(logits).items() if k != "margin"}
-            log_p = torch.log_softmax(kernel.adjust(logits, **terms), -1)
-            if self.smoothing:
-                share = self.smoothing / self.n_classes
-                p = (log_p.exp() - share).clamp_min(torch.finfo(log_p.dtype).tiny)
-                return p.log()
-            log_p = log_p - self.shape.log_slope(-log_p)
-            return log_p if alpha is None else log_p - log_p.new_tensor([0.0, alpha])
-        terms = {k: v for k, v in self._margin_terms(logits).items() if k != "margins"}
-        u = kernel.margin_argument(logits, **terms)
-        if isinstance(self.shape, shapes.Identity) and not self.smoothing:
-            return u if alpha is None else u - alpha
-        log_p, log_q = F.logsigmoid(u), F.logsigmoid(-u)
-        if self.smoothing:
-            tiny = torch.finfo(u.dtype).tiny
-            half = 0.5 * self.smoothing
-            return (log_p.exp() - half).clamp_min(tiny).log() - (
-                (log_q.exp() - half).clamp_min(tiny).log()
-            )
-        odds = log_p - self.shape.log_slope(-log_p) - log_q + self.shape.log_slope(-log_q)
-        return odds if alpha is None else odds - alpha
-
-
-def _two_sided(terms):
-    """Whether the class axis has two entries, so that a one-logit form exists."""
-    widths = {np.shape(v)[-1] for v in terms.values() if np.ndim(v)}
-    return widths <= {2}
-
-
-def _sides(prior):
-    """Counts (C,) of exclusive classes, or (L, 2) of each label's two sides."""
-    return prior.sides() if prior.multilabel else prior.floored_counts
-
-
-def _log_prior(prior):
-    """Log prior (C,) of exclusive classes, or (L, 2) of each label's two sides."""
-    log_p = prior.log_prior()
-    if prior.multilabel:
-        return np.stack([np.log1p(-np.exp(log_p)), log_p], axis=1)
-    return log_p
+from skimb.losses._base import Loss
+from skimb.losses._softmax import SoftmaxBound, log_prior, sides
 
 
 class CrossEntropy(Loss):
@@ -161,16 +47,7 @@ class CrossEntropy(Loss):
     def __init__(self, label_smoothing=0.0):
         self.label_smoothing = label_smoothing
 
-    @classmethod
-    def grid(cls):
-        """Values worth searching.
-
-        Returns
-        -------
-        dict of str to list
-            Parameter grid.
-        """
-        return {"label_smoothing": [0.0, 0.05, 0.1]}
+    _grid = {"label_smoothing": [0.0, 0.05, 0.1]}
 
     def _bind(self, prior):
         return SoftmaxBound(smoothing=float(self.label_smoothing))
@@ -226,16 +103,7 @@ class Focal(Loss):
         self.gamma = gamma
         self.alpha = alpha
 
-    @classmethod
-    def grid(cls):
-        """Values worth searching.
-
-        Returns
-        -------
-        dict of str to list
-            Parameter grid.
-        """
-        return {"gamma": [0.5, 1.0, 2.0, 5.0]}
+    _grid = {"gamma": [0.5, 1.0, 2.0, 5.0]}
 
     def _bind(self, prior):
         if self.alpha is not None and not prior.multilabel and prior.n_classes > 2:
@@ -243,7 +111,8 @@ class Focal(Loss):
                 f"{self!r}: alpha weighs two classes, y has {prior.n_classes}; "
                 "use class_weight of the estimator instead."
             )
-        return SoftmaxBound(shapes.Focal(float(self.gamma)), alpha=self.alpha)
+        weights = None if self.alpha is None else (1.0 - self.alpha, self.alpha)
+        return SoftmaxBound(shapes.Focal(float(self.gamma)), weights=weights)
 
 
 class LogitAdjusted(Loss):
@@ -287,19 +156,10 @@ class LogitAdjusted(Loss):
     def __init__(self, tau=1.0):
         self.tau = tau
 
-    @classmethod
-    def grid(cls):
-        """Values worth searching.
-
-        Returns
-        -------
-        dict of str to list
-            Parameter grid.
-        """
-        return {"tau": [0.5, 1.0, 1.5]}
+    _grid = {"tau": [0.5, 1.0, 1.5]}
 
     def _bind(self, prior):
-        return SoftmaxBound(bias=self.tau * _log_prior(prior))
+        return SoftmaxBound(bias=self.tau * log_prior(prior))
 
 
 class LDAM(Loss):
@@ -354,19 +214,10 @@ class LDAM(Loss):
         self.max_margin = max_margin
         self.scale = scale
 
-    @classmethod
-    def grid(cls):
-        """Values worth searching.
-
-        Returns
-        -------
-        dict of str to list
-            Parameter grid.
-        """
-        return {"max_margin": [0.25, 0.5, 1.0], "scale": [1.0, 10.0]}
+    _grid = {"max_margin": [0.25, 0.5, 1.0], "scale": [1.0, 10.0]}
 
     def _bind(self, prior):
-        weight = _sides(prior) ** -0.25
+        weight = sides(prior) ** -0.25
         margin = self.max_margin * weight / weight.max(-1, keepdims=True)
         scale = None if self.scale == 1.0 else float(self.scale)
         return SoftmaxBound(margin=margin, scale=scale, invertible=False)
@@ -423,21 +274,12 @@ class VectorScaling(Loss):
         self.gamma = gamma
         self.tau = tau
 
-    @classmethod
-    def grid(cls):
-        """Values worth searching.
-
-        Returns
-        -------
-        dict of str to list
-            Parameter grid.
-        """
-        return {"gamma": [0.05, 0.15, 0.3], "tau": [0.5, 1.0]}
+    _grid = {"gamma": [0.05, 0.15, 0.3], "tau": [0.5, 1.0]}
 
     def _bind(self, prior):
-        counts = _sides(prior)
+        counts = sides(prior)
         mult = (counts / counts.max(-1, keepdims=True)) ** self.gamma
-        return SoftmaxBound(mult=mult, bias=self.tau * _log_prior(prior))
+        return SoftmaxBound(mult=mult, bias=self.tau * log_prior(prior))
 
 
 class CompSum(Loss):
@@ -482,16 +324,7 @@ class CompSum(Loss):
     def __init__(self, tau=1.0):
         self.tau = tau
 
-    @classmethod
-    def grid(cls):
-        """Values worth searching.
-
-        Returns
-        -------
-        dict of str to list
-            Parameter grid.
-        """
-        return {"tau": [0.0, 0.5, 1.5, 1.7]}
+    _grid = {"tau": [0.0, 0.5, 1.5, 1.7]}
 
     def _bind(self, prior):
         return SoftmaxBound(shapes.CompSum(float(self.tau)))
@@ -536,16 +369,7 @@ class Poly(Loss):
     def __init__(self, epsilon=1.0):
         self.epsilon = epsilon
 
-    @classmethod
-    def grid(cls):
-        """Values worth searching.
-
-        Returns
-        -------
-        dict of str to list
-            Parameter grid.
-        """
-        return {"epsilon": [-0.5, 1.0, 2.0]}
+    _grid = {"epsilon": [-0.5, 1.0, 2.0]}
 
     def _bind(self, prior):
         return SoftmaxBound(shapes.Poly(float(self.epsilon)))
