@@ -14,18 +14,43 @@ from skimb import functional
 from skimb._core.priors import ClassPrior
 from skimb.losses import (
     LDAM,
+    LDR,
+    AdaptiveLDR,
+    AdversarialCompSum,
     AnyLoss,
     Asymmetric,
+    AUCMargin,
+    BinaryFocal,
+    ClassBalanced,
     CompSum,
     CrossEntropy,
+    Deferred,
     Dice,
+    DistributionBalanced,
+    DynamicReweighting,
+    Equalization,
+    ErrorFocused,
+    ExpectedCost,
     Focal,
+    GradientHarmonized,
+    InfluenceBalanced,
+    LabelAwareSmoothing,
     LogitAdjusted,
     Loss,
+    Lovasz,
     MannWhitney,
+    MultiFocal,
+    PartialAUC,
     Poly,
+    PolyFocal,
+    QuadraticWeightedKappa,
     ScoreOriented,
+    Seesaw,
+    SeparatedKappa,
+    SoftmaxEqualization,
+    SupervisedContrastive,
     Tversky,
+    TwoWay,
     VectorScaling,
     all_losses,
 )
@@ -55,6 +80,42 @@ AWKWARD = [
     AnyLoss("balanced_accuracy", average="confusion"),
     AnyLoss("fbeta", beta=2.0, threshold=0.3),
     *[AnyLoss(metric) for metric in METRICS],
+    ClassBalanced("auto", gamma=0.5),
+    LabelAwareSmoothing(0.5, 0.0),
+    Seesaw(1.5, 1.0),
+    SoftmaxEqualization(0.05, 0.5),
+    InfluenceBalanced(alpha=1.0, eps=0.1, beta="auto"),
+    LDR(0.3, 0.0),
+    LDR(3.0, 0.5),
+    AdaptiveLDR(margin=0.0),
+    AdaptiveLDR(10.0, alpha=1.1),
+    AdaptiveLDR(0.1, n_iter=30),
+    PolyFocal(0.5, -1.0),
+    BinaryFocal(0.5, 0.75),
+    MultiFocal(clip=0.0, w_pos=0.5),
+    DistributionBalanced(gamma=0.0, spread=2.0, mu=0.3),
+    Equalization(0.1),
+    GradientHarmonized(bins=5, momentum=0.5),
+    TwoWay(1.0, 2.0),
+    ExpectedCost("balanced", ce_mix=0.5),
+    ExpectedCost(ce_mix=0.0),
+    QuadraticWeightedKappa(ce_mix=0.0),
+    SeparatedKappa(form="log", ce_mix=0.0),
+    SeparatedKappa(background=1, power=2.0, temperature=2.0, ce_mix=0.0),
+    Lovasz(ce_mix=0.3),
+    SupervisedContrastive(0.5, ce_mix=0.0),
+    MannWhitney(method="binned", n_bins=64),
+    PartialAUC(0.4, "logistic"),
+    AUCMargin(3.0, ce_mix=0.2),
+    Deferred(InfluenceBalanced()),
+    Deferred(Focal(), before=MannWhitney()),
+    DynamicReweighting(Focal(), "quadratic", 0.2),
+    DynamicReweighting(None, "extremes", max_weight=2.0),
+    ErrorFocused("exp", 0.5),
+    AdversarialCompSum(0.4, rho=0.5),
+    Dice("set", hard_negatives=1.0, ce_mix=0.2),
+    AnyLoss(ce_mix=0.3, warmup_epochs=2),
+    AnyLoss(smooth=1.0, undefined="smooth"),
     *[MannWhitney(s) for s in ("logistic", "hinge", "squared_hinge", "squared")],
 ]
 CASES = [cls() for cls in all_losses()] + AWKWARD
@@ -69,7 +130,8 @@ def test_contract(loss, check):
 @pytest.mark.parametrize("cls", all_losses(), ids=lambda cls: cls.__name__)
 def test_every_grid_point_is_valid(cls):
     for params in ParameterGrid(cls.grid()):
-        cls(**params).bind(ClassPrior(counts=[9, 1]))
+        for task in sorted(cls.tasks):
+            cls(**params).bind(make_batch(task).prior)
 
 
 def test_all_losses_lists_every_public_loss():
@@ -78,9 +140,11 @@ def test_all_losses_lists_every_public_loss():
         for value in vars(importlib.import_module(f"skimb.losses.{module.name}")).values():
             if isinstance(value, type) and issubclass(value, Loss) and value is not Loss:
                 found.add(value)
-    found = {cls for cls in found if not cls.__name__.startswith("_")}
+    found = {cls for cls in found if "._" not in f"{cls.__module__}.{cls.__name__}"}
     assert found == set(all_losses())
-    assert set(all_losses("binary")) == found
+    assert len(found) >= 40
+    for task in ("binary", "multiclass", "multilabel"):
+        assert set(all_losses(task)) == {cls for cls in found if task in cls.tasks}
 
 
 def test_the_contract_can_fail():

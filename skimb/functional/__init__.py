@@ -7,8 +7,40 @@ batch-coupled ones ``(...)``. Values and gradients are closed forms: the gradien
 naive composition of torch operations would give NaN.
 """
 
+from skimb.functional.adversarial import margin_distance
 from skimb.functional.confusion import anyloss, dice, score_oriented, tversky
-from skimb.functional.pairs import mann_whitney
+from skimb.functional.contrastive import supervised_contrastive
+from skimb.functional.decisions import expected_cost, lovasz, quadratic_weighted_kappa, sek
+from skimb.functional.multilabel import (
+    binary_focal,
+    distribution_balanced,
+    equalization,
+    equalization_v2_weights,
+    gradient_harmonized,
+    multi_focal,
+    two_way,
+)
+from skimb.functional.pairs import auc_margin, mann_whitney, partial_auc
+from skimb.functional.rebalanced import (
+    balanced_softmax,
+    class_balanced,
+    class_dependent_temperature,
+    influence_balanced,
+    label_aware_smoothing,
+    seesaw,
+    softmax_equalization,
+)
+from skimb.functional.regression import balanced_mse
+from skimb.functional.reweighting import dynamic_weights, error_focus_weights
+from skimb.functional.robust import (
+    adaptive_ldr,
+    generalized_cross_entropy,
+    ldr,
+    mean_absolute_error,
+    poly_focal,
+    symmetric_cross_entropy,
+    z_loss,
+)
 from skimb.functional.sigmoid import asymmetric
 from skimb.functional.softmax import (
     comp_sum,
@@ -21,17 +53,49 @@ from skimb.functional.softmax import (
 )
 
 __all__ = [
+    "adaptive_ldr",
     "anyloss",
     "asymmetric",
+    "auc_margin",
+    "balanced_mse",
+    "balanced_softmax",
+    "binary_focal",
+    "class_balanced",
+    "class_dependent_temperature",
     "comp_sum",
     "cross_entropy",
     "dice",
+    "distribution_balanced",
+    "dynamic_weights",
+    "equalization",
+    "equalization_v2_weights",
+    "error_focus_weights",
+    "expected_cost",
     "focal",
+    "generalized_cross_entropy",
+    "gradient_harmonized",
+    "influence_balanced",
+    "label_aware_smoothing",
     "ldam",
+    "ldr",
     "logit_adjusted",
+    "lovasz",
     "mann_whitney",
+    "margin_distance",
+    "mean_absolute_error",
+    "multi_focal",
+    "partial_auc",
     "poly",
+    "poly_focal",
+    "quadratic_weighted_kappa",
     "score_oriented",
+    "seesaw",
+    "sek",
+    "softmax_equalization",
+    "supervised_contrastive",
+    "symmetric_cross_entropy",
     "tversky",
+    "two_way",
     "vector_scaling",
+    "z_loss",
 ]

@@ -133,3 +133,79 @@ class Poly(NamedTuple):
 
     def log_slope(self, l):
         return torch.log1p(self.epsilon * torch.exp(-l))
+
+
+class PolyFocal(NamedTuple):
+    """phi(l) = q^gamma l + epsilon q^(gamma + 1)."""
+
+    gamma: Any
+    epsilon: Any
+
+    def value_slope(self, l):
+        p, q = torch.exp(-l), _complement(l)
+        scale = torch.pow(q, self.gamma)
+        lead = self.gamma * _ratio(l, q) + self.epsilon * (self.gamma + 1.0)
+        return scale * (l + self.epsilon * q), scale * (1.0 + p * lead)
+
+    def margin(self, v):
+        l, q = F.logsigmoid(v).neg_(), torch.sigmoid(v.neg())
+        scale = torch.pow(q, self.gamma)
+        lead = self.gamma * l + self.epsilon * (self.gamma + 1.0) * q
+        return scale * (l + self.epsilon * q), scale * (q + torch.sigmoid(v) * lead)
+
+    def curvature_q2(self, l):
+        p, q = torch.exp(-l), _complement(l)
+        extra = self.gamma * torch.pow(q, self.gamma + 1.0) * p - torch.pow(q, self.gamma + 2.0)
+        return Focal(self.gamma).curvature_q2(l) + self.epsilon * (self.gamma + 1.0) * p * extra
+
+    def log_slope(self, l):
+        q = _complement(l)
+        lead = self.gamma * _ratio(l, q) + self.epsilon * (self.gamma + 1.0)
+        gamma = torch.as_tensor(self.gamma, dtype=l.dtype, device=l.device)
+        tail = torch.log1p(torch.exp(-l) * lead)
+        return torch.xlogy(gamma, q.clamp_min(torch.finfo(l.dtype).tiny)) + tail
+
+
+class InfluenceBalanced(NamedTuple):
+    """phi(l) = alpha l / (2 H q + epsilon), H the L1 norm of a row's features."""
+
+    alpha: Any
+    norm: Any
+    epsilon: Any
+
+    def value_slope(self, l):
+        p, q = torch.exp(-l), _complement(l)
+        d = 2.0 * self.norm * q + self.epsilon
+        return self.alpha * l / d, self.alpha * (d - 2.0 * self.norm * p * l) / d**2
+
+    def margin(self, v):
+        l, q = F.logsigmoid(v).neg_(), torch.sigmoid(v.neg())
+        value, slope = self.value_slope(l)
+        return value, slope * q
+
+    def curvature_q2(self, l):
+        p, q = torch.exp(-l), _complement(l)
+        h = 2.0 * self.norm * p
+        d = 2.0 * self.norm * q + self.epsilon
+        return self.alpha * (2.0 * h * h * l / d - h * (2.0 - l)) * (q / d) ** 2
+
+
+class Charbonnier(NamedTuple):
+    """phi(l) = sqrt(q^2 + epsilon^2) - epsilon: a smooth absolute error of the probability."""
+
+    epsilon: Any
+
+    def value_slope(self, l):
+        q = _complement(l)
+        root = torch.sqrt(q * q + self.epsilon**2)
+        return q * q / (root + self.epsilon), q * torch.exp(-l) / root
+
+    def margin(self, v):
+        q = torch.sigmoid(v.neg())
+        root = torch.sqrt(q * q + self.epsilon**2)
+        return q * q / (root + self.epsilon), q * q * torch.sigmoid(v) / root
+
+    def curvature_q2(self, l):
+        p, q = torch.exp(-l), _complement(l)
+        root = torch.sqrt(q * q + self.epsilon**2)
+        return p * q * q * (self.epsilon**2 * p / root**3 - q / root)

@@ -13,7 +13,8 @@ import torch
 from skimb.functional import _closed_form as cf
 from skimb.functional import _metrics
 
-UNDEFINED = ("skip", "raise")
+UNDEFINED = ("skip", "smooth", "raise")
+SMOOTHED = ("f1", "fbeta", "jaccard", "precision", "tversky")
 
 
 class Logistic(NamedTuple):
@@ -74,6 +75,8 @@ def _score(metric, options, soft, positive, weight, undefined, what):
     F = (w_neg * soft).sum(-1).double()
     P, N = w_pos.sum(-1).double(), w_neg.sum(-1).double()
     valid = (P > 0) & (N > 0)
+    if undefined == "smooth":
+        valid = P + N > 0
     if undefined == "raise" and not bool(valid.all()):
         raise ValueError(
             f"{what} needs both classes in every batch, got weights {P.tolist()} (positive) and "
@@ -123,13 +126,16 @@ def label_loss(logits, positive, weight, *, transform, metric, options, undefine
 
 
 def confusion_loss(logits, target, weight, *, temperature, metric):
-    """Loss of the soft C x C confusion matrix of softmax(temperature z)."""
+    """Loss of the soft C x C confusion matrix of softmax(temperature z).
+
+    `metric` maps matrices (..., C, C) to values (...) and gradients (..., C, C).
+    """
     n_classes = logits.shape[-1]
     a = torch.softmax(temperature * logits, -1)
     onehot = torch.nn.functional.one_hot(target, n_classes).to(a.dtype)
     rows = onehot if weight is None else onehot * weight.unsqueeze(-1)
     matrix = (rows.transpose(-1, -2) @ a).double()
-    value, grad = _metrics.CONFUSION[metric](matrix)
+    value, grad = metric(matrix)
     g = (rows @ -grad.to(a.dtype)).expand_as(a)
     return (1.0 - value).to(a.dtype), softmax_chain(a, g).mul_(temperature)
 
@@ -203,9 +209,21 @@ def dice_rows(logits, onehot, *, alpha, smooth, squared):
     return loss.sum(-1), softmax_chain(p, g), hess
 
 
-def dice_set(z, positive, weight, *, alpha, smooth, squared):
+def _keep_hard(z, positive, weight, ratio):
+    """Weights that keep the positives and `ratio` times as much of the highest-scored negatives."""
+    v = torch.ones_like(z) if weight is None else weight.to(z).expand_as(z)
+    room = ratio * (v * positive).sum(-1, keepdim=True)
+    order = torch.argsort(z.masked_fill(positive > 0, -torch.inf), dim=-1, descending=True)
+    w = (v * (1.0 - positive)).gather(-1, order)
+    kept = torch.minimum((room - (w.cumsum(-1) - w)).clamp_min(0.0), w)
+    return v * positive + torch.empty_like(kept).scatter_(-1, order, kept)
+
+
+def dice_set(z, positive, weight, *, alpha, smooth, squared, hard_negatives=None):
     """Set-level Dice loss of one logit per row: value (...) and gradient (..., n)."""
     w, d_w = _focused(z, alpha)
+    if hard_negatives is not None:
+        weight = _keep_hard(z, positive, weight, hard_negatives)
     v = 1.0 if weight is None else weight
     num = (2.0 * (v * w * positive).sum(-1) + smooth).unsqueeze(-1)
     den = (v * (w * w + positive if squared else w + positive)).sum(-1, keepdim=True) + smooth

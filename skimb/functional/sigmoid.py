@@ -23,7 +23,7 @@ def asymmetric_rows(z, sign, *, gamma_neg, gamma_pos, clip):
         log_p = torch.logaddexp(log_p, shift.log()).clamp_(max=0.0)
         total = (p + shift).clamp_(min=torch.finfo(z.dtype).tiny)
         share = torch.addcmul(q, q, shift.div_(total), value=-1.0)
-    if gamma_neg == gamma_pos == 0.0:
+    if _is_zero(gamma_neg) and _is_zero(gamma_pos):
         power = torch.ones_like(rest) if not clip else (rest > 0).to(z.dtype)
         focus = None
     else:
@@ -31,7 +31,7 @@ def asymmetric_rows(z, sign, *, gamma_neg, gamma_pos, clip):
         gamma = sign.mul(half).add_(mid)
         power = torch.pow(rest, gamma)
         if clip:
-            if gamma_neg == 0.0:  # 0^0 counts as 0: below the clip there is no loss
+            if _is_zero(gamma_neg):  # 0^0 counts as 0: below the clip there is no loss
                 power.mul_(rest > 0)
             focus = gamma.mul_(p).mul_(log_p).mul_(q / rest.clamp(min=torch.finfo(z.dtype).tiny))
         else:
@@ -39,6 +39,10 @@ def asymmetric_rows(z, sign, *, gamma_neg, gamma_pos, clip):
     loss = (power * log_p).neg_()
     inner = share.neg() if focus is None else focus.sub_(share)
     return loss, inner.mul_(power).mul_(sign)
+
+
+def _is_zero(gamma):
+    return isinstance(gamma, float) and gamma == 0.0
 
 
 def asymmetric_grad_hess(z, sign, *, gamma_neg, gamma_pos, clip):

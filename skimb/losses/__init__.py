@@ -1,8 +1,38 @@
 """Losses for imbalanced classification, as searchable parameter objects."""
 
 from skimb.losses._base import BoundLoss, Loss
-from skimb.losses.confusion import AnyLoss, Dice, ScoreOriented, Tversky
-from skimb.losses.pairs import MannWhitney
+from skimb.losses.adversarial import AdversarialCompSum
+from skimb.losses.confusion import AnyLoss, ScoreOriented, Tversky
+from skimb.losses.contrastive import SupervisedContrastive
+from skimb.losses.decisions import ExpectedCost, Lovasz, QuadraticWeightedKappa, SeparatedKappa
+from skimb.losses.dice import Dice
+from skimb.losses.multilabel import (
+    BinaryFocal,
+    DistributionBalanced,
+    Equalization,
+    EqualizationV2,
+    MultiFocal,
+)
+from skimb.losses.multilabel_batch import GradientHarmonized, TwoWay
+from skimb.losses.pairs import AUCMargin, MannWhitney, PartialAUC
+from skimb.losses.rebalanced import (
+    BalancedSoftmax,
+    ClassBalanced,
+    ClassDependentTemperature,
+    InfluenceBalanced,
+    LabelAwareSmoothing,
+    Seesaw,
+    SoftmaxEqualization,
+)
+from skimb.losses.robust import (
+    LDR,
+    AdaptiveLDR,
+    GeneralizedCrossEntropy,
+    MeanAbsoluteError,
+    PolyFocal,
+    SymmetricCrossEntropy,
+    ZLoss,
+)
 from skimb.losses.sigmoid import Asymmetric
 from skimb.losses.softmax import (
     LDAM,
@@ -13,23 +43,56 @@ from skimb.losses.softmax import (
     Poly,
     VectorScaling,
 )
+from skimb.losses.wrappers import Deferred, DynamicReweighting, ErrorFocused
 
 __all__ = [
     "LDAM",
+    "LDR",
+    "AUCMargin",
+    "AdaptiveLDR",
+    "AdversarialCompSum",
     "AnyLoss",
     "Asymmetric",
+    "BalancedSoftmax",
+    "BinaryFocal",
     "BoundLoss",
+    "ClassBalanced",
+    "ClassDependentTemperature",
     "CompSum",
     "CrossEntropy",
+    "Deferred",
     "Dice",
+    "DistributionBalanced",
+    "DynamicReweighting",
+    "Equalization",
+    "EqualizationV2",
+    "ErrorFocused",
+    "ExpectedCost",
     "Focal",
+    "GeneralizedCrossEntropy",
+    "GradientHarmonized",
+    "InfluenceBalanced",
+    "LabelAwareSmoothing",
     "LogitAdjusted",
     "Loss",
+    "Lovasz",
     "MannWhitney",
+    "MeanAbsoluteError",
+    "MultiFocal",
+    "PartialAUC",
     "Poly",
+    "PolyFocal",
+    "QuadraticWeightedKappa",
     "ScoreOriented",
+    "Seesaw",
+    "SeparatedKappa",
+    "SoftmaxEqualization",
+    "SupervisedContrastive",
+    "SymmetricCrossEntropy",
     "Tversky",
+    "TwoWay",
     "VectorScaling",
+    "ZLoss",
     "all_losses",
 ]
 
@@ -51,7 +114,7 @@ def all_losses(task=None):
     --------
     >>> from skimb.losses import all_losses
     >>> [cls.__name__ for cls in all_losses("multilabel")][:3]
-    ['AnyLoss', 'Asymmetric', 'CompSum']
+    ['AUCMargin', 'AdaptiveLDR', 'AnyLoss']
     """
     found = [
         value

@@ -41,6 +41,8 @@ class Loss(BaseEstimator, ABC):
 
     #: whether a common factor of all weights leaves the mean loss alone
     scale_free = True
+    #: whether an integer weight equals repeated rows
+    repeats = True
     #: whether the bound loss gathers state from batch to batch (see `BoundLoss.observe`)
     stateful = False
 
@@ -90,8 +92,11 @@ class Loss(BaseEstimator, ABC):
                 f"{self!r} does not accept {task} targets, only {sorted(self.tasks)}; "
                 "choose another loss from skimb.losses.all_losses(task)."
             )
-        bound = self._bind(prior)
-        bound.task = task
+        return self._dress(self._bind(prior), prior)
+
+    def _dress(self, bound, prior):
+        """Give a bound loss what it shares with its object and its target."""
+        bound.task = task_of(prior)
         bound.n_classes = prior.n_classes
         bound.calibrated = self.calibrated
         bound.shift_invariant = self.shift_invariant
@@ -128,6 +133,8 @@ class BoundLoss(nn.Module, ABC):
     scheduled = False
     #: whether `loss_grad` takes ``feature_norm``, the L1 norms of the output layer's inputs (..., n)
     needs_features = False
+    #: how training rows are perturbed, or None (see `AdversarialCompSum`)
+    attack = None
     name = ""
 
     # --- targets -----------------------------------------------------------------------------
@@ -185,6 +192,10 @@ class BoundLoss(nn.Module, ABC):
             z = logits.detach()
             self.observe(z.float() if z.dtype in _HALF else z, code, sample_weight)
         return value
+
+    def plain_code(self, code, logits):
+        """Encoded targets without anything a loss packed into them for itself."""
+        return code
 
     # --- what training tells the loss --------------------------------------------------------
 

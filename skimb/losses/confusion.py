@@ -7,7 +7,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb.functional import _metrics
 from skimb.functional import confusion as kernel
-from skimb.losses._base import BoundLoss, Loss, RowBound, one_hot, pair_to_margin, positives
+from skimb.losses._base import BoundLoss, one_hot, pair_to_margin, positives
+from skimb.losses._mix import MIX_CONSTRAINTS, MixesCrossEntropy
 
 _SYMMETRIC = frozenset(
     {"accuracy", "balanced_accuracy", "gmean", "gmean2", "kappa", "mcc", "youden"}
@@ -42,7 +43,11 @@ class ConfusionBound(BoundLoss):
             loss = pair_to_margin(lambda z: kernel.binary_loss(z, target, weight, **kw), logits)
         elif self.temperature is not None:
             loss = kernel.confusion_loss(
-                logits, code, weight, temperature=self.temperature, metric=self.kw["metric"]
+                logits,
+                code,
+                weight,
+                temperature=self.temperature,
+                metric=_metrics.CONFUSION[self.kw["metric"]],
             )
         else:
             loss = kernel.macro_loss(logits, one_hot(code, logits), weight, **kw)
@@ -72,7 +77,7 @@ def _tversky_power(loss_grad, gamma):
     return value.reshape(loss.shape), scaled.reshape(grad.shape)
 
 
-class _MetricLoss(Loss):
+class _MetricLoss(MixesCrossEntropy):
     """What losses over soft confusion counts share."""
 
     scope = "batch"
@@ -87,7 +92,17 @@ class _MetricLoss(Loss):
     @property
     def scale_free(self):
         """Whether a common factor of all weights changes nothing: smoothing counts in rows."""
-        return getattr(self, "smooth", 0.0) == 0.0
+        return self.smooth == 0.0
+
+    def _undefined(self):
+        """The policy for batches that lack a class, if the metric allows it."""
+        metric = getattr(self, "metric", "tversky")
+        if self.undefined == "smooth" and (self.smooth == 0.0 or metric not in kernel.SMOOTHED):
+            raise ValueError(
+                f"{self!r}: undefined='smooth' needs smooth above 0 and one of the metrics "
+                f"{sorted(kernel.SMOOTHED)}."
+            )
+        return self.undefined
 
 
 class AnyLoss(_MetricLoss):
@@ -115,9 +130,14 @@ class AnyLoss(_MetricLoss):
         With more than two classes: the binary metric of each class against the rest, averaged over
         the classes in the batch; or a multi-class metric (accuracy, balanced_accuracy, f1, gmean,
         mcc) of the soft confusion matrix of ``softmax(L z / 4)``.
-    undefined : {"skip", "raise"}, default="skip"
-        A batch that lacks a class has loss 0 and gradient 0, or is an error. Estimators build batches
+    undefined : {"skip", "smooth", "raise"}, default="skip"
+        A batch that lacks a class has loss 0 and gradient 0, counts by its smoothed value (`smooth` above
+        0), or is an error. Averages leave such classes and labels out. Estimators build batches
         that hold every class.
+    ce_mix : float in [0, 1], default=0.0
+        Share of cross-entropy in the loss.
+    warmup_epochs : int in [0, inf), default=0
+        Epochs of cross-entropy alone before.
 
     Raises
     ------
@@ -158,6 +178,7 @@ class AnyLoss(_MetricLoss):
         "smooth": [Interval(Real, 0, None, closed="left")],
         "average": [StrOptions({"macro", "confusion"})],
         "undefined": [StrOptions(set(kernel.UNDEFINED))],
+        **MIX_CONSTRAINTS,
     }
 
     def __init__(
@@ -172,6 +193,8 @@ class AnyLoss(_MetricLoss):
         smooth=0.0,
         average="macro",
         undefined="skip",
+        ce_mix=0.0,
+        warmup_epochs=0,
     ):
         self.metric = metric
         self.amplification = amplification
@@ -182,6 +205,8 @@ class AnyLoss(_MetricLoss):
         self.smooth = smooth
         self.average = average
         self.undefined = undefined
+        self.ce_mix = ce_mix
+        self.warmup_epochs = warmup_epochs
 
     _grid = {
         "metric": ["f1", "balanced_accuracy", "gmean", "mcc"],
@@ -207,7 +232,7 @@ class AnyLoss(_MetricLoss):
             kernel.Logistic(float(self.amplification), float(self.threshold)),
             self.metric,
             options,
-            self.undefined,
+            self._undefined(),
             temperature=temperature,
         )
 
@@ -234,8 +259,12 @@ class ScoreOriented(_MetricLoss):
         farther than `delta` from `mu` have no gradient at all; the paper's code uses 0.1.
     smooth : float in [0, inf), default=0.0
         Added to numerator and denominator of fbeta, precision, jaccard and tversky.
-    undefined : {"skip", "raise"}, default="skip"
-        What a batch that lacks a class means: loss 0, or an error.
+    undefined : {"skip", "smooth", "raise"}, default="skip"
+        What a batch that lacks a class means: loss 0, its smoothed value, or an error.
+    ce_mix : float in [0, 1], default=0.0
+        Share of cross-entropy in the loss.
+    warmup_epochs : int in [0, inf), default=0
+        Epochs of cross-entropy alone before.
 
     Raises
     ------
@@ -269,6 +298,7 @@ class ScoreOriented(_MetricLoss):
         "delta": [Interval(Real, 0, 0.5, closed="right")],
         "smooth": [Interval(Real, 0, None, closed="left")],
         "undefined": [StrOptions(set(kernel.UNDEFINED))],
+        **MIX_CONSTRAINTS,
     }
 
     def __init__(
@@ -280,6 +310,8 @@ class ScoreOriented(_MetricLoss):
         delta=0.3,
         smooth=0.0,
         undefined="skip",
+        ce_mix=0.0,
+        warmup_epochs=0,
     ):
         self.metric = metric
         self.distribution = distribution
@@ -287,6 +319,8 @@ class ScoreOriented(_MetricLoss):
         self.delta = delta
         self.smooth = smooth
         self.undefined = undefined
+        self.ce_mix = ce_mix
+        self.warmup_epochs = warmup_epochs
 
     _grid = {
         "metric": ["f1", "balanced_accuracy"],
@@ -304,7 +338,7 @@ class ScoreOriented(_MetricLoss):
                 )
             transform = kernel.Cosine(float(self.mu), float(self.delta))
         return ConfusionBound(
-            transform, self.metric, {"smooth": float(self.smooth)}, self.undefined
+            transform, self.metric, {"smooth": float(self.smooth)}, self._undefined()
         )
 
 
@@ -323,8 +357,12 @@ class Tversky(_MetricLoss):
         Focal exponent; 1 is the plain Tversky loss.
     smooth : float in [0, inf), default=1.0
         Smoothing s, in rows.
-    undefined : {"skip", "raise"}, default="skip"
-        What a batch that lacks a class means: loss 0, or an error.
+    undefined : {"skip", "smooth", "raise"}, default="skip"
+        What a batch that lacks a class means: loss 0, its smoothed value, or an error.
+    ce_mix : float in [0, 1], default=0.0
+        Share of cross-entropy in the loss.
+    warmup_epochs : int in [0, inf), default=0
+        Epochs of cross-entropy alone before.
 
     Raises
     ------
@@ -358,6 +396,7 @@ class Tversky(_MetricLoss):
         "gamma": [Interval(Real, 0, None, closed="neither")],
         "smooth": [Interval(Real, 0, None, closed="left")],
         "undefined": [StrOptions(set(kernel.UNDEFINED))],
+        **MIX_CONSTRAINTS,
     }
     reduces_to = (
         (
@@ -367,11 +406,15 @@ class Tversky(_MetricLoss):
         ),
     )
 
-    def __init__(self, alpha=0.7, gamma=0.75, smooth=1.0, *, undefined="skip"):
+    def __init__(
+        self, alpha=0.7, gamma=0.75, smooth=1.0, *, undefined="skip", ce_mix=0.0, warmup_epochs=0
+    ):
         self.alpha = alpha
         self.gamma = gamma
         self.smooth = smooth
         self.undefined = undefined
+        self.ce_mix = ce_mix
+        self.warmup_epochs = warmup_epochs
 
     _grid = {"alpha": [0.3, 0.5, 0.7], "gamma": [0.75, 1.0]}
 
@@ -382,145 +425,5 @@ class Tversky(_MetricLoss):
             "smooth": float(self.smooth),
         }
         return ConfusionBound(
-            kernel.Uniform(), "tversky", options, self.undefined, gamma=float(self.gamma)
+            kernel.Uniform(), "tversky", options, self._undefined(), gamma=float(self.gamma)
         )
-
-
-class DiceRowBound(RowBound):
-    """The per-example Dice loss."""
-
-    def __init__(self, alpha, smooth, squared):
-        super().__init__()
-        self.kw = {"alpha": alpha, "smooth": smooth, "squared": squared}
-
-    def entries(self, logits, code, factor=1.0):
-        if self.task == "multilabel" or logits.ndim == code.ndim:
-            loss, grad = kernel.dice_margin_rows(logits, positives(code), **self.kw)
-        elif self.n_classes == 2:
-            target = code.to(logits.dtype)
-            loss, grad = pair_to_margin(
-                lambda z: kernel.dice_margin_rows(z, target, **self.kw), logits
-            )
-        else:
-            loss, grad = kernel.dice_rows(logits, one_hot(code, logits), **self.kw)[:2]
-        return loss, grad.mul_(factor)
-
-    def second(self, logits, code):
-        if self.task == "multilabel" or logits.ndim == code.ndim:
-            return kernel.dice_margin_second(logits, positives(code), **self.kw)
-        if self.n_classes == 2:
-            z = logits[..., 1] - logits[..., 0]
-            g, h = kernel.dice_margin_second(z, code.to(z.dtype), **self.kw)
-            return torch.stack([-g, g], -1), torch.stack([h, h], -1)
-        return kernel.dice_rows(logits, one_hot(code, logits), **self.kw)[1:]
-
-
-class DiceSetBound(BoundLoss):
-    """The set-level Dice loss, one coefficient per batch."""
-
-    def __init__(self, alpha, smooth, squared):
-        super().__init__()
-        self.kw = {"alpha": alpha, "smooth": smooth, "squared": squared}
-
-    def loss_grad(self, logits, code, weight=None, total=None):
-        if self.task == "multilabel":
-            return self._columns(logits, positives(code), weight)
-        if logits.ndim == code.ndim:
-            return kernel.dice_set(logits, positives(code), weight, **self.kw)
-        if self.n_classes == 2:
-            target = code.to(logits.dtype)
-            return pair_to_margin(lambda z: kernel.dice_set(z, target, weight, **self.kw), logits)
-        # each class's log odds against the rest, so that its sigmoid is its softmax probability
-        log_p = torch.log_softmax(logits, -1)
-        p = log_p.exp()
-        rest = torch.log((-torch.expm1(log_p)).clamp_min(torch.finfo(p.dtype).tiny))
-        loss, grad = self._columns(log_p - rest, one_hot(code, logits), weight)
-        q = rest.exp()
-        slope = torch.where(p * q > 0, grad / (p * q).clamp_min(1e-30), torch.zeros_like(grad))
-        return loss, kernel.softmax_chain(p, slope)
-
-    def _columns(self, z, positive, weight):
-        if weight is not None and weight.ndim == z.ndim:
-            raise ValueError(f"{self.name} takes one weight per row, not one per label.")
-        w = None if weight is None else weight.unsqueeze(-2)
-        loss, grad = kernel.dice_set(z.transpose(-1, -2), positive.transpose(-1, -2), w, **self.kw)
-        return loss.mean(-1), grad.transpose(-1, -2) / z.shape[-1]
-
-
-class Dice(Loss):
-    r"""Self-adjusting Dice loss: :math:`1-(2wt+g)/(w^2+t^2+g)`, :math:`w=(1-p)^\alpha p`.
-
-    **Shapes.** logits (..., n) or (..., n, C), target (..., n); multi-label both (..., n, L).
-
-    Parameters
-    ----------
-    variant : {"per_example", "set"}, default="per_example"
-        One coefficient per row and class (sum over classes), or one per batch and class (mean over
-        classes).
-    alpha : float in [0, 5], default=0.01
-        Self-adjusting exponent; rows above :math:`p=1/(1+\alpha)` are pushed down.
-    smooth : float in (0, inf), default=1.0
-        Smoothing g. Without it negatives have no gradient in the per-example form.
-    squared : bool, default=True
-        Squared denominators. The linear per-example form is known to collapse to one class.
-
-    Raises
-    ------
-    ValueError
-        By :meth:`bind`, if a parameter is out of range.
-
-    Notes
-    -----
-    The released multi-class code with linear denominators mixes a per-example numerator with a
-    batch-wide denominator; here both variants follow the paper. Probabilities are not recoverable.
-
-    References
-    ----------
-    Li et al. 2020, doi:10.18653/v1/2020.acl-main.45, arXiv:1911.02855.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import Dice
-    >>> bound = Dice().bind(ClassPrior(counts=[3, 3]))
-    >>> z = torch.tensor([-2, -.5, .3, 1.2, 2.5, -1.1], dtype=torch.float64)
-    >>> round(bound(z, torch.tensor([0, 0, 1, 0, 1, 1])).item(), 6)
-    0.143157
-    """
-
-    calibrated = False
-    one_sided = True
-    _parameter_constraints = {
-        "variant": [StrOptions({"per_example", "set"})],
-        "alpha": [Interval(Real, 0, 5, closed="both")],
-        "smooth": [Interval(Real, 0, None, closed="neither")],
-        "squared": ["boolean"],
-    }
-
-    def __init__(self, variant="per_example", *, alpha=0.01, smooth=1.0, squared=True):
-        self.variant = variant
-        self.alpha = alpha
-        self.smooth = smooth
-        self.squared = squared
-
-    @property
-    def scope(self):
-        """Whether rows are coupled: "row" per example, "batch" for the set variant."""
-        return "row" if self.variant == "per_example" else "batch"
-
-    @property
-    def needs_all_classes(self):
-        """Whether every batch must hold every class."""
-        return self.variant == "set"
-
-    @property
-    def scale_free(self):
-        """Whether a common factor of all weights changes nothing: smoothing counts in rows."""
-        return self.variant == "per_example"
-
-    _grid = {"variant": ["per_example", "set"], "alpha": [0.01, 0.3]}
-
-    def _bind(self, prior):
-        kind = DiceRowBound if self.variant == "per_example" else DiceSetBound
-        return kind(float(self.alpha), float(self.smooth), bool(self.squared))

@@ -1,20 +1,21 @@
 """Losses of the pair kernel."""
 
-from numbers import Real
+from numbers import Integral, Real
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb.functional import pairs as kernel
-from skimb.losses._base import BoundLoss, Loss, one_hot, pair_to_margin
+from skimb.losses._base import BoundLoss, one_hot, pair_to_margin
+from skimb.losses._mix import MIX_CONSTRAINTS, MixesCrossEntropy
 
 
 class PairBound(BoundLoss):
     """Mean surrogate over positive-negative pairs of a batch."""
 
-    def __init__(self, surrogate, tau, margin):
+    def __init__(self, **kw):
         super().__init__()
-        self.kw = {"surrogate": surrogate, "tau": tau, "margin": margin}
+        self.kw = kw
 
     def loss_grad(self, logits, code, weight=None, total=None):
         if self.task == "multilabel":
@@ -45,7 +46,7 @@ class PairBound(BoundLoss):
         return loss, torch.stack(grads, -1) / count[..., None, None]
 
 
-class MannWhitney(Loss):
+class MannWhitney(MixesCrossEntropy):
     r"""Mean surrogate of a wrongly ordered positive-negative pair: one minus the AUC, made smooth.
 
     :math:`\frac{1}{n_+n_-}\sum_{i\in+,j\in-}\psi(s_i-s_j)` with :math:`\psi(d)=\log(1+e^{-d/\tau})`,
@@ -62,6 +63,15 @@ class MannWhitney(Loss):
         Temperature of the logistic surrogate, in logits.
     margin : float in (0, inf), default=1.0
         Margin of the other surrogates, in logits.
+    method : {"exact", "binned"}, default="exact"
+        "binned" shares scores out between grid points: O(n + n_bins^2) for the logistic surrogate, with
+        an error below :math:`h^2/(16\tau^2)` for a grid step h.
+    n_bins : int in [16, inf), default=1024
+        Points of that grid.
+    ce_mix : float in [0, 1], default=0.0
+        Share of cross-entropy in the loss.
+    warmup_epochs : int in [0, inf), default=0
+        Epochs of cross-entropy alone before.
 
     Raises
     ------
@@ -99,14 +109,188 @@ class MannWhitney(Loss):
         "surrogate": [StrOptions(set(kernel.SURROGATES))],
         "tau": [Interval(Real, 0, None, closed="neither")],
         "margin": [Interval(Real, 0, None, closed="neither")],
+        "method": [StrOptions(set(kernel.METHODS))],
+        "n_bins": [Interval(Integral, 16, None, closed="left")],
+        **MIX_CONSTRAINTS,
     }
 
-    def __init__(self, surrogate="logistic", *, tau=1.0, margin=1.0):
+    def __init__(
+        self,
+        surrogate="logistic",
+        *,
+        tau=1.0,
+        margin=1.0,
+        method="exact",
+        n_bins=1024,
+        ce_mix=0.0,
+        warmup_epochs=0,
+    ):
         self.surrogate = surrogate
         self.tau = tau
         self.margin = margin
-
-    _grid = {"surrogate": ["logistic", "squared_hinge", "squared"]}
+        self.method = method
+        self.n_bins = n_bins
+        self.ce_mix = ce_mix
+        self.warmup_epochs = warmup_epochs
 
     def _bind(self, prior):
-        return PairBound(self.surrogate, float(self.tau), float(self.margin))
+        if self.method == "binned" and self.surrogate != "logistic":
+            raise ValueError(
+                f"{self!r}: the other surrogates are exact in O(n log n) or O(n); "
+                "method='binned' is for surrogate='logistic'."
+            )
+        return PairBound(
+            surrogate=self.surrogate,
+            tau=float(self.tau),
+            margin=float(self.margin),
+            method=self.method,
+            n_bins=int(self.n_bins),
+        )
+
+
+class AUCMargin(MixesCrossEntropy):
+    r"""AUC margin loss: :math:`\mathrm{Var}_++\mathrm{Var}_-+[m+\bar s_--\bar s_+]_+^2`.
+
+    **Shapes.** logits (..., n) or (..., n, C), target (..., n); multi-label both (..., n, L).
+
+    Parameters
+    ----------
+    margin : float in (0, inf), default=1.0
+        Wanted distance between the mean scores of positives and negatives, in logits.
+    ce_mix : float in [0, 1], default=0.0
+        Share of cross-entropy in the loss.
+    warmup_epochs : int in [0, inf), default=0
+        Epochs of cross-entropy alone before.
+
+    Raises
+    ------
+    ValueError
+        By :meth:`bind`, if a parameter is out of range.
+
+    Notes
+    -----
+    The min-max form of the authors, solved for the batch in closed form: three auxiliary variables and
+    their optimiser are not needed, and the cost is O(n). Estimators set the output intercept after
+    training. Probabilities are not recoverable beyond that.
+
+    References
+    ----------
+    Yuan et al. 2021, arXiv:2012.03173.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skimb._core.priors import ClassPrior
+    >>> from skimb.losses import AUCMargin
+    >>> bound = AUCMargin().bind(ClassPrior(counts=[3, 3]))
+    >>> round(bound(torch.tensor([-2, -.5, .3, 1.2, 2.5, -1.1]), torch.tensor([0, 0, 1, 0, 1, 1])).item(), 4)
+    3.9044
+    """
+
+    scope = "batch"
+    needs_all_classes = True
+    calibrated = False
+    shift_invariant = True
+    _parameter_constraints = {
+        "margin": [Interval(Real, 0, None, closed="neither")],
+        **MIX_CONSTRAINTS,
+    }
+    _grid = {"margin": [0.5, 1.0, 2.0]}
+
+    def __init__(self, margin=1.0, ce_mix=0.0, warmup_epochs=0):
+        self.margin = margin
+        self.ce_mix = ce_mix
+        self.warmup_epochs = warmup_epochs
+
+    def _bind(self, prior):
+        return PairBound(surrogate="auc_margin", margin=float(self.margin))
+
+
+class PartialAUC(MixesCrossEntropy):
+    r"""Pair loss over the hardest negatives: one minus the AUC up to a false-positive rate.
+
+    **Shapes.** logits (..., n) or (..., n, C), target (..., n); multi-label both (..., n, L).
+
+    Parameters
+    ----------
+    fpr_max : float in (0, 1], default=0.3
+        Share of the negatives, by weight, that counts: those with the highest scores.
+    surrogate : {"logistic", "squared_hinge", "hinge", "squared"}, default="squared_hinge"
+        Function of the score difference.
+    tau : float in (0, inf), default=1.0
+        Temperature of the logistic surrogate, in logits.
+    margin : float in (0, inf), default=1.0
+        Margin of the other surrogates, in logits.
+    ce_mix : float in [0, 1], default=0.0
+        Share of cross-entropy in the loss.
+    warmup_epochs : int in [0, inf), default=0
+        Epochs of cross-entropy alone before.
+
+    Raises
+    ------
+    ValueError
+        By :meth:`bind`, if a parameter is out of range.
+
+    Notes
+    -----
+    The one-way partial AUC of the batch, without the memory of row numbers that the authors' stochastic
+    optimiser keeps: use batches with many negatives. At ``fpr_max=1`` it is :class:`MannWhitney`.
+    Estimators set the output intercept after training. Probabilities are not recoverable beyond that.
+
+    References
+    ----------
+    Zhu et al. 2022, arXiv:2203.00176.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skimb._core.priors import ClassPrior
+    >>> from skimb.losses import PartialAUC
+    >>> bound = PartialAUC().bind(ClassPrior(counts=[3, 3]))
+    >>> round(bound(torch.tensor([-2, -.5, .3, 1.2, 2.5, -1.1]), torch.tensor([0, 0, 1, 0, 1, 1])).item(), 4)
+    4.8333
+    """
+
+    scope = "batch"
+    needs_all_classes = True
+    calibrated = False
+    shift_invariant = True
+    _parameter_constraints = {
+        "fpr_max": [Interval(Real, 0, 1, closed="right")],
+        "surrogate": [StrOptions(set(kernel.SURROGATES))],
+        "tau": [Interval(Real, 0, None, closed="neither")],
+        "margin": [Interval(Real, 0, None, closed="neither")],
+        **MIX_CONSTRAINTS,
+    }
+    _grid = {"fpr_max": [0.1, 0.3, 0.5]}
+    reduces_to = (
+        (
+            {"fpr_max": 1.0, "surrogate": "squared_hinge"},
+            MannWhitney("squared_hinge"),
+            {"binary", "multiclass", "multilabel"},
+        ),
+    )
+
+    def __init__(
+        self,
+        fpr_max=0.3,
+        surrogate="squared_hinge",
+        tau=1.0,
+        margin=1.0,
+        ce_mix=0.0,
+        warmup_epochs=0,
+    ):
+        self.fpr_max = fpr_max
+        self.surrogate = surrogate
+        self.tau = tau
+        self.margin = margin
+        self.ce_mix = ce_mix
+        self.warmup_epochs = warmup_epochs
+
+    def _bind(self, prior):
+        return PairBound(
+            surrogate=self.surrogate,
+            tau=float(self.tau),
+            margin=float(self.margin),
+            fpr_max=float(self.fpr_max),
+        )

@@ -1,0 +1,92 @@
+r"""Row weights that follow the losses or errors of a batch; constants for the gradient."""
+
+import torch
+
+STRATEGIES = ("linupper", "quadratic", "extremes")
+FOCUS = ("power", "exp")
+
+
+def _normal(weight, like):
+    """Row weights summing to 1."""
+    w = torch.ones_like(like) if weight is None else weight.to(like).expand_as(like)
+    return w / w.sum(-1, keepdim=True).clamp_min(1e-30)
+
+
+def dynamic_weights(
+    losses, *, strategy="linupper", temperature=0.4, max_weight=None, sample_weight=None
+):
+    r"""Weights :math:`w=\mathrm{softmax}(f(h)/r)` of rows by their losses (arXiv 2502.06733).
+
+    h is the loss scaled to [-1, 1] by the least and the largest of the batch; f is
+    :math:`\min(h+1,1)`, :math:`1-h^2` or :math:`|h|`. The weights maximise
+    :math:`\sum_i w_if_i-r\,\mathrm{KL}(w\|\mathrm{uniform})`.
+
+    Parameters
+    ----------
+    losses : Tensor of shape (..., n)
+        Row losses.
+    strategy : {"linupper", "quadratic", "extremes"}, default="linupper"
+        Function f: spare easy rows, favour middling ones, or favour both ends.
+    temperature : float, default=0.4
+        Temperature r, positive; large values give uniform weights.
+    max_weight : float, default=None
+        Largest ratio of a weight to its uniform value.
+    sample_weight : Tensor of shape (..., n), default=None
+        Row weights; the result is proportional to them.
+
+    Returns
+    -------
+    Tensor of shape (..., n)
+        Weights summing to 1.
+    """
+    base = _normal(sample_weight, losses)
+    if not losses.shape[-1]:
+        return base
+    used = base > 0
+    high = losses.masked_fill(~used, -torch.inf).amax(-1, keepdim=True)
+    low = losses.masked_fill(~used, torch.inf).amin(-1, keepdim=True)
+    h = (2.0 * losses - (high + low)) / (high - low).clamp_min(1e-6)
+    f = {
+        "linupper": lambda: (h + 1.0).clamp_max(1.0),
+        "quadratic": lambda: 1.0 - h * h,
+        "extremes": h.abs,
+    }[strategy]()
+    tilt = torch.exp((f - f.masked_fill(~used, -torch.inf).amax(-1, keepdim=True)) / temperature)
+    ratio = torch.where(used, tilt, torch.zeros_like(tilt))
+    ratio = ratio / (base * ratio).sum(-1, keepdim=True).clamp_min(1e-30)
+    if max_weight is not None:
+        ratio = ratio.clamp_max(max_weight)
+        ratio = ratio / (base * ratio).sum(-1, keepdim=True).clamp_min(1e-30)
+    return base * ratio
+
+
+def error_focus_weights(errors, *, kind="power", beta=1.0, sample_weight=None):
+    r"""Weights of rows by their errors: :math:`(e/\bar e)^\beta` or :math:`e^{\beta e/\bar e}`.
+
+    Parameters
+    ----------
+    errors : Tensor of shape (..., n)
+        Non-negative errors.
+    kind : {"power", "exp"}, default="power"
+        Form of the weight.
+    beta : float, default=1.0
+        Strength, at least 0; 0 gives uniform weights.
+    sample_weight : Tensor of shape (..., n), default=None
+        Row weights; the result is proportional to them.
+
+    Returns
+    -------
+    Tensor of shape (..., n)
+        Weights summing to 1.
+    """
+    base = _normal(sample_weight, errors)
+    if not errors.shape[-1]:
+        return base
+    ratio = errors / (base * errors).sum(-1, keepdim=True).clamp_min(1e-30)
+    if kind == "exp":
+        top = ratio.masked_fill(base == 0, 0.0).amax(-1, keepdim=True)
+        factor = torch.exp(beta * (ratio - top).clamp_max(0.0))
+    else:
+        factor = torch.pow(ratio, beta)
+    total = (base * factor).sum(-1, keepdim=True)
+    return torch.where(total > 0, base * factor / total.clamp_min(1e-30), base)
