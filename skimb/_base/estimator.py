@@ -19,6 +19,7 @@ from skimb.engine.callbacks import (
     EpochTimer,
     EstimatorCallbacks,
     LearningRate,
+    LossSchedule,
     Patience,
 )
 from skimb.engine.data import TrainingData, as_tensor
@@ -77,19 +78,19 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
 
     # --- fit ---------------------------------------------------------------------------------
 
-    def _fit(self, X, y, sample_weight=None, *, incremental=False, classes=None):
+    def _fit(self, X, y, sample_weight=None, *, incremental=False, classes=None, cost=None):
         first = not (incremental and hasattr(self, "net_"))
         warm = self.warm_start and not incremental and hasattr(self, "net_")
         given_X, given_y = X, y
-        X, y, sample_weight, code = self._validate(
-            X, y, sample_weight, classes, first and not warm, incremental
+        X, y, sample_weight, code, cost = self._validate(
+            X, y, sample_weight, classes, first and not warm, incremental, cost
         )
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         self._check_solver_params()
         rng = check_random_state(self.random_state)
-        train, valid = self._split(X, y, code, sample_weight, rng, incremental)
-        X, y, code, sample_weight = train
+        train, valid = self._split((X, y, code, sample_weight, cost), rng, incremental)
+        X, y, code, sample_weight, cost = train
         device = resolve_device(self.device, sparse=sparse.issparse(X))
 
         bound = self._bind_loss(code, sample_weight, incremental and not first)
@@ -103,7 +104,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             self._dtype = self._choose_dtype(X, device)
         X = X.astype(self._dtype, copy=False)
         self._weight_total = float(len(code) if sample_weight is None else sample_weight.sum())
-        data = self._training_data(X, code, bound, sample_weight, device)
+        data = self._training_data(X, code, bound, sample_weight, device, cost)
         if new:
             self._sparse = data.sparse
             module = self._new_module(data, bound, rng)
@@ -152,7 +153,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             )
         return self
 
-    def _validate(self, X, y, sample_weight, classes, reset, incremental):
+    def _validate(self, X, y, sample_weight, classes, reset, incremental, cost):
         X, y = validate_data(
             self,
             X,
@@ -169,9 +170,14 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             )
             used = sample_weight > 0
             if not used.all():
+                cost = None if cost is None else np.asarray(cost)[used]
                 X, y, sample_weight = X[used], y[used], sample_weight[used]
         code = self._encode_target(y, classes, reset, incremental)
-        return X, y, sample_weight, code
+        return X, y, sample_weight, code, self._check_cost(cost, code)
+
+    def _check_cost(self, cost, code):
+        """Costs of rows as an array (n, n_classes); only classifiers take them."""
+        return None
 
     def _choose_dtype(self, X, device):
         """Name of the floating type to train in; kept until a new fit."""
@@ -186,14 +192,12 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
     def _stratify(self, code):
         return None
 
-    def _split(self, X, y, code, sample_weight, rng, incremental):
+    def _split(self, whole, rng, incremental):
         """Training rows and, with early stopping, validation rows."""
-        whole = (X, y, code, sample_weight)
-        if not self.early_stopping or incremental:
+        if not self.early_stopping or incremental or self._full_batch():
             return whole, None
-        if self._full_batch():
-            return whole, None
-        rows = np.arange(X.shape[0])
+        code = whole[2]
+        rows = np.arange(len(code))
         try:
             train, valid = train_test_split(
                 rows,
@@ -214,8 +218,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             )
 
         def part(rows):
-            w = None if sample_weight is None else sample_weight[rows]
-            return X[rows], y[rows], code[rows], w
+            return tuple(None if a is None else a[rows] for a in whole)
 
         return part(train), part(valid)
 
@@ -232,7 +235,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         """Whether the module itself draws random numbers while training."""
         return False
 
-    def _training_data(self, X, code, bound, sample_weight, device):
+    def _training_data(self, X, code, bound, sample_weight, device, cost=None):
         weight, late = self._row_weights(code, sample_weight)
         dtype = X.dtype
         x = X if sparse.issparse(X) else as_tensor(X, device)
@@ -243,6 +246,9 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             encoded = bound.encode(target, shaped)
         else:
             encoded = bound.encode(target, like.new_empty((*target.shape, 1)))
+
+        if cost is not None:
+            encoded = bound.attach(encoded, cost)
 
         def tensor(w):
             return None if w is None else torch.from_numpy(w.astype(dtype)).to(device)
@@ -288,6 +294,11 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         if deferred is not None:
             callbacks.append(("deferred", deferred))
         patience = None
+        settled = 0 if deferred is None else deferred.first_epoch(n_epochs)
+        if step.loss.scheduled and not isinstance(step, FullBatch):
+            seen = len(self.loss_curve_) if incremental else 0
+            callbacks.append(("loss", LossSchedule(step.loss, seen, self.max_iter)))
+            settled = max(settled, step.loss.settled_epoch(n_epochs))
         if not isinstance(step, FullBatch):
             schedule = LearningRate(
                 self._schedule(),
@@ -300,7 +311,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 self.tol,
                 np.inf if incremental else self.n_iter_no_change,
                 score=None if valid is None else self._validation_score(valid),
-                not_before=0 if deferred is None else deferred.first_epoch(n_epochs),
+                not_before=settled,
                 adapt=schedule.divide if self._schedule() == "adaptive" else None,
                 verbose=bool(self.verbose),
             )
@@ -325,9 +336,9 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         return schedule
 
     def _validation_score(self, valid):
-        X, y, code, weight = valid
+        X, y, code, weight, cost = valid
         if self.validation_scoring is None:
-            return lambda: self._default_score(X, y, code, weight)
+            return lambda: self._default_score(X, y, code, weight, cost)
         probe = object.__new__(type(self))
 
         def score():

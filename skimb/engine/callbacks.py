@@ -189,6 +189,32 @@ class DeferredReweighting(Callback):
         self.epoch_ += 1
 
 
+class LossSchedule(Callback):
+    """Tell a scheduled loss where training stands at the start of each epoch.
+
+    Parameters
+    ----------
+    loss : BoundLoss
+        The loss.
+    seen : int
+        Epochs trained before this run that count as part of it.
+    max_epochs : int
+        Planned epochs.
+    """
+
+    def __init__(self, loss, seen, max_epochs):
+        self.loss, self.seen, self.max_epochs = loss, seen, max_epochs
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Count epochs of this run."""
+        self.epoch_ = self.seen
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Tell."""
+        self.loss.begin_epoch(self.epoch_, self.max_epochs)
+        self.epoch_ += 1
+
+
 class EpochTimer(Callback):
     """Record the seconds of each epoch as ``dur``."""
 

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from skimb.engine.steps import ChainStep, _Tail, squeeze_outputs
+from skimb.engine.sparse_steps import Tail
+from skimb.engine.steps import ChainStep, squeeze_outputs
 
 
 class FullBatch:
@@ -112,7 +113,7 @@ class _Objective:
 
     def __init__(self, module, loss, data, l2):
         self.module, self.loss, self.data, self.l2 = module, loss, data, l2
-        kind = _Tail if module.sparse else ChainStep
+        kind = Tail if module.sparse else ChainStep
         self.step = kind(module, loss, len(data))
         self.n_weights = module.n_weights
         self.last = float("nan")

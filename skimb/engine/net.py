@@ -6,7 +6,7 @@ from skorch.callbacks import Callback, PassthroughScoring
 
 from skimb.engine.data import Batches
 from skimb.engine.lbfgs import FullBatch
-from skimb.engine.steps import SparseChainStep
+from skimb.engine.sparse_steps import SparseChainStep
 
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end")
 

@@ -24,6 +24,7 @@ from skimb.losses.rebalanced import (
     Seesaw,
     SoftmaxEqualization,
 )
+from skimb.losses.regression import BalancedMSE
 from skimb.losses.robust import (
     LDR,
     AdaptiveLDR,
@@ -53,6 +54,7 @@ __all__ = [
     "AdversarialCompSum",
     "AnyLoss",
     "Asymmetric",
+    "BalancedMSE",
     "BalancedSoftmax",
     "BinaryFocal",
     "BoundLoss",

@@ -197,6 +197,10 @@ class BoundLoss(nn.Module, ABC):
         """Encoded targets without anything a loss packed into them for itself."""
         return code
 
+    def attach(self, code, costs):
+        """Give every row of an encoded target its own costs (n, C); only costs-based losses take them."""
+        raise TypeError(f"{self.name} takes no costs of rows; use loss=ExpectedCost().")
+
     # --- what training tells the loss --------------------------------------------------------
 
     def observe(self, logits, code, weight=None):
@@ -206,6 +210,10 @@ class BoundLoss(nn.Module, ABC):
     def begin_epoch(self, epoch, max_epochs):
         """Tell a scheduled loss where training stands; others ignore it."""
         return None
+
+    def settled_epoch(self, max_epochs):
+        """First epoch from which the schedule changes nothing more; 0 without one."""
+        return 0
 
     def frozen(self, logits, target, weight=None):
         """Fix what the loss holds constant when it differentiates.

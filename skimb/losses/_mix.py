@@ -21,6 +21,9 @@ class _Mixture:
     def begin_epoch(self, epoch, max_epochs):
         self.epoch = epoch
 
+    def settled_epoch(self, max_epochs):
+        return min(self.warmup, max_epochs)
+
     def _share(self):
         warming = self.epoch is not None and self.epoch < self.warmup
         return 1.0 if warming else self.share
@@ -30,6 +33,9 @@ class _Mixture:
 
     def plain_code(self, code, logits):
         return self.metric.plain_code(code, logits)
+
+    def attach(self, code, costs):
+        return self.metric.attach(code, costs)
 
     def decision(self, logits):
         return self.metric.decision(logits)

@@ -34,6 +34,7 @@ class ExpectedCostBound(RowBound):
     def attach(self, code, costs):
         """Give every row of an encoded target its own costs (n, C); returns the new code."""
         self.table = torch.as_tensor(np.asarray(costs, float))
+        self.__dict__.pop("_constants", None)
         rows = torch.arange(len(code), device=code.device)
         return code + self.n_classes * (rows + 1)
 

@@ -170,8 +170,9 @@ class AUCMargin(MixesCrossEntropy):
     Notes
     -----
     The min-max form of the authors, solved for the batch in closed form: three auxiliary variables and
-    their optimiser are not needed, and the cost is O(n). Estimators set the output intercept after
-    training. Probabilities are not recoverable beyond that.
+    their optimiser are not needed, and the cost is O(n). Scores gather within about the margin, so that after
+    estimators have set the output intercept few rows pass one half: tune the threshold. Probabilities
+    are not recoverable beyond the intercept.
 
     References
     ----------

@@ -1,9 +1,17 @@
 """Losses of regressors; not in `all_losses`, which lists classification losses."""
 
 from abc import ABC, abstractmethod
+from numbers import Integral, Real
 
+import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter1d
+from sklearn.base import BaseEstimator
+from sklearn.mixture import GaussianMixture
+from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
+
+from skimb.functional import regression as kernel
 
 
 class RegressionBound(nn.Module, ABC):
@@ -11,6 +19,11 @@ class RegressionBound(nn.Module, ABC):
 
     task = "regression"
     shift_invariant = False
+    stateful = False
+    scheduled = False
+    needs_features = False
+    attack = None
+    name = "loss"
 
     @abstractmethod
     def entries(self, raw, target):
@@ -19,6 +32,10 @@ class RegressionBound(nn.Module, ABC):
     @abstractmethod
     def inverse_link(self, raw):
         """Predictions from raw outputs."""
+
+    def observe(self, raw, target, weight=None):
+        """Gather what a stateful loss learns from a finished training batch."""
+        return None
 
     def encode(self, target, raw):
         """Targets in the dtype of the outputs."""
@@ -60,3 +77,197 @@ class PoissonDeviance(RegressionBound):
 
 
 BY_NAME = {"squared_error": SquaredError, "poisson": PoissonDeviance}
+
+
+class BalancedMSEBound(RegressionBound):
+    """Balanced mean squared error of one training target, with its noise scale."""
+
+    def __init__(self, sigma, bounds, columns, mixture, sigma_lr):
+        super().__init__()
+        self.register_buffer("log_sigma", torch.tensor(float(np.log(sigma)), dtype=torch.float64))
+        self.register_buffer("moments", torch.zeros(3, dtype=torch.float64))
+        self.bounds = tuple(float(np.log(b)) for b in bounds)
+        self.columns, self.mixture, self.sigma_lr = columns, mixture, sigma_lr
+        self.stateful = sigma_lr > 0
+        self.slope = None
+
+    @property
+    def sigma(self):
+        """The noise scale now."""
+        return float(self.log_sigma.exp())
+
+    def entries(self, raw, target):
+        raise TypeError("BalancedMSE couples the rows of a batch and has no losses of entries.")
+
+    def inverse_link(self, raw):
+        return raw
+
+    def loss_grad(self, raw, target, weight=None, total=None):
+        """Loss and gradient; the derivative in the noise scale is kept for :meth:`observe`."""
+        sigma = self.log_sigma.exp().to(raw)
+        if self.mixture is not None:
+            mixture = tuple(a.to(raw) for a in self.mixture)
+            loss, grad, slope = kernel.against_mixture(raw, target, mixture, sigma, weight)
+        elif self.columns is not None:
+            labels, log_weight = (a.to(raw) for a in self.columns)
+            loss, grad, slope = kernel.against_labels(
+                raw, target, labels, log_weight, sigma, weight
+            )
+        else:
+            log_weight = raw.new_zeros(len(target)) if weight is None else weight.log()
+            loss, grad, slope = kernel.against_labels(
+                raw, target, target, log_weight, sigma, weight
+            )
+        self.slope = float(slope)
+        return loss, grad
+
+    def observe(self, raw, target, weight=None):
+        """One step of Adam on the logarithm of the noise scale."""
+        m, v, t = self.moments.tolist()
+        g = self.slope * self.sigma
+        m, v, t = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g, t + 1.0
+        step = m / (1.0 - 0.9**t) / (np.sqrt(v / (1.0 - 0.999**t)) + 1e-12)
+        self.moments = torch.tensor([m, v, t], dtype=torch.float64)
+        moved = float(self.log_sigma) - self.sigma_lr * step
+        self.log_sigma = torch.tensor(np.clip(moved, *self.bounds), dtype=torch.float64)
+
+
+class BalancedMSE(BaseEstimator):
+    r"""Balanced mean squared error: regression with rare target values.
+
+    :math:`-\log\frac{N(t;f,\sigma^2)}{\int N(t';f,\sigma^2)p(t')dt'}` times :math:`2\sigma^2`: the net
+    predicts as if every target value were equally frequent. The integral is a mean over the batch
+    (bmc), over a Gaussian mixture fitted to the training targets (gai) or over a histogram (bni).
+
+    Parameters
+    ----------
+    method : {"bmc", "gai", "bni"}, default="bmc"
+        Batch Monte Carlo, Gaussian mixture in closed form, or binned numerical integration; the last for
+        one target only.
+    noise_sigma : float in (0, inf) or "auto", default="auto"
+        Noise scale :math:`\sigma`, in units of the target; "auto" starts from the standard deviation.
+    learn_sigma : bool, default=True
+        Whether the noise scale is trained too; stochastic solvers only.
+    sigma_lr : float in (0, inf), default=0.01
+        Learning rate of its logarithm, by Adam.
+    n_components : int in [1, inf), default=8
+        Components of the mixture for "gai".
+    n_bins : int in [2, inf), default=100
+        Bins for "bni".
+    smoothing : float in [0, inf), default=0.0
+        Standard deviation, in bins, of the Gaussian that smooths the label density for "bni".
+
+    Raises
+    ------
+    ValueError
+        By :meth:`bind`, if a parameter is out of range or "bni" meets several targets.
+
+    Notes
+    -----
+    The noise scale stays within 0.001 and 100 times the standard deviation of the target. Small batches
+    bias the integral of "bmc"; a batch of one row has gradient 0. Towards a flat label density the
+    loss is the squared error. One released reading of "bmc" compares vectors without transposing one
+    of them, which gives another, meaningless gradient; this follows the paper.
+
+    References
+    ----------
+    Ren et al. 2022, arXiv:2203.16427.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import torch
+    >>> from skimb.losses import BalancedMSE
+    >>> t = np.array([0.5, 1.0, 2.0])
+    >>> bound = BalancedMSE(noise_sigma=1.0, learn_sigma=False).bind(t)
+    >>> loss, grad = bound.loss_grad(torch.tensor([0.0, 1.0, 3.0]), torch.tensor([0.5, 1.0, 2.0]))
+    >>> [round(3 * g, 4) for g in grad.tolist()]
+    [0.6233, 0.1328, -0.5122]
+    """
+
+    _parameter_constraints = {
+        "method": [StrOptions({"bmc", "gai", "bni"})],
+        "noise_sigma": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "learn_sigma": ["boolean"],
+        "sigma_lr": [Interval(Real, 0, None, closed="neither")],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "n_bins": [Interval(Integral, 2, None, closed="left")],
+        "smoothing": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        method="bmc",
+        noise_sigma="auto",
+        learn_sigma=True,
+        sigma_lr=0.01,
+        n_components=8,
+        n_bins=100,
+        smoothing=0.0,
+    ):
+        self.method = method
+        self.noise_sigma = noise_sigma
+        self.learn_sigma = learn_sigma
+        self.sigma_lr = sigma_lr
+        self.n_components = n_components
+        self.n_bins = n_bins
+        self.smoothing = smoothing
+
+    def bind(self, y, sample_weight=None):
+        """Check the parameters and fit the label density to the training target.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,) or (n, n_outputs)
+            Training target.
+        sample_weight : array-like of shape (n,), default=None
+            Row weights.
+
+        Returns
+        -------
+        BalancedMSEBound
+            A module with ``loss_grad(predictions, target, weight)``.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range or "bni" meets several targets.
+        """
+        self._validate_params()
+        y = np.asarray(y, float)
+        spread = float(
+            np.sqrt(np.average((y - np.average(y, 0, sample_weight)) ** 2, 0, sample_weight).mean())
+        )
+        spread = max(spread, 1e-12)
+        bounds = (1e-3 * spread, 1e2 * spread)
+        sigma = spread if self.noise_sigma == "auto" else float(self.noise_sigma)
+        columns = mixture = None
+        if self.method == "bni":
+            columns = self._bins(y, sample_weight)
+        elif self.method == "gai":
+            mixture = self._mixture(y)
+        lr = float(self.sigma_lr) if self.learn_sigma else 0.0
+        bound = BalancedMSEBound(sigma, bounds, columns, mixture, lr)
+        bound.name = repr(self)
+        return bound
+
+    def _bins(self, y, sample_weight):
+        if y.ndim > 1:
+            raise ValueError(
+                f"{self!r}: binned integration is for one target, y has shape {y.shape}."
+            )
+        weight, edges = np.histogram(y, self.n_bins, weights=sample_weight)
+        weight = weight.astype(float)
+        if self.smoothing > 0.0:
+            weight = gaussian_filter1d(weight, self.smoothing, mode="constant")
+        used = weight > 0
+        centres = 0.5 * (edges[1:] + edges[:-1])[used]
+        return torch.as_tensor(centres), torch.as_tensor(np.log(weight[used] / weight[used].sum()))
+
+    def _mixture(self, y):
+        columns = y.reshape(len(y), -1)
+        k = min(self.n_components, len(np.unique(columns, axis=0)))
+        fitted = GaussianMixture(k, random_state=0).fit(columns)
+        values, vectors = np.linalg.eigh(fitted.covariances_)
+        parts = (np.log(fitted.weights_), fitted.means_, np.maximum(values, 0.0), vectors)
+        return tuple(torch.as_tensor(a) for a in parts)

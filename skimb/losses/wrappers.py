@@ -31,8 +31,16 @@ class DeferredBound(BoundLoss):
         for part in (self.before, self.after):
             part.begin_epoch(epoch, max_epochs)
 
+    def settled_epoch(self, max_epochs):
+        own = int(np.ceil(self.start * max_epochs))
+        return max(own, self.after.settled_epoch(max_epochs))
+
     def encode(self, target, logits):
         return self.after.encode(target, logits)
+
+    def attach(self, code, costs):
+        """Give every row its own costs, if the later loss takes them."""
+        return self.after.attach(code, costs)
 
     def plain_code(self, code, logits):
         return self.after.plain_code(code, logits)
@@ -219,8 +227,15 @@ class DynamicBound(BoundLoss):
         self.warming = epoch < int(np.ceil(self.warmup * max_epochs))
         self.inner.begin_epoch(epoch, max_epochs)
 
+    def settled_epoch(self, max_epochs):
+        return max(int(np.ceil(self.warmup * max_epochs)), self.inner.settled_epoch(max_epochs))
+
     def encode(self, target, logits):
         return self.inner.encode(target, logits)
+
+    def attach(self, code, costs):
+        """Give every row its own costs, if the inner loss takes them."""
+        return self.inner.attach(code, costs)
 
     def plain_code(self, code, logits):
         return self.inner.plain_code(code, logits)

@@ -12,7 +12,7 @@ from skimb._base.chain import CLASSIFIER_CONSTRAINTS, SHARED_CONSTRAINTS
 from skimb._base.classifier import NeuralClassifier
 from skimb._base.estimator import unpack_optimizer
 from skimb.engine.optim import SGD, Adam
-from skimb.engine.steps import AutogradStep
+from skimb.engine.steps import AdversarialStep, AutogradStep
 from skimb.losses import Loss
 from skimb.nets import MLP
 
@@ -290,7 +290,12 @@ class NeuralNetClassifier(NeuralClassifier):
     def _new_step(self, module, bound, data, order, incremental):
         on_gpu = next(module.parameters()).device.type == "cuda"
         autocast = torch.bfloat16 if self.mixed_precision and on_gpu else None
-        step = AutogradStep(module, bound, autocast, width=self.n_features_in_)
+        if bound.attack is not None:
+            step = AdversarialStep(
+                module, bound, order.generator.initial_seed(), self.n_features_in_
+            )
+        else:
+            step = AutogradStep(module, bound, autocast, width=self.n_features_in_)
         decoupled = self.solver == "adamw"
         kw = {
             "lr": self.learning_rate_init,
@@ -321,7 +326,8 @@ class NeuralNetClassifier(NeuralClassifier):
         for s in range(0, X.shape[0], _PREDICT_ROWS):
             rows = X[s : s + _PREDICT_ROWS]
             rows = rows.toarray() if sparse.issparse(rows) else np.array(rows, dtype=self._dtype)
-            parts.append(module(torch.from_numpy(rows.astype(self._dtype, copy=False)).to(device)))
+            z = module(torch.from_numpy(rows.astype(self._dtype, copy=False)).to(device))
+            parts.append(z[0] if isinstance(z, tuple) else z)
         module.train(was_training)
         return torch.cat(parts).cpu()
 

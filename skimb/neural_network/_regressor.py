@@ -12,7 +12,7 @@ from sklearn.utils.validation import column_or_1d
 
 from skimb._base.chain import CHAIN_CONSTRAINTS, ChainEstimator
 from skimb._base.estimator import stochastic
-from skimb.losses.regression import BY_NAME
+from skimb.losses.regression import BY_NAME, BalancedMSE, SquaredError
 from skimb.nets.mlp import ACTIVATIONS
 
 
@@ -23,8 +23,9 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson"}, default="squared_error"
-        Half the squared error, or half the Poisson deviance with a log link.
+    loss : {"squared_error", "poisson"} or BalancedMSE, default="squared_error"
+        Half the squared error, half the Poisson deviance with a log link, or the balanced squared error
+        for rare target values.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer, at least 1 each.
     activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
@@ -94,6 +95,8 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
         Per epoch.
     best_loss_, best_validation_score_ : float or None
         Best of these.
+    noise_sigma_ : float
+        Noise scale at the end of training, with ``loss=BalancedMSE()``.
     n_features_in_, feature_names_in_ : int, ndarray
         Features of X.
 
@@ -109,7 +112,7 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
 
     _parameter_constraints = {
         **CHAIN_CONSTRAINTS,
-        "loss": [StrOptions(set(BY_NAME))],
+        "loss": [StrOptions(set(BY_NAME)), BalancedMSE],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
     }
@@ -237,7 +240,7 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
     def out_activation_(self):
         """Inverse link, in scikit-learn's words."""
         self._need_net("out_activation_")
-        return "identity" if self.loss == "squared_error" else "exp"
+        return "exp" if self.loss == "poisson" else "identity"
 
     # --- the shared fit ----------------------------------------------------------------------
 
@@ -265,15 +268,25 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
         return np.asarray(y, float)
 
     def _bind_loss(self, code, sample_weight, incremental):
-        return self._rebind()
+        if not isinstance(self.loss, BalancedMSE):
+            return self._rebind()
+        bound = self.loss.bind(code, sample_weight)
+        if incremental:
+            bound.load_state_dict(self._bound.state_dict())
+        return bound
 
     def _rebind(self):
-        return BY_NAME[self.loss]()
+        """A loss to predict with; the density of balanced losses belongs to training."""
+        return SquaredError() if isinstance(self.loss, BalancedMSE) else BY_NAME[self.loss]()
+
+    def _after_training(self, data, sample_weight):
+        if isinstance(self.loss, BalancedMSE):
+            self.noise_sigma_ = self._bound.sigma
 
     def _row_weights(self, code, sample_weight):
         return (None if sample_weight is None else sample_weight / sample_weight.mean()), None
 
-    def _default_score(self, X, y, code, weight):
+    def _default_score(self, X, y, code, weight, cost=None):
         predicted = self._predictions(X)
         if not np.isfinite(predicted).all():
             return np.nan

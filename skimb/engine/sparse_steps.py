@@ -1,0 +1,247 @@
+"""The training step for sparse rows: only rows of the table that a batch touches are updated."""
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from skimb.engine.steps import ChainStep, Step, evaluate, squeeze_outputs
+
+_PIECE_BYTES = 1 << 17  # rows of the table updated at once
+_LONGEST_GAP = 1 << 14  # steps without a row after which its moments decay no further
+
+
+class SparseChainStep(Step):
+    """The chain step for CSR input: only table rows that a batch touches are read and written.
+
+    The first layer's moments live in their own tables. When a row returns after k steps, it is given
+    what dense Adam would have done meanwhile: its moments decay k times, and its weights move on by
+    the remaining momentum, ``lr * m / sqrt(v)`` times the sum of ``(beta_1 / sqrt(beta_2))^j`` for j up
+    to k, times the bias correction at the mean of these steps. The forward pass of the returning
+    batch still sees the weights before that move; :meth:`settle` moves all rows. With `momentum` the
+    update is stochastic gradient descent with lazily decayed momentum and no such move.
+    """
+
+    def __init__(
+        self, module, loss, batch_size, *, lr_of, betas, eps, momentum=None, l2=0.0, decay=0.0
+    ):
+        self.module, self.loss = module, loss
+        self.inner = Tail(module, loss, batch_size)
+        self.optimizer = None
+        self.lr_of, self.betas, self.eps = lr_of, betas, eps
+        self.l2, self.decay, self.momentum = l2, decay, momentum
+        d = module.widths[0]
+        table = module.table.detach()
+        # numpy asks for huge pages, which random rows of large tables profit from
+        like = table.numpy().dtype
+        self.m = torch.from_numpy(np.zeros(table.shape, like))
+        self.v = torch.from_numpy(np.zeros(table.shape if momentum is None else (0, 0), like))
+        used = [t for t in (table, self.m, self.v) if t.numel()]
+        self.matrix = table.numpy()
+        # numpy gathers and scatters rows faster than torch's index operations on the CPU
+        self.rows = [_as_records(t.numpy()) for t in used]
+        self.piece = max(64, _PIECE_BYTES // (table.shape[1] * table.element_size()))
+        self.pieces = [torch.empty(self.piece, table.shape[1], dtype=table.dtype) for _ in used]
+        self.buffers = [_as_records(t.numpy()) for t in self.pieces]
+        self.scratch = [torch.empty_like(self.pieces[0]) for _ in range(2)]
+        gaps = torch.arange(_LONGEST_GAP, dtype=torch.float64)
+        if momentum is None:
+            powers = [torch.pow(b, gaps) for b in betas]
+        else:
+            powers = [torch.pow(momentum, gaps + 1.0)]
+        self.powers = [p.to(table.dtype) for p in powers]
+        if momentum is None:
+            self.moves = _Moves(betas, table.dtype)
+        self.touched = torch.zeros(d, dtype=torch.int64)
+        self.t = 0
+        self.mark = np.zeros(d, dtype=bool)
+        self.position = np.zeros(d, dtype=np.int32)
+
+    def __call__(self, X, code, weight):
+        n = len(X)
+        if self.t == 0:  # also after restored state
+            self.t = int(self.touched.max())
+        self.mark[X.indices] = True
+        used = np.flatnonzero(self.mark)
+        self.mark[used] = False
+        self.position[used] = np.arange(len(used), dtype=np.int32)
+        batch = sparse.csr_matrix(
+            (X.data, X.indices, X.indptr), shape=(n, len(self.mark)), copy=False
+        )
+        local = sparse.csr_matrix(
+            (X.data, self.position[X.indices], X.indptr), shape=(n, len(used)), copy=False
+        )
+        first = torch.from_numpy(batch @ self.matrix)
+        loss, d_first = self.inner.loss_grad(first, code, weight, total=float(n))
+        grad = torch.from_numpy(local.T @ d_first.numpy())
+        self._update(used, grad)
+        self.optimizer.step()
+        if self.loss.stateful:
+            self.loss.observe(self.inner.scores, code, weight)
+        return loss
+
+    def _update(self, used, grad):
+        self.t += 1
+        lr = self.lr_of()
+        index = torch.from_numpy(used)
+        kept, move = self._absence(index, self.t - 1, lr)
+        self.touched.index_fill_(0, index, self.t)
+        time = torch.tensor(float(self.t))
+        # in pieces that stay in cache between reading the moments and writing them back
+        for s in range(0, len(used), self.piece):
+            part = slice(s, s + self.piece)
+            rows = [k[part] for k in kept]
+            self._update_piece(used[part], grad[part], rows, move[part], lr, time)
+
+    def _absence(self, index, now, lr):
+        """Factors by which moments of rows have decayed until step `now`, and how far rows move."""
+        last = self.touched.index_select(0, index)
+        missed = (now - last).clamp_(max=_LONGEST_GAP - 1)
+        kept = [p.index_select(0, missed).unsqueeze(1) for p in self.powers]
+        if self.momentum is not None:
+            return kept, missed
+        return kept, self.moves(last, missed).mul_(-lr).unsqueeze(1)
+
+    def settle(self):
+        """Bring every row up to the present step."""
+        if self.t == 0 or self.momentum is not None:
+            return
+        behind = np.flatnonzero(((self.touched > 0) & (self.touched < self.t)).numpy())
+        kept, move = self._absence(torch.from_numpy(behind), self.t, self.lr_of())
+        for s in range(0, len(behind), self.piece):
+            part = slice(s, s + self.piece)
+            n = len(behind[part])
+            block, m, v = self._take(behind[part], n)
+            self._move(block, m, v, move[part])
+            m.mul_(kept[0][part])
+            v.mul_(kept[1][part])
+            self._put(behind[part], n)
+        self.touched[self.touched > 0] = self.t
+
+    def _take(self, used, n):
+        for rows, buffer in zip(self.rows, self.buffers, strict=True):
+            rows.take(used, out=buffer[:n], mode="clip")
+        return [t[:n] for t in self.pieces]
+
+    def _put(self, used, n):
+        for rows, buffer in zip(self.rows, self.buffers, strict=True):
+            rows[used] = buffer[:n]
+
+    def _move(self, block, m, v, move):
+        """Add ``move * m / sqrt(v)`` to weights; the floor under the root stands for epsilon."""
+        n = len(block)
+        root, top = self.scratch[0][:n], self.scratch[1][:n]
+        torch.add(v, self.eps**2 + 1e-30, out=root).sqrt_()
+        torch.mul(m, move, out=top)
+        block.addcdiv_(top, root)
+
+    def _update_piece(self, used, grad, kept, move, lr, time):
+        n = len(used)
+        block, m, *v = self._take(used, n)
+        if self.l2:
+            grad.add_(block, alpha=self.l2)
+        if self.decay:
+            block.mul_(1.0 - lr * self.decay)
+        if self.momentum is not None:
+            m.mul_(kept[0]).add_(grad, alpha=-lr)
+            block.add_(m)
+        else:
+            self._move(block, m, v[0], move)
+            m.mul_(kept[0])
+            v[0].mul_(kept[1])
+            torch._fused_adam_(
+                [block],
+                [grad],
+                [m],
+                v,
+                [],
+                [time],
+                lr=lr,
+                beta1=self.betas[0],
+                beta2=self.betas[1],
+                weight_decay=0.0,
+                eps=self.eps,
+                amsgrad=False,
+                maximize=False,
+            )
+        self._put(used, n)
+
+    def tensors(self):
+        """State tensors of the table, for saving."""
+        return [self.m, self.v, self.touched]
+
+
+class _Moves:
+    """How far Adam carries a weight in k steps without gradient, in units of ``lr * m / sqrt(v)``."""
+
+    def __init__(self, betas, dtype):
+        gaps = torch.arange(_LONGEST_GAP, dtype=torch.float64)
+        terms = torch.pow(betas[0] / betas[1] ** 0.5, gaps)
+        terms[0] = 0.0
+        sums = terms.cumsum(0)
+        self.sums = sums.to(dtype)
+        self.lags = ((terms * gaps).cumsum(0) / sums.clamp_min(1e-300)).round().long()
+        b1, b2 = (torch.pow(b, gaps) for b in betas)
+        correction = (1.0 - b2).sqrt() / (1.0 - b1).clamp_min(1e-8)
+        self.corrections = correction.to(dtype)
+
+    def __call__(self, last, missed):
+        step = self.lags.index_select(0, missed).add_(last).clamp_(max=_LONGEST_GAP - 1)
+        return self.corrections.index_select(0, step).mul_(self.sums.index_select(0, missed))
+
+
+def _as_records(array):
+    """A contiguous matrix as a vector of whole rows: numpy moves records faster than matrix rows."""
+    return array.view(np.dtype((np.void, array.shape[1] * array.itemsize))).reshape(-1)
+
+
+class Tail(ChainStep):
+    """Everything behind the table: the first layer's sums come in, their gradient goes out."""
+
+    def __init__(self, module, loss, batch_size):
+        super().__init__(module, loss, batch_size)
+        self.h = module.widths[1]
+        self.skip = module.linear_skip
+        self.deep = len(self.W) > 0
+        if loss.needs_features and not self.deep:
+            raise ValueError(
+                f"{loss.name} weighs rows by the norm of the output layer's inputs, which a linear model "
+                "of sparse X does not hold; use dense X or a hidden layer."
+            )
+
+    def loss_grad(self, first, code, weight=None, total=None):
+        """Loss of a batch and the gradient in the table's outputs (n, table_width)."""
+        H, D = self.buffers(first.shape[0])
+        a = torch.add(first[:, : self.h], self.b[0], out=H[0])
+        if self.deep:
+            if self.act is not None:
+                self.act(a)
+            z = self._forward_tail(H)
+            if self.skip:
+                z = z.add_(first[:, self.h :])
+        else:
+            z = a
+        self.scores = squeeze_outputs(z, code)
+        features = H[len(self.W) - 1] if self.deep else None
+        loss, dz = evaluate(self.loss, self.scores, code, weight, total, features)
+        dz = dz.view(z.shape)
+        d = self._backward_tail(H, D, dz) if self.deep else dz
+        torch.sum(d, 0, out=self.gb[0])
+        return loss, (torch.cat([d, dz], 1) if self.skip else d)
+
+    def _forward_tail(self, H):
+        a, last = H[0], len(self.W) - 1
+        for i, w in enumerate(self.W):
+            a = torch.addmm(self.b[i + 1], a, w, out=H[i + 1])
+            if i < last and self.act is not None:
+                self.act(a)
+        return a
+
+    def _backward_tail(self, H, D, d):
+        for i in range(len(self.W) - 1, -1, -1):
+            a = H[i]
+            torch.mm(a.t(), d, out=self.gW[i])
+            torch.sum(d, 0, out=self.gb[i + 1])
+            d = torch.mm(d, self.W[i].t(), out=D[i])
+            if self.act_grad is not None:
+                d = self.act_grad(d, a)
+        return d
