@@ -9,7 +9,7 @@ DOCS_STAMP := $(VENV)/.installed-docs
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt skimb/kernels/_cpu.c
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV)"
 	@# torch first and by its exact version: a range could bring a build with gigabytes of CUDA

@@ -324,7 +324,7 @@ def test_sharp_anyloss_is_one_minus_the_metric(metric, score):
     y = torch.as_tensor((rng.random(300) < 0.3).astype(int))
     transform = functional.confusion.Logistic(1e7)
     found, _ = functional.confusion.binary_loss(
-        z, y.double(), None, transform=transform, metric=metric, options={}
+        z, 2.0 * y.double() - 1.0, None, transform=transform, metric=metric, options={}
     )
     pred = (z > 0).int()
     if score is None:

@@ -24,13 +24,14 @@ class Logistic(NamedTuple):
     threshold: float = 0.5
 
     def of_logit(self, z):
-        half = torch.tanh(0.5 * z)
+        half = torch.mul(z, 0.5).tanh_()
         u = half * (0.5 * self.amplification)
         if self.threshold != 0.5:
-            u = u + self.amplification * (0.5 - self.threshold)
+            u.add_(self.amplification * (0.5 - self.threshold))
         a = torch.sigmoid(u)
-        inner = (1.0 - half.square()).mul_(0.25 * self.amplification)
-        return a, a * torch.sigmoid(-u) * inner
+        slope = u.neg_().sigmoid_().mul_(a)
+        steep = half.square_().mul_(-0.25 * self.amplification).add_(0.25 * self.amplification)
+        return a, slope.mul_(steep)
 
     def of_probability(self, p):
         u = self.amplification * (p - self.threshold)
@@ -67,13 +68,8 @@ class Cosine(NamedTuple):
         return a, torch.where(t.abs() < 1.0, slope, torch.zeros_like(slope))
 
 
-def _score(metric, options, soft, positive, weight, undefined, what):
-    """Loss of soft decisions (..., n), its slope in them, and where both classes are present."""
-    w_pos = positive if weight is None else positive * weight
-    w_neg = 1.0 - positive if weight is None else weight - w_pos
-    T = (w_pos * soft).sum(-1).double()
-    F = (w_neg * soft).sum(-1).double()
-    P, N = w_pos.sum(-1).double(), w_neg.sum(-1).double()
+def slopes(T, F, P, N, *, metric, options, undefined, what):
+    """Loss of soft counts, its derivatives in T and F, and where they count; all float64."""
     valid = (P > 0) & (N > 0)
     if undefined == "smooth":
         valid = P + N > 0
@@ -82,22 +78,55 @@ def _score(metric, options, soft, positive, weight, undefined, what):
             f"{what} needs both classes in every batch, got weights {P.tolist()} (positive) and "
             f"{N.tolist()} (negative); use larger or stratified batches, or undefined='skip'."
         )
-    one = torch.ones_like(P)
+    one, zero = torch.ones_like(P), torch.zeros_like(P)
     value, d_t, d_f = _metrics.BINARY[metric](
         T, F, torch.where(valid, P, one), torch.where(valid, N, one), **options
     )
-    zero = torch.zeros_like(P)
-    loss = torch.where(valid, 1.0 - value, zero)
-    d_t = torch.where(valid, d_t, zero).to(soft.dtype).unsqueeze(-1)
-    d_f = torch.where(valid, d_f, zero).to(soft.dtype).unsqueeze(-1)
+    parts = (torch.where(valid, x, zero) for x in (1.0 - value, d_t, d_f))
+    return (*parts, valid)
+
+
+def _score(metric, options, soft, positive, weight, undefined, what):
+    """Loss of soft decisions (..., n), its slope in them, and where both classes are present."""
+    kw = {"metric": metric, "options": options, "undefined": undefined, "what": what}
+    if weight is None:
+        # without weights the slope is a line in the 0/1 targets
+        T, Q, P = (
+            (positive * soft).sum(-1).double(),
+            soft.sum(-1).double(),
+            positive.sum(-1).double(),
+        )
+        loss, d_t, d_f, valid = slopes(T, Q - T, P, soft.shape[-1] - P, **kw)
+        d_t, d_f = (d.to(soft.dtype).unsqueeze(-1) for d in (d_t, d_f))
+        return loss, positive * (d_f - d_t) - d_f, valid
+    w_pos = positive * weight
+    w_neg = weight - w_pos
+    counts = [(w * x).sum(-1).double() for x in (soft, 1.0) for w in (w_pos, w_neg)]
+    loss, d_t, d_f, valid = slopes(*counts, **kw)
+    d_t, d_f = (d.to(soft.dtype).unsqueeze(-1) for d in (d_t, d_f))
     return loss, -(w_pos * d_t + w_neg * d_f), valid
 
 
-def binary_loss(z, positive, weight, *, transform, metric, options, undefined="skip", what=""):
-    """Loss (...) and gradient (..., n) of one logit per row, `positive` being 0/1 floats."""
+def binary_loss(z, sign, weight, *, transform, metric, options, undefined="skip", what=""):
+    """Loss (...) and gradient (..., n) of one logit per row, signs -1/+1."""
     soft, slope = transform.of_logit(z)
-    loss, g, _ = _score(metric, options, soft, positive, weight, undefined, what)
-    return loss.to(z.dtype), g * slope
+    if weight is not None:
+        loss, g, _ = _score(metric, options, soft, sign.clamp(min=0.0), weight, undefined, what)
+        return loss.to(z.dtype), g * slope
+    n = soft.shape[-1]
+    Q, D, S = (x.sum(-1).double() for x in (soft, soft * sign, sign))
+    loss, d_t, d_f, _ = slopes(
+        0.5 * (Q + D),
+        0.5 * (Q - D),
+        0.5 * (n + S),
+        0.5 * (n - S),
+        metric=metric,
+        options=options,
+        undefined=undefined,
+        what=what,
+    )
+    lean, level = (0.5 * (d_f - d_t)).to(z.dtype), (-0.5 * (d_f + d_t)).to(z.dtype)
+    return loss.to(z.dtype), (sign * lean.unsqueeze(-1)).add_(level.unsqueeze(-1)).mul_(slope)
 
 
 def macro_loss(logits, onehot, weight, *, transform, metric, options, undefined="skip", what=""):
@@ -238,7 +267,7 @@ def _onehot(target, like):
 
 def _metric_function(logits, target, weight, **kw):
     if cf.is_margin(logits, target):
-        return cf.apply(lambda z: binary_loss(z, target.to(z.dtype), weight, **kw), logits)
+        return cf.apply(lambda z: binary_loss(z, cf.signs(target, z), weight, **kw), logits)
     return cf.apply(lambda z: macro_loss(z, _onehot(target, z), weight, **kw), logits)
 
 
@@ -404,7 +433,7 @@ def tversky(logits, target, *, alpha=0.7, gamma=0.75, smooth=1.0, sample_weight=
         options = {"alpha_fp": 1.0 - alpha, "alpha_fn": alpha, "smooth": smooth}
         value, grad = binary_loss(
             z,
-            target.to(z.dtype),
+            cf.signs(target, z),
             sample_weight,
             transform=Uniform(),
             metric="tversky",

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from skimb import kernels
 from skimb.functional import _shapes as shapes
 from skimb.functional import softmax as kernel
 from skimb.losses._base import RowBound, as_like
@@ -99,7 +100,7 @@ class SoftmaxBound(RowBound):
     def entries(self, logits, code, factor=1.0):
         kw = {"smoothing": self._spread(logits, code), "factor": factor * self.gain}
         kw["shape"] = self.row_shape(logits, code)
-        of = kernel.margin_rows if self._is_margin(logits, code) else kernel.rows
+        of = kernels.margin_rows if self._is_margin(logits, code) else kernels.rows
         loss, grad = of(logits, code, **kw, **self.adjustment(logits, code))
         if self.gain != 1.0:
             loss = loss * self.gain

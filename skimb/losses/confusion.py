@@ -5,6 +5,7 @@ from numbers import Real
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skimb import kernels
 from skimb.functional import _metrics
 from skimb.functional import confusion as kernel
 from skimb.losses._base import BoundLoss, one_hot, pair_to_margin, positives
@@ -37,10 +38,10 @@ class ConfusionBound(BoundLoss):
                 raise ValueError(f"{self.name} takes one weight per row, not one per label.")
             loss = kernel.label_loss(logits, positives(code), weight, **kw)
         elif logits.ndim == code.ndim:
-            loss = kernel.binary_loss(logits, positives(code), weight, **kw)
+            loss = kernels.binary_loss(logits, code, weight, **kw)
         elif self.n_classes == 2:
-            target = code.to(logits.dtype)
-            loss = pair_to_margin(lambda z: kernel.binary_loss(z, target, weight, **kw), logits)
+            sign = code.to(logits.dtype).mul_(2.0).sub_(1.0)
+            loss = pair_to_margin(lambda z: kernels.binary_loss(z, sign, weight, **kw), logits)
         elif self.temperature is not None:
             loss = kernel.confusion_loss(
                 logits,

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from sklearn.utils._param_validation import Interval
 
-from skimb.functional.sigmoid import asymmetric_grad_hess, asymmetric_rows
+from skimb.functional.sigmoid import asymmetric_grad_hess
+from skimb.kernels import asymmetric_rows
 from skimb.losses._base import Loss, RowBound, one_hot, pair_to_margin
 from skimb.losses.softmax import CrossEntropy
 

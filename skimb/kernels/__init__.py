@@ -1,0 +1,90 @@
+"""Fused losses: one pass over the logits for value and gradient, on the CPU in C, on CUDA in Triton.
+
+Every function here has the signature of its reference in :mod:`skimb.functional` and falls back to
+it for input that no kernel takes: small batches, exotic parameters, another device, or a machine
+without a compiler when skimb was installed. `TABLE` pairs them up.
+"""
+
+from contextlib import contextmanager
+
+import torch
+
+from skimb.functional import confusion, sigmoid, softmax
+from skimb.kernels import cpu
+
+_enabled = True
+
+
+@contextmanager
+def reference_only():
+    """Compute with torch alone inside the block, for comparisons.
+
+    Yields
+    ------
+    None
+        Nothing.
+    """
+    global _enabled
+    before, _enabled = _enabled, False
+    try:
+        yield
+    finally:
+        _enabled = before
+
+
+def backends():
+    """Which fused backends this machine has.
+
+    Returns
+    -------
+    dict of str to (None or str)
+        Name of each backend, with the reason why it is missing, or ``None`` if it is there.
+    """
+    if torch.cuda.is_available():
+        from skimb.kernels import gpu
+
+        missing = gpu.missing
+    else:
+        missing = "there is no CUDA device"
+    return {"cpu": cpu.missing, "cuda": missing}
+
+
+def _pick(z):
+    """The module whose kernels take tensors like z, or None."""
+    if not _enabled:
+        return None
+    if z.is_cuda:
+        from skimb.kernels import gpu
+
+        return gpu if gpu.missing is None else None
+    small = z.numel() < cpu.MIN_SIZE
+    return None if small or not cpu.available or z.dtype not in cpu._TYPES else cpu
+
+
+def _dispatch(name, reference):
+    def fused(z, *args, **kwargs):
+        backend = _pick(z)
+        if backend is not None:
+            found = getattr(backend, name)(z, *args, **kwargs)
+            if found is not None:
+                return found
+        return reference(z, *args, **kwargs)
+
+    fused.__name__ = name
+    fused.__doc__ = f"Fused :func:`{reference.__module__}.{name}`."
+    return fused
+
+
+#: kernel name -> reference that it must equal
+TABLE = {
+    "margin_rows": softmax.margin_rows,
+    "rows": softmax.rows,
+    "asymmetric_rows": sigmoid.asymmetric_rows,
+    "binary_loss": confusion.binary_loss,
+}
+margin_rows = _dispatch("margin_rows", softmax.margin_rows)
+rows = _dispatch("rows", softmax.rows)
+asymmetric_rows = _dispatch("asymmetric_rows", sigmoid.asymmetric_rows)
+binary_loss = _dispatch("binary_loss", confusion.binary_loss)
+
+__all__ = ["TABLE", "backends", "reference_only"]

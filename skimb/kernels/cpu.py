@@ -1,0 +1,192 @@
+"""The plain-C losses: loading, argument passing, and what they take.
+
+The extension is optional. Everything here answers ``None`` for input that it does not take; the
+caller then computes with torch.
+"""
+
+import ctypes
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import torch
+
+from skimb.functional import _shapes as shapes
+from skimb.functional import confusion
+
+#: below this many logits the call overhead eats the gain
+MIN_SIZE = 512
+_TYPES = {torch.float32: "f32", torch.float64: "f64"}
+_I, _P, _D, _N = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double, ctypes.c_int
+_SIGNATURES = {
+    "margin_rows": (_I, _P, _P, _P, _P, _N, *[_D] * 6),
+    "softmax_rows": (_I, _I, _P, _P, _P, _P, _D, _N, _D, _D, _P, _P),
+    "asymmetric": (_I, _P, _P, _P, _P, _D, _D, _D, _D),
+    "confusion_counts": (_I, _P, _P, _P, _D, _D, _P, _P),
+    "confusion_grad": (_I, _P, _P, _D, _D, _D, _P),
+}
+
+
+def _load():
+    """The functions by name and dtype, or the reason why there are none."""
+    here = Path(__file__).parent
+    found = [here / f"_cpu{suffix}" for suffix in EXTENSION_SUFFIXES]
+    found = [path for path in found if path.exists()]
+    if not found:
+        return {}, "the C extension was not built (no compiler when skimb was installed?)"
+    try:
+        library = ctypes.CDLL(str(found[0]))
+    except OSError as error:
+        return {}, f"the C extension does not load: {error}"
+    table = {}
+    for name, types in _SIGNATURES.items():
+        for dtype, suffix in _TYPES.items():
+            function = getattr(library, f"{name}_{suffix}")
+            function.argtypes, function.restype = types, None
+            table[name, dtype] = function
+    return table, None
+
+
+_FUNCTIONS, missing = _load()
+available = bool(_FUNCTIONS)
+
+
+def _takes(z):
+    # a sum that is not finite may come from a NaN, which fast-math code would swallow
+    return z.is_contiguous() and bool(torch.isfinite(z.sum()))
+
+
+def _shape_code(shape):
+    """Number and parameter of a shape, or None."""
+    if isinstance(shape, shapes.Identity):
+        return 0, 0.0
+    if isinstance(shape, shapes.Focal) and isinstance(shape.gamma, float):
+        return (1, shape.gamma) if shape.gamma else (0, 0.0)
+    if isinstance(shape, shapes.Poly) and isinstance(shape.epsilon, float):
+        return 2, shape.epsilon
+    return None
+
+
+def _scalar(value, default):
+    if value is None:
+        return default
+    if torch.is_tensor(value):
+        return float(value) if value.ndim == 0 else None
+    return float(value)
+
+
+def margin_rows(z, sign, *, shape, mult=None, offset=None, margins=None, smoothing=0.0, factor=1.0):
+    """As :func:`skimb.functional.softmax.margin_rows`, or None."""
+    code = _shape_code(shape)
+    if code is None or torch.is_tensor(smoothing) or smoothing or sign.shape != z.shape:
+        return None
+    low, high = (None, None) if margins is None else margins
+    scalars = [_scalar(mult, 1.0), _scalar(offset, 0.0), _scalar(low, 0.0), _scalar(high, 0.0)]
+    if None in scalars or not sign.is_contiguous() or not _takes(z):
+        return None
+    loss, grad = torch.empty_like(z), torch.empty_like(z)
+    _FUNCTIONS["margin_rows", z.dtype](
+        z.numel(),
+        z.data_ptr(),
+        sign.data_ptr(),
+        loss.data_ptr(),
+        grad.data_ptr(),
+        *code,
+        *scalars,
+        float(factor),
+    )
+    return loss, grad
+
+
+def rows(
+    logits,
+    target,
+    *,
+    shape,
+    mult=None,
+    bias=None,
+    margin=None,
+    scale=None,
+    smoothing=0.0,
+    factor=1.0,
+):
+    """As :func:`skimb.functional.softmax.rows`, or None."""
+    code = _shape_code(shape)
+    width = logits.shape[-1]
+    if code is None or mult is not None or torch.is_tensor(smoothing) or smoothing:
+        return None
+    vectors = [v for v in (bias, margin) if v is not None]
+    if any(v.shape != (width,) or not v.is_contiguous() for v in vectors):
+        return None
+    scale = _scalar(scale, 1.0)
+    if scale is None or target.shape != logits.shape[:-1] or not target.is_contiguous():
+        return None
+    if not width or not _takes(logits):
+        return None
+    loss, grad = logits.new_empty(target.shape), torch.empty_like(logits)
+    _FUNCTIONS["softmax_rows", logits.dtype](
+        target.numel(),
+        width,
+        logits.data_ptr(),
+        target.data_ptr(),
+        0 if bias is None else bias.data_ptr(),
+        0 if margin is None else margin.data_ptr(),
+        scale,
+        *code,
+        float(factor),
+        loss.data_ptr(),
+        grad.data_ptr(),
+    )
+    return loss, grad
+
+
+def asymmetric_rows(z, sign, *, gamma_neg, gamma_pos, clip):
+    """As :func:`skimb.functional.sigmoid.asymmetric_rows`, or None."""
+    if not (isinstance(gamma_neg, float) and isinstance(gamma_pos, float)):
+        return None
+    if sign.shape != z.shape or not sign.is_contiguous() or not _takes(z):
+        return None
+    loss, grad = torch.empty_like(z), torch.empty_like(z)
+    _FUNCTIONS["asymmetric", z.dtype](
+        z.numel(),
+        z.data_ptr(),
+        sign.data_ptr(),
+        loss.data_ptr(),
+        grad.data_ptr(),
+        gamma_neg,
+        gamma_pos,
+        clip,
+        1.0,
+    )
+    return loss, grad
+
+
+def binary_loss(z, sign, weight, *, transform, metric, options, undefined="skip", what=""):
+    """As :func:`skimb.functional.confusion.binary_loss`, or None."""
+    arrays = [sign] if weight is None else [sign, weight]
+    if not isinstance(transform, confusion.Logistic) or z.ndim != 1:
+        return None
+    if any(a.shape != z.shape or a.dtype != z.dtype or not a.is_contiguous() for a in arrays):
+        return None
+    if not _takes(z):
+        return None
+    w = 0 if weight is None else weight.data_ptr()
+    sharpness = transform.amplification
+    shift = sharpness * (0.5 - transform.threshold)
+    counts, grad = torch.empty(4, dtype=torch.float64), torch.empty_like(z)
+    _FUNCTIONS["confusion_counts", z.dtype](
+        z.numel(),
+        z.data_ptr(),
+        sign.data_ptr(),
+        w,
+        sharpness,
+        shift,
+        counts.data_ptr(),
+        grad.data_ptr(),
+    )
+    loss, d_t, d_f, _ = confusion.slopes(
+        *counts, metric=metric, options=options, undefined=undefined, what=what
+    )
+    _FUNCTIONS["confusion_grad", z.dtype](
+        z.numel(), sign.data_ptr(), w, sharpness, float(d_t), float(d_f), grad.data_ptr()
+    )
+    return loss.to(z.dtype), grad
