@@ -57,7 +57,8 @@ class Focal(NamedTuple):
         l, q = F.logsigmoid(v).neg_(), torch.sigmoid(v.neg())
         if isinstance(self.gamma, float) and self.gamma == 0.0:
             return l, q
-        scale = q * q if self.gamma == 2.0 else torch.pow(q, self.gamma)
+        square = isinstance(self.gamma, float) and self.gamma == 2.0
+        scale = q * q if square else torch.pow(q, self.gamma)
         return scale * l, torch.sigmoid(v).mul_(l).mul_(self.gamma).add_(q).mul_(scale)
 
     def curvature_q2(self, l):

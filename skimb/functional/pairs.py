@@ -14,6 +14,22 @@ METHODS = ("exact", "binned")
 _TILE = 2048
 
 
+def logistic_pairs(sp, sn, wp, wn, tau):
+    """Logistic loss of all pairs in tiles, with its gradients in both sides' scores."""
+    loss = sp.new_zeros(sp.shape[:-1])
+    gp, gn = torch.zeros_like(sp), torch.zeros_like(sn)
+    for i in range(0, sp.shape[-1], _TILE):
+        a, wa = sp[..., i : i + _TILE, None] / tau, wp[..., i : i + _TILE, None]
+        for j in range(0, sn.shape[-1], _TILE):
+            d = a - sn[..., None, j : j + _TILE] / tau
+            pair = wa * wn[..., None, j : j + _TILE]
+            loss = loss - (F.logsigmoid(d) * pair).sum((-1, -2))
+            q = torch.sigmoid(-d).mul_(pair)
+            gp[..., i : i + _TILE] -= q.sum(-1) / tau
+            gn[..., j : j + _TILE] += q.sum(-2) / tau
+    return loss, gp, gn
+
+
 def pair_loss(
     scores,
     positive,
@@ -25,11 +41,13 @@ def pair_loss(
     fpr_max=1.0,
     method="exact",
     n_bins=1024,
+    logistic=logistic_pairs,
 ):
     """Loss (...) and gradient (..., n) of `scores` (..., n); `positive` is a bool mask (n,).
 
     `surrogate` is one of `SURROGATES`, or "auc_margin". Below one, `fpr_max` keeps the highest-scored
     negatives that make up this share of their weight. "binned" approximates the logistic surrogate.
+    `logistic` computes it exactly.
 
     A batch of one class has loss 0 and gradient 0. Leading axes of `positive` or `weight` are
     unrolled, since each member then has its own pairs.
@@ -41,7 +59,7 @@ def pair_loss(
         mask = positive.expand(shape).reshape(flat.shape)
         w = None if weight is None else weight.expand(shape).reshape(flat.shape)
         kw = {"surrogate": surrogate, "tau": tau, "margin": margin}
-        kw |= {"fpr_max": fpr_max, "method": method, "n_bins": n_bins}
+        kw |= {"fpr_max": fpr_max, "method": method, "n_bins": n_bins, "logistic": logistic}
         parts = [
             pair_loss(x, mask[i], None if w is None else w[i], **kw) for i, x in enumerate(flat)
         ]
@@ -59,7 +77,7 @@ def pair_loss(
     if surrogate == "logistic" and method == "binned":
         loss, gp, gn = _binned(sp, sn, wp, wn, tau, n_bins)
     elif surrogate == "logistic":
-        loss, gp, gn = _logistic(sp, sn, wp, wn, tau)
+        loss, gp, gn = logistic(sp, sn, wp, wn, tau)
     elif surrogate == "auc_margin":
         loss, gp, gn = _squared(sp, sn, wp, wn, margin, hinge=True)
     elif surrogate == "squared":
@@ -120,21 +138,6 @@ def _binned(sp, sn, wp, wn, tau, n_bins):
         return (potential.gather(-1, at + 1) - potential.gather(-1, at)) / h
 
     return (cp * v_pos).sum(-1), wp * slope(v_pos, ip), wn * slope(v_neg, jn)
-
-
-def _logistic(sp, sn, wp, wn, tau):
-    loss = sp.new_zeros(sp.shape[:-1])
-    gp, gn = torch.zeros_like(sp), torch.zeros_like(sn)
-    for i in range(0, sp.shape[-1], _TILE):
-        a, wa = sp[..., i : i + _TILE, None] / tau, wp[..., i : i + _TILE, None]
-        for j in range(0, sn.shape[-1], _TILE):
-            d = a - sn[..., None, j : j + _TILE] / tau
-            pair = wa * wn[..., None, j : j + _TILE]
-            loss = loss - (F.logsigmoid(d) * pair).sum((-1, -2))
-            q = torch.sigmoid(-d).mul_(pair)
-            gp[..., i : i + _TILE] -= q.sum(-1) / tau
-            gn[..., j : j + _TILE] += q.sum(-2) / tau
-    return loss, gp, gn
 
 
 def _squared(sp, sn, wp, wn, margin, hinge=False):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from skimb.functional import confusion, sigmoid, softmax
+from skimb.functional import confusion, pairs, sigmoid, softmax
 from skimb.kernels import cpu
 
 _enabled = True
@@ -64,10 +64,10 @@ def _pick(z):
 def _dispatch(name, reference):
     def fused(z, *args, **kwargs):
         backend = _pick(z)
-        if backend is not None:
-            found = getattr(backend, name)(z, *args, **kwargs)
-            if found is not None:
-                return found
+        kernel = getattr(backend, name, None)
+        found = None if kernel is None else kernel(z, *args, **kwargs)
+        if found is not None:
+            return found
         return reference(z, *args, **kwargs)
 
     fused.__name__ = name
@@ -81,10 +81,12 @@ TABLE = {
     "rows": softmax.rows,
     "asymmetric_rows": sigmoid.asymmetric_rows,
     "binary_loss": confusion.binary_loss,
+    "logistic_pairs": pairs.logistic_pairs,
 }
 margin_rows = _dispatch("margin_rows", softmax.margin_rows)
 rows = _dispatch("rows", softmax.rows)
 asymmetric_rows = _dispatch("asymmetric_rows", sigmoid.asymmetric_rows)
 binary_loss = _dispatch("binary_loss", confusion.binary_loss)
+logistic_pairs = _dispatch("logistic_pairs", pairs.logistic_pairs)
 
 __all__ = ["TABLE", "backends", "reference_only"]

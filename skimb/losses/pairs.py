@@ -5,6 +5,7 @@ from numbers import Integral, Real
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skimb import kernels
 from skimb.functional import pairs as kernel
 from skimb.losses._base import BoundLoss, one_hot, pair_to_margin
 from skimb.losses._mix import MIX_CONSTRAINTS, MixesCrossEntropy
@@ -23,12 +24,15 @@ class PairBound(BoundLoss):
                 raise ValueError(f"{self.name} takes one weight per row, not one per label.")
             return self._columns(logits, code > 0, weight)
         if logits.ndim == code.ndim:
-            return kernel.pair_loss(logits, code > 0, weight, **self.kw)
+            return self._pairs(logits, code > 0, weight)
         if self.n_classes == 2:
-            return pair_to_margin(
-                lambda z: kernel.pair_loss(z, code > 0, weight, **self.kw), logits
-            )
+            return pair_to_margin(lambda z: self._pairs(z, code > 0, weight), logits)
         return self._columns(logits, one_hot(code, logits) > 0, weight)
+
+    def _pairs(self, scores, positive, weight):
+        return kernel.pair_loss(
+            scores, positive, weight, logistic=kernels.logistic_pairs, **self.kw
+        )
 
     def _columns(self, scores, positive, weight):
         """Average over columns, each against the rest, among those with pairs in the batch."""
@@ -36,7 +40,7 @@ class PairBound(BoundLoss):
         defined = 0
         for k in range(scores.shape[-1]):
             mask = positive[..., k]
-            loss, grad = kernel.pair_loss(scores[..., k], mask, weight, **self.kw)
+            loss, grad = self._pairs(scores[..., k], mask, weight)
             both = (mask.any(-1) & ~mask.all(-1)).to(scores.dtype)
             defined = defined + both
             losses.append(loss)

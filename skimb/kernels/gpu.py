@@ -1,0 +1,151 @@
+"""What the Triton kernels take on CUDA tensors; ``None`` sends the caller to the reference."""
+
+import torch
+
+from skimb.functional import _shapes as shapes
+from skimb.functional import confusion
+
+
+def _reason():
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return "triton is not installed; install it with: pip install skimb[triton]"
+    return None
+
+
+missing = _reason()
+_TYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def _shape_code(shape, z, members):
+    """Number and parameters (members or 1,) of a shape, or None."""
+    kinds = ((shapes.Identity, 0), (shapes.Focal, 1), (shapes.Poly, 2), (shapes.CompSum, 3))
+    for kind, code in kinds:
+        if type(shape) is kind:
+            value = shape[0] if shape else 0.0
+            param = torch.as_tensor(value, dtype=torch.float32, device=z.device).reshape(-1)
+            return (code, param.contiguous()) if param.numel() in (1, members) else None
+    return None
+
+
+def _number(value, default):
+    if value is None:
+        return default
+    return None if torch.is_tensor(value) and value.ndim else float(value)
+
+
+def _vector(value, z):
+    """A parameter (C,), or (members, 1, C), as the kernels read it."""
+    if value is None:
+        return None
+    flat = value.reshape(-1, value.shape[-1]) if value.ndim > 1 else value
+    return flat.to(device=z.device, dtype=torch.float32).contiguous()
+
+
+def rows(
+    logits,
+    target,
+    *,
+    shape,
+    mult=None,
+    bias=None,
+    margin=None,
+    scale=None,
+    smoothing=0.0,
+    factor=1.0,
+):
+    """As :func:`skimb.functional.softmax.rows`, or None."""
+    from skimb.kernels.triton import ops
+
+    members = logits.shape[:-2].numel()
+    code = _shape_code(shape, logits, members)
+    if code is None or torch.is_tensor(smoothing) or smoothing or logits.dtype not in _TYPES:
+        return None
+    vectors = [v for v in (mult, bias, margin) if v is not None]
+    width = logits.shape[-1]
+    if any(v.shape[-1] != width or v.numel() not in (width, width * members) for v in vectors):
+        return None
+    scale = _number(scale, 1.0)
+    if scale is None or target.shape != logits.shape[:-1] or not width:
+        return None
+    return ops.softmax_rows(
+        logits.contiguous(),
+        target.contiguous(),
+        code[1],
+        *(_vector(v, logits) for v in (mult, bias, margin)),
+        scale,
+        float(factor),
+        code[0],
+    )
+
+
+def margin_rows(z, sign, *, shape, mult=None, offset=None, margins=None, smoothing=0.0, factor=1.0):
+    """As :func:`skimb.functional.softmax.margin_rows`, or None."""
+    from skimb.kernels.triton import ops
+
+    code = _shape_code(shape, z, z.shape[0] if z.ndim > 1 else 1)
+    low, high = (None, None) if margins is None else margins
+    numbers = [_number(mult, 1.0), _number(offset, 0.0), _number(low, 0.0), _number(high, 0.0)]
+    if code is None or torch.is_tensor(smoothing) or smoothing or None in numbers:
+        return None
+    if z.dtype not in _TYPES or sign.shape != z.shape:
+        return None
+    return ops.margin_rows(
+        z.contiguous(), sign.contiguous(), code[1], *numbers, float(factor), code[0]
+    )
+
+
+def asymmetric_rows(z, sign, *, gamma_neg, gamma_pos, clip):
+    """As :func:`skimb.functional.sigmoid.asymmetric_rows`, or None."""
+    from skimb.kernels.triton import ops
+
+    if not (isinstance(gamma_neg, float) and isinstance(gamma_pos, float)):
+        return None
+    if z.dtype not in _TYPES or sign.shape != z.shape or z.ndim < 1:
+        return None
+    flat = z.contiguous().view(-1, z.shape[-1])
+    loss, grad = ops.asymmetric(
+        flat,
+        sign.contiguous().view(flat.shape),
+        None,
+        gamma_neg,
+        gamma_pos,
+        float(clip),
+        1.0,
+        True,
+    )
+    return loss.view(z.shape), grad.view(z.shape)
+
+
+def binary_loss(z, sign, weight, *, transform, metric, options, undefined="skip", what=""):
+    """As :func:`skimb.functional.confusion.binary_loss`, or None."""
+    from skimb.kernels.triton import ops
+
+    if (
+        not isinstance(transform, confusion.Logistic)
+        or z.dtype not in _TYPES
+        or sign.shape != z.shape
+    ):
+        return None
+    flat = z.contiguous().view(-1, z.shape[-1])
+    signs = sign.contiguous().view(flat.shape)
+    w = None if weight is None else weight.expand_as(z).contiguous().view(flat.shape)
+    sharpness = float(transform.amplification)
+    shift = sharpness * (0.5 - transform.threshold)
+    counts = ops.confusion_counts(flat, signs, w, sharpness, shift)
+    loss, d_t, d_f, _ = confusion.slopes(
+        *counts.unbind(-1), metric=metric, options=options, undefined=undefined, what=what
+    )
+    slopes = torch.stack([d_t, d_f], -1)
+    grad = ops.confusion_grad(flat, signs, w, slopes, sharpness, shift)
+    return loss.view(z.shape[:-1]).to(z.dtype), grad.view(z.shape)
+
+
+def logistic_pairs(sp, sn, wp, wn, tau):
+    """As the exact logistic part of :func:`skimb.functional.pairs.pair_loss`, or None."""
+    from skimb.kernels.triton import ops
+
+    if sp.ndim != 1 or sp.dtype not in _TYPES:
+        return None
+    return ops.pair_logistic(*(t.contiguous() for t in (sp, sn, wp, wn)), float(tau))

@@ -1,0 +1,257 @@
+"""The plain-C losses against their torch references, and life without them."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from skimb import kernels
+from skimb._core.priors import ClassPrior
+from skimb.functional import _shapes as shapes
+from skimb.functional import confusion, sigmoid, softmax
+from skimb.kernels import cpu
+from skimb.losses import (
+    LDAM,
+    AnyLoss,
+    Asymmetric,
+    CrossEntropy,
+    Focal,
+    LogitAdjusted,
+    Poly,
+    SymmetricCrossEntropy,
+)
+
+needs_c = pytest.mark.skipif(not cpu.available, reason=str(cpu.missing))
+SHAPES = [shapes.Identity(), shapes.Focal(2.0), shapes.Focal(0.5), shapes.Poly(1.5)]
+TOLERANCE = {
+    torch.float32: {"rtol": 1e-5, "atol": 2e-6},
+    torch.float64: {"rtol": 1e-10, "atol": 1e-12},
+}
+dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+
+
+def draw(*size, seed=0, scale=3.0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return (scale * torch.randn(*size, generator=generator, dtype=torch.float64)).to(dtype)
+
+
+def compare(found, expected, dtype):
+    """Against the reference in float64."""
+    assert found is not None
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == dtype
+        torch.testing.assert_close(a.double(), b, **TOLERANCE[dtype])
+
+
+def test_the_compiled_losses_are_there_where_a_compiler_is():
+    """The development install has a compiler; a broken build must not pass unseen."""
+    import shutil
+
+    if sys.platform == "linux" and shutil.which("gcc"):
+        assert cpu.available, cpu.missing
+    assert kernels.backends()["cpu"] == cpu.missing
+
+
+@needs_c
+@dtypes
+@pytest.mark.parametrize("shape", SHAPES, ids=repr)
+@pytest.mark.parametrize("n", [1, 63, 1000])
+def test_margin_rows(shape, dtype, n):
+    z, sign = draw(n, dtype=dtype), torch.where(draw(n, seed=1) > 0, 1.0, -1.0).to(dtype)
+    kw = {"shape": shape, "mult": 1.5, "offset": 0.3, "margins": (0.1, 0.7), "factor": 0.25}
+    expected = softmax.margin_rows(z.double(), sign.double(), **kw)
+    compare(cpu.margin_rows(z, sign, **kw), expected, dtype)
+
+
+@needs_c
+@dtypes
+@pytest.mark.parametrize("shape", SHAPES, ids=repr)
+@pytest.mark.parametrize(("n", "width"), [(1, 2), (130, 3), (64, 10), (65, 48), (7, 49), (9, 1000)])
+def test_softmax_rows(shape, dtype, n, width):
+    z = draw(n, width, dtype=dtype)
+    y = torch.randint(0, width, (n,), generator=torch.Generator().manual_seed(2))
+    bias, margin = draw(width, seed=3), draw(width, seed=4).abs()
+    kw = {"shape": shape, "scale": 2.0, "factor": 0.25}
+    found = cpu.rows(z, y, bias=bias.to(dtype), margin=margin.to(dtype), **kw)
+    bias, margin = bias.to(dtype).double(), margin.to(dtype).double()
+    compare(found, softmax.rows(z.double(), y, bias=bias, margin=margin, **kw), dtype)
+
+
+@needs_c
+def test_sure_rows_keep_their_digits():
+    """The loss of a row with margin 60 is e^-60, not 0, whatever the number format."""
+    z = torch.zeros(600, 4)
+    z[:, 1] = 60.0
+    y = torch.ones(600, dtype=torch.int64)
+    loss, grad = cpu.rows(z, y, shape=shapes.Identity())
+    np.testing.assert_allclose(loss, 3 * np.exp(-60.0), rtol=1e-5)
+    np.testing.assert_allclose(grad[:, 1], -3 * np.exp(-60.0), rtol=1e-5)
+    loss, grad = cpu.margin_rows(torch.full((600,), 60.0), torch.ones(600), shape=shapes.Identity())
+    np.testing.assert_allclose(loss, np.exp(-60.0), rtol=1e-5)
+
+
+@needs_c
+@dtypes
+@pytest.mark.parametrize(
+    "kw", [(4.0, 0.0, 0.05), (0.5, 1.5, 0.0), (0.0, 0.0, 0.2), (0.0, 2.0, 0.0)]
+)
+def test_asymmetric_rows(kw, dtype):
+    kw = dict(zip(("gamma_neg", "gamma_pos", "clip"), kw, strict=True))
+    z = draw(50, 13, dtype=dtype)
+    sign = torch.where(draw(50, 13, seed=5) > 1.0, 1.0, -1.0).to(dtype)
+    compare(cpu.asymmetric_rows(z, sign, **kw), sigmoid.asymmetric_rows(z.double(), sign.double(), **kw), dtype)  # fmt: skip
+
+
+@needs_c
+@dtypes
+@pytest.mark.parametrize("metric", ["f1", "mcc", "balanced_accuracy", "gmean"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_confusion_counts(metric, weighted, dtype):
+    z, sign = draw(9000, dtype=dtype), torch.where(draw(9000, seed=6) > 2.0, 1.0, -1.0).to(dtype)
+    w = draw(9000, seed=7).abs().to(dtype) if weighted else None
+    kw = {"transform": confusion.Logistic(10.0, 0.4), "metric": metric, "options": {}}
+    wide = None if w is None else w.double()
+    compare(cpu.binary_loss(z, sign, w, **kw), confusion.binary_loss(z.double(), sign.double(), wide, **kw), dtype)  # fmt: skip
+
+
+@needs_c
+@dtypes
+@pytest.mark.parametrize("size", [0.0, 60.0, 1e4, 1e30])
+def test_extremes_stay_finite(size, dtype):
+    z = draw(700, 5, dtype=dtype).sign() * size
+    y = torch.arange(700) % 5
+    sign = torch.where(draw(700, 5, seed=8) > 0, 1.0, -1.0).to(dtype)
+    column, signs = z[:, 0].contiguous(), sign[:, 0].contiguous()
+    logistic = {"transform": confusion.Logistic(73.0), "metric": "f1", "options": {}}
+    parts = [cpu.asymmetric_rows(z, sign, gamma_neg=4.0, gamma_pos=1.0, clip=0.05)]
+    parts += [cpu.asymmetric_rows(z, sign, gamma_neg=0.5, gamma_pos=0.5, clip=0.0)]
+    parts += [cpu.binary_loss(column, signs, None, **logistic)]
+    for shape in SHAPES:
+        parts += [cpu.rows(z, y, shape=shape), cpu.margin_rows(column, signs, shape=shape)]
+    for loss, grad in parts:
+        assert torch.isfinite(loss).all()
+        assert torch.isfinite(grad).all()
+
+
+LOSSES = [
+    CrossEntropy(),
+    Focal(2.0),
+    Focal(0.5, alpha=0.25),
+    Poly(),
+    LogitAdjusted(),
+    LDAM(scale=5.0),
+    SymmetricCrossEntropy(),
+    Asymmetric(),
+    AnyLoss("mcc"),
+]
+
+
+@needs_c
+@pytest.mark.parametrize("form", ["binary", "pair", "multiclass", "multilabel", "population"])
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+def test_losses_are_the_same_with_and_without(loss, form):
+    """On batches large enough for the kernels, values, gradients and weights agree."""
+    n = 900
+    rows = torch.arange(n)
+    if form == "multilabel":
+        if getattr(loss, "alpha", None):
+            pytest.skip("alpha is tested on two classes")
+        prior = ClassPrior([300, 40, 9], n_samples=n, multilabel=True)
+        z, y = draw(n, 3), (draw(n, 3, seed=1) > 1.0).long()
+    elif form == "multiclass":
+        if getattr(loss, "alpha", None):
+            pytest.skip("alpha is for two classes")
+        prior, z, y = ClassPrior([500, 300, 99, 1]), draw(n, 4), rows % 4
+    else:
+        prior = ClassPrior([800, 100])
+        z = {"binary": draw(n), "pair": draw(n, 2), "population": draw(2, n)}[form]
+        y = ((rows % 9) == 0).long()
+        y = y.expand(2, -1) if form == "population" else y
+    w = draw(n, seed=3).abs()
+    w = w.expand(2, -1) if form == "population" else w
+    bound = loss.bind(prior)
+    code = bound.encode(y, z)
+    for weight in (None, w):
+        fused = bound.loss_grad(z, code, weight)
+        with kernels.reference_only():
+            plain = bound.loss_grad(z, code, weight)
+        for a, b in zip(fused, plain, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+@needs_c
+def test_the_kernels_are_really_used(monkeypatch):
+    calls = []
+    for name in ("rows", "margin_rows", "asymmetric_rows", "binary_loss"):
+        real = getattr(cpu, name)
+        monkeypatch.setattr(cpu, name, lambda *a, real=real, name=name, **k: calls.append(name) or real(*a, **k))  # fmt: skip
+    z, y = draw(900), (draw(900, seed=1) > 1.0).long()
+    prior = ClassPrior([800, 100])
+    for loss in (Focal(), Asymmetric(), AnyLoss()):
+        loss.bind(prior)(z, y)
+    Focal().bind(ClassPrior([5, 5, 5]))(draw(900, 3), y)
+    assert calls == ["margin_rows", "asymmetric_rows", "binary_loss", "rows"]
+    Focal().bind(prior)(z[:9], y[:9])  # small batches are left to torch
+    with kernels.reference_only():
+        Focal().bind(prior)(z, y)
+    assert len(calls) == 4
+
+
+@needs_c
+def test_what_no_kernel_takes_goes_to_the_reference():
+    z, sign = draw(900), torch.ones(900, dtype=torch.float64)
+    nan = z.clone()
+    nan[5] = float("nan")
+    kw = {"shape": shapes.Focal(2.0)}
+    assert cpu.margin_rows(nan, sign, **kw) is None  # NaN must come out as NaN
+    assert torch.isnan(kernels.margin_rows(nan, sign, **kw)[0]).any()
+    assert cpu.margin_rows(z, sign, shape=shapes.PolyFocal(2.0, 1.0)) is None
+    assert cpu.margin_rows(z, sign, shape=shapes.Focal(torch.ones(2, 1))) is None
+    assert cpu.margin_rows(z, sign, smoothing=0.1, **kw) is None
+    assert cpu.margin_rows(z, sign, offset=z, **kw) is None
+    assert cpu.margin_rows(z[::2], sign[::2], **kw) is None
+    pair = draw(900, 2)
+    y = torch.zeros(900, dtype=torch.int64)
+    assert cpu.rows(pair, y, mult=torch.ones(2), **kw) is None
+    assert cpu.rows(pair, y, bias=pair, **kw) is None
+    assert cpu.asymmetric_rows(z, sign, gamma_neg=z, gamma_pos=0.0, clip=0.0) is None
+
+
+def test_everything_works_without_the_extension():
+    code = """
+import sys
+import skimb.kernels.cpu as cpu
+assert cpu.missing is None or "C extension" in cpu.missing
+from importlib import machinery
+machinery.EXTENSION_SUFFIXES.clear()
+import importlib
+cpu = importlib.reload(cpu)
+assert not cpu.available and "not built" in cpu.missing, cpu.missing
+import torch
+from skimb import kernels
+from skimb.losses import Focal
+from skimb._core.priors import ClassPrior
+assert "not built" in kernels.backends()["cpu"]
+print(Focal().bind(ClassPrior([9, 1]))(torch.zeros(5000), torch.zeros(5000)).item())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(0.25 * np.log(2.0))
+
+
+@needs_c
+def test_loading_leaves_denormals_alone():
+    """A library linked with fast-math would flush them to zero in the whole process."""
+    code = (
+        "import skimb.kernels.cpu, numpy as np; print(float(np.float32(1e-40) * np.float32(0.5)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert float(done.stdout) > 0.0, done.stderr
+
+
+def test_every_dispatch_has_its_reference():
+    for name, reference in kernels.TABLE.items():
+        assert getattr(kernels, name) is not reference
+        assert reference.__name__ == name
