@@ -5,9 +5,11 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PUBLIC = (
+    "boosting",
     "datasets",
     "engine",
     "functional",
+    "kernels",
     "linear_model",
     "losses",
     "nets",

@@ -9,9 +9,11 @@ from importlib import import_module as _import_module
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
+    "boosting",
     "datasets",
     "engine",
     "functional",
+    "kernels",
     "linear_model",
     "losses",
     "neural_network",

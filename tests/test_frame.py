@@ -13,9 +13,11 @@ from skimb._core.optional import require
 
 ROOT = Path(__file__).parent.parent
 PUBLIC = [
+    "skimb.boosting",
     "skimb.datasets",
     "skimb.engine",
     "skimb.functional",
+    "skimb.kernels",
     "skimb.linear_model",
     "skimb.losses",
     "skimb.nets",

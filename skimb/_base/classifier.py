@@ -237,7 +237,8 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         return ClassPrior(self.class_counts_, self.prior_)
 
     def _warm(self):
-        if self._loss().scope == "row":
+        loss = self._loss()
+        if loss.scope == "row" and not loss.bind(self._class_prior()).needs_features:
             return None
         return CrossEntropy().bind(self._class_prior())
 

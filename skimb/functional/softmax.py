@@ -106,8 +106,11 @@ def margin_rows(
     return loss, grad if mult is None else grad * mult
 
 
-def grad_hess(logits, target, *, shape=_IDENTITY, smoothing=0.0, **adjustment):
-    """Gradient and diagonal Hessian of each row loss, both (..., n, C)."""
+def grad_hess(logits, target, *, shape=_IDENTITY, smoothing=0.0, convex=False, **adjustment):
+    """Gradient and diagonal Hessian of each row loss, both (..., n, C).
+
+    With `convex` negative curvature of the shape is dropped, which leaves a non-negative Hessian.
+    """
     _, grad = rows(logits, target, shape=shape, smoothing=smoothing, **adjustment)
     z = adjust(logits, target=target, **adjustment)
     index = target.unsqueeze(-1)
@@ -123,7 +126,9 @@ def grad_hess(logits, target, *, shape=_IDENTITY, smoothing=0.0, **adjustment):
         unit = delta / torch.where(q > 0, q, torch.ones_like(q)).unsqueeze(-1)
         if slope is not None:
             curved = curved * slope.unsqueeze(-1)
-        curved = curved + shape.curvature_q2(l).unsqueeze(-1) * unit.square()
+        bend = shape.curvature_q2(l)
+        bend = bend.clamp_min(0.0) if convex else bend
+        curved = curved + bend.unsqueeze(-1) * unit.square()
     factor = 1.0
     for name in ("mult", "scale"):
         if adjustment.get(name) is not None:
@@ -131,7 +136,7 @@ def grad_hess(logits, target, *, shape=_IDENTITY, smoothing=0.0, **adjustment):
     return grad, curved * factor
 
 
-def margin_grad_hess(z, sign, *, shape=_IDENTITY, smoothing=0.0, **adjustment):
+def margin_grad_hess(z, sign, *, shape=_IDENTITY, smoothing=0.0, convex=False, **adjustment):
     """Gradient and second derivative of each row loss for one logit per entry."""
     _, grad = margin_rows(z, sign, shape=shape, smoothing=smoothing, **adjustment)
     mult, margins = adjustment.get("mult"), adjustment.get("margins")
@@ -144,7 +149,8 @@ def margin_grad_hess(z, sign, *, shape=_IDENTITY, smoothing=0.0, **adjustment):
         _, slope = shape.value_slope(l)
         if slope is not None:
             curved = curved * slope
-        curved = curved + shape.curvature_q2(l)
+        bend = shape.curvature_q2(l)
+        curved = curved + (bend.clamp_min(0.0) if convex else bend)
     return grad, curved if mult is None else curved * mult**2
 
 

@@ -39,6 +39,12 @@ def backends():
     -------
     dict of str to (None or str)
         Name of each backend, with the reason why it is missing, or ``None`` if it is there.
+
+    Examples
+    --------
+    >>> from skimb.kernels import backends
+    >>> sorted(backends())
+    ['cpu', 'cuda']
     """
     if torch.cuda.is_available():
         from skimb.kernels import gpu
@@ -89,4 +95,4 @@ asymmetric_rows = _dispatch("asymmetric_rows", sigmoid.asymmetric_rows)
 binary_loss = _dispatch("binary_loss", confusion.binary_loss)
 logistic_pairs = _dispatch("logistic_pairs", pairs.logistic_pairs)
 
-__all__ = ["TABLE", "backends", "reference_only"]
+__all__ = ["backends", "reference_only"]

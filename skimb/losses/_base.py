@@ -241,7 +241,7 @@ class BoundLoss(nn.Module, ABC):
         """Loss of each row; refused by batch-coupled losses."""
         raise TypeError(f"{self.name} couples the rows of a batch and has no row losses.")
 
-    def grad_hess(self, logits, target):
+    def grad_hess(self, logits, target, convex=False):
         """Gradient and diagonal Hessian per row; refused by batch-coupled losses."""
         raise TypeError(f"{self.name} couples the rows of a batch and has no row-wise Hessian.")
 
@@ -366,7 +366,12 @@ class RowBound(BoundLoss):
         loss = cf.apply(lambda z: self.entries(z, code), logits)
         return loss.sum(-1) if self.task == "multilabel" else loss
 
-    def grad_hess(self, logits, target):
+    def convex_second(self, logits, code):
+        """Gradient and a positive stand-in for the diagonal Hessian: its absolute value."""
+        grad, hess = self.second(logits, code)
+        return grad, hess.abs()
+
+    def grad_hess(self, logits, target, convex=False):
         """Gradient and diagonal Hessian of each row loss, not divided by the number of rows.
 
         Parameters
@@ -375,6 +380,9 @@ class RowBound(BoundLoss):
             Scores; arrays are computed in float64 and answered as arrays.
         target : Tensor or ndarray of shape (..., n) or (..., n, L)
             Class indices, or 0/1 labels.
+        convex : bool, default=False
+            Answer a non-negative stand-in for the Hessian, as Newton steps and boosting need it: negative
+            curvature of the shape is dropped, or the absolute value is taken.
 
         Returns
         -------
@@ -387,7 +395,8 @@ class RowBound(BoundLoss):
         target = torch.as_tensor(np.asarray(target)) if not torch.is_tensor(target) else target
         z = logits.float() if logits.dtype in _HALF else logits
         with torch.no_grad():
-            grad, hess = self.second(z, self.encode(target, z))
+            of = self.convex_second if convex else self.second
+            grad, hess = of(z, self.encode(target, z))
         if arrays:
             return grad.numpy(), hess.numpy()
         return grad, hess

@@ -112,9 +112,15 @@ class SoftmaxBound(RowBound):
         return loss, grad
 
     def second(self, logits, code):
+        return self._second(logits, code)
+
+    def convex_second(self, logits, code):
+        return self._second(logits, code, convex=True)
+
+    def _second(self, logits, code, **convex):
         kw = {"smoothing": self._spread(logits, code), "shape": self.row_shape(logits, code)}
         of = kernel.margin_grad_hess if self._is_margin(logits, code) else kernel.grad_hess
-        grad, hess = of(logits, code, **kw, **self.adjustment(logits, code))
+        grad, hess = of(logits, code, **kw, **convex, **self.adjustment(logits, code))
         factor = self.gain
         if self.weights is not None:
             factor = factor * _spread_over(self._of_class("weights", logits, code), grad)

@@ -64,10 +64,10 @@ class DeferredBound(BoundLoss):
             return super().row_loss(logits, target)
         return (self.after if self.late else self.before).row_loss(logits, target)
 
-    def grad_hess(self, logits, target):
+    def grad_hess(self, logits, target, convex=False):
         if self.coupled:
-            return super().grad_hess(logits, target)
-        return (self.after if self.late else self.before).grad_hess(logits, target)
+            return super().grad_hess(logits, target, convex)
+        return (self.after if self.late else self.before).grad_hess(logits, target, convex)
 
     def observe(self, logits, code, weight=None):
         bound, code = self._now(code, logits)
@@ -391,8 +391,8 @@ class ErrorFocusedBound(SoftmaxBound):
     def row_loss(self, logits, target):
         return BoundLoss.row_loss(self, logits, target)
 
-    def grad_hess(self, logits, target):
-        return BoundLoss.grad_hess(self, logits, target)
+    def grad_hess(self, logits, target, convex=False):
+        return BoundLoss.grad_hess(self, logits, target, convex)
 
     def frozen(self, logits, target, weight=None):
         """Keep the weights as they are at `logits`."""
