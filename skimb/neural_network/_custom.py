@@ -263,6 +263,7 @@ class NeuralNetClassifier(NeuralClassifier):
                 sample = rows.toarray() if sparse.issparse(rows) else rows.cpu().numpy()
                 module.eval()
                 out = module(torch.from_numpy(sample).to(_torch_dtype(self._dtype)))
+                out = out[0] if isinstance(out, tuple) else out
         if out.ndim != 2 or out.shape[1] != self.n_outputs_:
             raise ValueError(
                 f"{self.module!r} answers rows of {self.n_features_in_} features with shape "
