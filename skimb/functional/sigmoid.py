@@ -4,10 +4,29 @@ import torch
 import torch.nn.functional as F
 
 from skimb.functional import _closed_form as cf
+from skimb.functional.softmax import by_sign
+
+_BLOCK = 1 << 15  # entries worked on at once, so that intermediate results stay in cache
 
 
 def asymmetric_rows(z, sign, *, gamma_neg, gamma_pos, clip):
-    """Asymmetric loss of each entry and its full gradient, exact at the extremes.
+    """Asymmetric loss of each entry and its full gradient, in blocks of rows on the CPU."""
+    kw = {"gamma_neg": gamma_neg, "gamma_pos": gamma_pos, "clip": clip}
+    by_label = any(torch.is_tensor(g) and g.ndim > 1 for g in (gamma_neg, gamma_pos))
+    if z.is_cuda or z.numel() <= 2 * _BLOCK or by_label or sign.shape != z.shape:
+        return _asymmetric_block(z, sign, **kw)
+    width = z.shape[-1] if z.ndim > 1 else 1
+    flat, signs = (t.reshape(-1, width) if z.ndim > 1 else t for t in (z, sign))
+    loss, grad = torch.empty_like(flat), torch.empty_like(flat)
+    rows = max(1, _BLOCK // width)
+    for start in range(0, len(flat), rows):
+        part = slice(start, start + rows)
+        loss[part], grad[part] = _asymmetric_block(flat[part], signs[part], **kw)
+    return loss.view(z.shape), grad.view(z.shape)
+
+
+def _asymmetric_block(z, sign, *, gamma_neg, gamma_pos, clip):
+    """The asymmetric loss of each entry and its full gradient, exact at the extremes.
 
     With the signed margin both sides are one form: -(1 - P)^gamma log P, where P is the probability of
     the true side, plus the clip for negatives.
@@ -15,30 +34,44 @@ def asymmetric_rows(z, sign, *, gamma_neg, gamma_pos, clip):
     v = z * sign
     p, q = torch.sigmoid(v), torch.sigmoid(v.neg())
     log_p = F.logsigmoid(v)
-    rest = q
-    share = q  # q times p / P
+    rest, share = q, q
     if clip:
-        shift = sign.mul(-0.5 * clip).add_(0.5 * clip)  # the clip for negatives, 0 for positives
-        rest = (q - shift).clamp_(min=0.0)
-        log_p = torch.logaddexp(log_p, shift.log()).clamp_(max=0.0)
-        total = (p + shift).clamp_(min=torch.finfo(z.dtype).tiny)
-        share = torch.addcmul(q, q, shift.div_(total), value=-1.0)
-    if _is_zero(gamma_neg) and _is_zero(gamma_pos):
-        power = torch.ones_like(rest) if not clip else (rest > 0).to(z.dtype)
-        focus = None
-    else:
-        half, mid = 0.5 * (gamma_pos - gamma_neg), 0.5 * (gamma_pos + gamma_neg)
-        gamma = sign.mul(half).add_(mid)
-        power = torch.pow(rest, gamma)
+        positive = sign > 0
+        rest = torch.where(positive, q, (q - clip).clamp_(min=0.0))
+        total = p + clip
+        # q p / P on the clipped side; its logarithm ends at 0
+        share = torch.where(positive, q, (q * p).div_(total))
+        log_p = torch.where(positive, log_p, total.clamp_(max=1.0).log_())
+    power = _side_power(rest, sign, gamma_neg, gamma_pos)
+    if clip and _is_zero(gamma_neg):  # 0^0 counts as 0: below the clip there is no loss
+        power = power * (rest > 0)
+    inner = share.neg()
+    if not (_is_zero(gamma_neg) and _is_zero(gamma_pos)):
+        focus = by_sign(sign, gamma_neg, gamma_pos).mul_(p).mul_(log_p)
         if clip:
-            if _is_zero(gamma_neg):  # 0^0 counts as 0: below the clip there is no loss
-                power.mul_(rest > 0)
-            focus = gamma.mul_(p).mul_(log_p).mul_(q / rest.clamp(min=torch.finfo(z.dtype).tiny))
-        else:
-            focus = gamma.mul_(p).mul_(log_p)
+            focus.mul_(q / rest.clamp(min=torch.finfo(z.dtype).tiny))
+        inner.add_(focus)
     loss = (power * log_p).neg_()
-    inner = share.neg() if focus is None else focus.sub_(share)
     return loss, inner.mul_(power).mul_(sign)
+
+
+def _power(x, gamma):
+    """x^gamma, by multiplications for the usual whole exponents."""
+    if not isinstance(gamma, float) or gamma not in (0.0, 1.0, 2.0, 3.0, 4.0):
+        return torch.pow(x, gamma)
+    if gamma == 0.0:
+        return torch.ones_like(x)
+    square = x if gamma == 1.0 else x * x
+    return square if gamma <= 2.0 else square * (x if gamma == 3.0 else square)
+
+
+def _side_power(rest, sign, gamma_neg, gamma_pos):
+    """rest^gamma with the exponent of each side."""
+    if torch.is_tensor(gamma_neg) or torch.is_tensor(gamma_pos):
+        return torch.pow(rest, by_sign(sign, gamma_neg, gamma_pos))
+    if gamma_neg == gamma_pos:
+        return _power(rest, gamma_neg)
+    return torch.where(sign > 0, _power(rest, gamma_pos), _power(rest, gamma_neg))
 
 
 def _is_zero(gamma):
