@@ -18,33 +18,64 @@ PUBLIC = (
 )
 
 
+FAMILIES = {
+    "Softmax kernel: one score per class": ("softmax", "rebalanced", "robust", "adversarial"),
+    "Sigmoid kernel: one score per label": ("sigmoid", "multilabel", "multilabel_batch"),
+    "Confusion kernel: metrics and costs of decisions": ("confusion", "dice", "decisions"),
+    "Pair kernel: order and likeness of rows": ("pairs", "contrastive"),
+    "Around other losses": ("wrappers",),
+}
+
+
+def parameters(cls):
+    """Parameters with their types and ranges, from the docstring."""
+    from numpydoc.docscrape import ClassDoc
+
+    found = ClassDoc(cls)["Parameters"]
+    return "; ".join(f"``{p.name}`` {p.type.replace('default=', 'default ')}" for p in found)
+
+
+def source(cls):
+    """The first reference."""
+    text = cls.__doc__.split("References\n    ----------\n", 1)[1]
+    return text.strip().split("\n")[0].rstrip(".").split(";")[0]
+
+
 def write_losses():
     from skimb.losses import all_losses
 
-    rows = [
-        ".. list-table::",
-        "   :header-rows: 1",
-        "",
-        "   * - loss",
-        "     - what it is",
-        "     - targets",
-        "     - rows",
-        "     - probabilities",
-        "     - searched by default",
-    ]
+    families = {module: family for family, modules in FAMILIES.items() for module in modules}
+    by_family = {}
     for cls in all_losses():
-        loss = cls()
-        first = next(line for line in cls.__doc__.splitlines() if line.strip()).strip()
-        grid = ", ".join(f"``{k}`` {list(v)}" for k, v in cls.grid().items())
-        rows += [
-            f"   * - :class:`~skimb.losses.{cls.__name__}`",
-            f"     - {first}",
-            f"     - {', '.join(sorted(cls.tasks))}",
-            f"     - {'separable' if loss.scope == 'row' else 'coupled in a batch'}",
-            f"     - {'recovered in closed form' if loss.calibrated else 'scores only'}",
-            f"     - {grid}",
-        ]
-    (HERE / "generated_losses.rst").write_text("\n".join(rows) + "\n")
+        by_family.setdefault(families[cls.__module__.rsplit(".", 1)[1]], []).append(cls)
+    lines = []
+    for family in FAMILIES:
+        lines += [family, "~" * len(family), "", ".. list-table::", "   :header-rows: 1", ""]
+        head = (
+            "loss",
+            "targets",
+            "rows",
+            "probabilities",
+            "parameters",
+            "searched by default",
+            "source",
+        )
+        lines += [f"   {'* -' if k == 0 else '  -'} {name}" for k, name in enumerate(head)]
+        for cls in by_family[family]:
+            loss = cls()
+            first = next(line for line in cls.__doc__.splitlines() if line.strip()).strip()
+            grid = ", ".join(f"``{k}`` {list(v)}" for k, v in cls.grid().items())
+            lines += [
+                f"   * - :class:`~skimb.losses.{cls.__name__}`. {first}",
+                f"     - {', '.join(sorted(cls.tasks))}",
+                f"     - {'separable' if loss.scope == 'row' else 'coupled in a batch'}",
+                f"     - {'recovered in closed form' if loss.calibrated else 'scores only'}",
+                f"     - {parameters(cls)}",
+                f"     - {grid}",
+                f"     - {source(cls)}",
+            ]
+        lines.append("")
+    (HERE / "generated_losses.rst").write_text("\n".join(lines) + "\n")
 
 
 def check_documented():
