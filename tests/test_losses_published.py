@@ -18,6 +18,10 @@ from skimb.losses import (
     LDR,
     AdaptiveLDR,
     AUCMargin,
+    BalancedSoftmax,
+    ClassBalanced,
+    ClassDependentTemperature,
+    CrossEntropy,
     Deferred,
     DistributionBalanced,
     DynamicReweighting,
@@ -28,6 +32,8 @@ from skimb.losses import (
     Focal,
     GradientHarmonized,
     InfluenceBalanced,
+    LabelAwareSmoothing,
+    LogitAdjusted,
     Lovasz,
     MannWhitney,
     MeanAbsoluteError,
@@ -40,6 +46,7 @@ from skimb.losses import (
     SupervisedContrastive,
     Tversky,
     TwoWay,
+    VectorScaling,
     ZLoss,
     all_losses,
 )
@@ -340,6 +347,28 @@ def test_robust_limits():
     torch.testing.assert_close(flat, margins.mean(-1), atol=1e-3, rtol=0)
     values = [functional.ldr(z, y, lam=lam) for lam in (0.1, 0.5, 1.0, 3.0, 10.0)]
     assert all((a >= b).all() for a, b in itertools.pairwise(values))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        LogitAdjusted(),
+        BalancedSoftmax(),
+        VectorScaling(),
+        ClassDependentTemperature(),
+        ClassBalanced(),
+        Seesaw(q=0.0),
+        SoftmaxEqualization(0.2),
+        LabelAwareSmoothing(tail=0.0),
+    ],
+    ids=repr,
+)
+def test_equal_counts_leave_cross_entropy(loss):
+    prior = ClassPrior(counts=[50, 50, 50, 50])
+    z, y = make_batch("multiclass").logits, make_batch("multiclass").target
+    bound, plain = loss.bind(prior), CrossEntropy().bind(prior)
+    for a, b in zip(bound.loss_grad(z, y), plain.loss_grad(z, y), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 # --- pairs -----------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ class XGBImbalancedClassifier(BoostedClassifier):
         The trees.
     classes_, n_features_in_, feature_names_in_ : ndarray, int, ndarray
         Classes and features seen in fit.
-    init_scores_ : ndarray of shape (n_columns_,)
+    init_scores_ : ndarray of shape (n_columns,)
         Scores that boosting starts from: the best constant.
     n_columns_, n_iter_ : int
         Score columns, boosting rounds kept.

@@ -10,6 +10,7 @@ from skimb.functional import decisions as kernel
 from skimb.functional.confusion import confusion_loss
 from skimb.losses._base import BoundLoss, RowBound, as_like, one_hot, pair_to_margin
 from skimb.losses._mix import MIX_CONSTRAINTS, MixesCrossEntropy
+from skimb.losses.robust import MeanAbsoluteError
 
 
 class ExpectedCostBound(RowBound):
@@ -107,6 +108,7 @@ class ExpectedCost(MixesCrossEntropy):
         **MIX_CONSTRAINTS,
     }
     _grid = {"cost": [None, "balanced"], "ce_mix": [0.1, 0.5]}
+    reduces_to = (({"cost": None, "ce_mix": 0.0}, MeanAbsoluteError(), {"binary", "multiclass"}),)
 
     def __init__(self, cost=None, ce_mix=0.1, warmup_epochs=0):
         self.cost = cost
