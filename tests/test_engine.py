@@ -402,9 +402,10 @@ def test_history_holds_what_skorch_records(rare):
 
 def test_scikit_learn_callbacks(rare):
     X, y = rare
-    monitor = ScoringMonitor(scoring="accuracy")
-    MLPClassifier((4,), max_iter=4).set_callbacks(monitor).fit(X, y)
-    scores = [row["accuracy"] for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    monitor = ScoringMonitor(scoring="neg_log_loss")
+    model = MLPClassifier((4,), max_iter=4, random_state=0)
+    model.set_callbacks(monitor).fit(X, y)
+    scores = [row["neg_log_loss"] for row in monitor.get_logs().data if row["task_name"] == "epoch"]
     assert len(scores) == 4
     assert len(set(scores)) > 1, "the monitor saw the same weights in every epoch"
 
