@@ -155,26 +155,31 @@ def _squared(sp, sn, wp, wn, margin, hinge=False):
 
 
 def _hinge(sp, sn, wp, wn, margin, squared):
+    """Exact hinge losses: sort one side, find the other side's places in it, and take prefix sums."""
     sp, sn, wp, wn = (t.double() for t in (sp, sn, wp, wn))
+    if (
+        sp.shape[-1] > sn.shape[-1]
+    ):  # the differences stay when both sides swap and change their signs
+        loss, gn, gp = _hinge(-sn, -sp, wn, wp, margin, squared)
+        return loss, -gp, -gn
     centre = sp.mean(-1, keepdim=True)
-    n_pos = sp.shape[-1]
-    v = torch.cat([sp - centre, sn - centre + margin], -1)
-    order = torch.argsort(v, dim=-1, stable=True)
-    a = torch.cat([wp, torch.zeros_like(wn)], -1).gather(-1, order)
-    b = torch.cat([torch.zeros_like(wp), wn], -1).gather(-1, order)
-    v = v.gather(-1, order)
-    a0, a1 = a.cumsum(-1), (a * v).cumsum(-1)
-    b0 = b.flip(-1).cumsum(-1).flip(-1)
-    b1 = (b * v).flip(-1).cumsum(-1).flip(-1)
+    s, order = torch.sort(sp - centre, dim=-1)
+    w = wp.gather(-1, order)
+    v = sn - centre + margin  # a pair counts where s < v
+    place = torch.searchsorted(s, v.contiguous())
+    below = torch.nn.functional.pad(torch.stack([w, w * s, w * s * s]).cumsum(-1), (1, 0))
+    a0, a1, a2 = (part.gather(-1, place) for part in below)
+    at = w.new_zeros(2, *s.shape[:-1], s.shape[-1] + 1)
+    at.scatter_add_(-1, place.expand(2, *place.shape), torch.stack([wn, wn * v]))
+    above = at.flip(-1).cumsum(-1).flip(-1)[..., 1:]
+    b0, b1 = above[0], above[1]
     if squared:
-        a2 = (a * v * v).cumsum(-1)
-        loss = (b * (a0 * v * v - 2 * a1 * v + a2)).sum(-1)
-        sorted_grad = 2 * b * (a0 * v - a1) - 2 * a * (b1 - b0 * v)
+        loss = (wn * (a0 * v * v - 2 * a1 * v + a2)).sum(-1)
+        gn, gs = 2 * wn * (a0 * v - a1), 2 * w * (b0 * s - b1)
     else:
-        loss = (b * (a0 * v - a1)).sum(-1)
-        sorted_grad = b * a0 - a * b0
-    grad = torch.empty_like(sorted_grad).scatter_(-1, order, sorted_grad)
-    return loss, grad[..., :n_pos], grad[..., n_pos:]
+        loss = (wn * (a0 * v - a1)).sum(-1)
+        gn, gs = wn * a0, -w * b0
+    return loss, torch.empty_like(gs).scatter_(-1, order, gs), gn
 
 
 def mann_whitney(
