@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: demo test check lint layers types doctest tests examples fast slow docs bench-engine bench-kernels bench clean install
+.PHONY: demo test check lint layers types doctest tests examples fast slow docs bench-engine bench-kernels bench-search bench clean install
 
 install: $(STAMP)
 
@@ -57,7 +57,7 @@ slow: $(STAMP)
 docs: $(DOCS_STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
-bench: bench-engine bench-kernels
+bench: bench-engine bench-kernels bench-search
 
 bench-engine: $(STAMP)
 	@mkdir -p docs/benchmarks
@@ -66,6 +66,10 @@ bench-engine: $(STAMP)
 bench-kernels: $(STAMP)
 	@mkdir -p docs/benchmarks
 	$(BIN)/python tests/bench/bench_kernels.py --write docs/benchmarks/kernels.md
+
+bench-search: $(STAMP)
+	@mkdir -p docs/benchmarks
+	$(BIN)/python tests/bench/bench_search.py --write docs/benchmarks/search.md
 
 clean:
 	rm -rf $(VENV) docs/_build docs/auto_examples docs/api/generated demo_output

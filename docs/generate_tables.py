@@ -12,6 +12,7 @@ PUBLIC = (
     "kernels",
     "linear_model",
     "losses",
+    "model_selection",
     "nets",
     "neural_network",
     "testing",

@@ -358,7 +358,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _open_context(self, X, y, sample_weight, n_epochs, net):
         """Open scikit-learn's callback context where somebody listens."""
-        if not (getattr(self, "_skl_callbacks", None) or hasattr(self, "_parent_callback_ctx")):
+        if not getattr(self, "_skl_callbacks", None):  # nobody listens, in a search neither
             return None
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         context = self._init_callback_context(max_subtasks=max(n_epochs, 1) + 1)

@@ -45,6 +45,11 @@ class Patience(Callback):
         self.stopped = False
         self.epoch = 0
 
+    @property
+    def needs_weights(self):
+        """Whether the weights are looked at after each epoch."""
+        return self.score is not None
+
     def on_epoch_end(self, net, **kwargs):
         """Score, remember the best weights, stop or go on."""
         self.epoch += 1
@@ -114,6 +119,8 @@ class LearningRate(Callback):
         Rows seen before this run.
     """
 
+    needs_weights = False
+
     def __init__(self, schedule, init, *, power_t=0.5, n_epochs=1, seen=0):
         self.schedule = schedule
         self.init = init
@@ -171,6 +178,8 @@ class DeferredReweighting(Callback):
     5
     """
 
+    needs_weights = False
+
     def __init__(self, start=0.8):
         self.start = start
 
@@ -202,6 +211,8 @@ class LossSchedule(Callback):
         Planned epochs.
     """
 
+    needs_weights = False
+
     def __init__(self, loss, seen, max_epochs):
         self.loss, self.seen, self.max_epochs = loss, seen, max_epochs
 
@@ -217,6 +228,8 @@ class LossSchedule(Callback):
 
 class EpochTimer(Callback):
     """Record the seconds of each epoch as ``dur``."""
+
+    needs_weights = False
 
     def on_epoch_begin(self, net, **kwargs):
         """Start the clock."""

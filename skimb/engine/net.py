@@ -15,6 +15,16 @@ class StopTraining(KeyboardInterrupt):
     """Raised by a callback to end training; skorch ends its loop on KeyboardInterrupt."""
 
 
+_SHARED = [None]  # the coordinator of a block of batched fits, if one is open
+
+
+def share_training(coordinator):
+    """Send trainings to a coordinator from now on, or to nobody with ``None``."""
+    if coordinator is not None and _SHARED[0] is not None:
+        raise RuntimeError("batched_fits is already active; blocks cannot be nested.")
+    _SHARED[0] = coordinator
+
+
 class EngineNet(NeuralNet):
     """A skorch net that trains on whole tensor batches with a step of its own.
 
@@ -65,12 +75,32 @@ class EngineNet(NeuralNet):
         try:
             if isinstance(self.step, FullBatch):
                 return self._full_batch_loop(X, self.max_epochs if epochs is None else epochs)
+            shared = _SHARED[0]
+            if shared is not None and epochs is None and shared.takes(self):
+                shared.train(self, X)
+                return self
             return super().fit_loop(X, y, epochs=epochs)
         except StopTraining:
             return self
         except KeyboardInterrupt as signal:
             self.interrupted = not _raised_by_skorch(signal)
             return self
+
+    def fit_alone(self, dataset):
+        """Train as :meth:`fit_loop` does, not waiting for others."""
+        try:
+            super().fit_loop(dataset)
+        except StopTraining:
+            return
+
+    def watches_batches(self):
+        """Whether a callback listens to batches or gradients."""
+        callbacks = [cb for _, cb in self.callbacks_]
+        return any(_listens(cb) or _overrides(cb, "on_grad_computed") for cb in callbacks)
+
+    def watches_weights(self):
+        """Whether a callback may look at the weights after an epoch."""
+        return any(getattr(cb, "needs_weights", True) for _, cb in self.callbacks_)
 
     def _full_batch_loop(self, dataset, max_iter):
         on_epoch = {"dataset_train": dataset, "dataset_valid": None}
@@ -92,7 +122,10 @@ class EngineNet(NeuralNet):
         self.module_.train(training)
         with torch.set_grad_enabled(self.step.autograd):
             losses, sizes = self._run_batches(iterator, training)
-        values = torch.stack(losses).tolist()
+        self.record_epoch(torch.stack(losses).tolist(), sizes, prefix)
+
+    def record_epoch(self, values, sizes, prefix):
+        """Write the losses of an epoch's batches and their mean into the history."""
         self.history[-1]["batches"].extend(
             {f"{prefix}_loss": l, f"{prefix}_batch_size": n}
             for l, n in zip(values, sizes, strict=True)

@@ -1,0 +1,174 @@
+"""Bring fits that run at the same time together and train them as populations."""
+
+import threading
+import time
+
+import torch
+
+from skimb.engine.net import share_training
+from skimb.engine.population import Population, populations, trains_in_populations
+from skimb.engine.runtime import small_batch_settings
+
+_AT_WORK = 2  # tasks that prepare or score at the same time
+_LINGER = 0.005  # seconds without news after which the tasks that wait are taken as complete
+
+
+class Job:
+    """One fit that waits for its training."""
+
+    def __init__(self, net, data):
+        self.net, self.data = net, data
+        self.done = threading.Event()
+        self.error = None
+
+
+class Interrupted(RuntimeError):
+    """The block of shared fits ended before this one was trained."""
+
+
+class Coordinator:
+    """Collects jobs of concurrent tasks and trains them when all tasks wait.
+
+    Parameters
+    ----------
+    max_members : callable
+        Largest number of members of a population, from one of its jobs.
+    """
+
+    def __init__(self, max_members):
+        self.max_members = max_members
+        self.news = threading.Condition()
+        # threads that compete for the interpreter slow each other down: few work while others wait
+        self.gate = threading.BoundedSemaphore(_AT_WORK)
+        self.mine = threading.local()
+        self.tasks = 0
+        self.jobs = []
+        self.last = 0.0
+        self.stopped = False
+        self.sizes = []
+        self.thread = threading.Thread(target=self._loop, daemon=True, name="skimb-populations")
+
+    # --- called by tasks -----------------------------------------------------------------------
+
+    def enter(self):
+        """A task is on its way."""
+        self._count(1)
+
+    def leave(self):
+        """A task has ended."""
+        self._count(-1)
+
+    def _count(self, change):
+        with self.news:
+            self.tasks += change
+            self.last = time.perf_counter()
+            self.news.notify_all()
+
+    def begin_work(self):
+        """A task starts to run, when its turn comes."""
+        self.gate.acquire()
+        self.mine.working = True
+
+    def end_work(self):
+        """A task rests: it has ended, or waits."""
+        if getattr(self.mine, "working", False):
+            self.mine.working = False
+            self.gate.release()
+
+    def begin_nested(self):
+        """A task waits for tasks of its own."""
+        nested = getattr(self.mine, "working", False)
+        if nested:
+            self.end_work()
+            self._count(-1)
+        return nested
+
+    def end_nested(self):
+        """It goes on."""
+        self._count(1)
+        self.begin_work()
+
+    def takes(self, net):
+        """Whether the training of a net can wait here for others."""
+        return threading.current_thread() is not self.thread and trains_in_populations(net)
+
+    def train(self, net, data):
+        """Wait until a net has been trained; raises what its training raised."""
+        job = Job(net, data)
+        working = getattr(self.mine, "working", False)
+        self.end_work()
+        with self.news:
+            if self.stopped:
+                raise Interrupted("the block of batched fits has ended.")
+            self.jobs.append(job)
+            self.last = time.perf_counter()
+            self.news.notify_all()
+        job.done.wait()
+        if working:
+            self.begin_work()
+        if job.error is not None:
+            raise job.error
+
+    # --- the thread that trains ----------------------------------------------------------------
+
+    def __enter__(self):
+        share_training(self)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        with self.news:
+            self.stopped = True
+            self.news.notify_all()
+        self.thread.join()
+        share_training(None)
+
+    def _ready(self):
+        """Jobs to train now: all tasks wait, or a fit outside any task does."""
+        if not self.jobs or len(self.jobs) < self.tasks:
+            return False
+        return self.tasks == 0 or time.perf_counter() - self.last > _LINGER
+
+    def _loop(self):
+        torch.set_flush_denormal(True)  # a setting of the thread
+        while True:
+            with self.news:
+                while not self.stopped and not self._ready():
+                    self.news.wait(_LINGER if self.jobs else None)
+                jobs, self.jobs = self.jobs, []
+                if self.stopped:
+                    for job in jobs:
+                        job.error = Interrupted("the block of batched fits has ended.")
+                        job.done.set()
+                    return
+            self._train(jobs)
+
+    def _train(self, jobs):
+        pairs = {id(job.net): job for job in jobs}
+        for group, shared in populations([(job.net, job.data) for job in jobs]):
+            size = max(1, self.max_members(group[0], shared))
+            for start in range(0, len(group), size):
+                self._train_group(group[start : start + size], shared, pairs)
+
+    def _train_group(self, group, shared, pairs):
+        errors = {}
+        self.sizes.append(len(group))
+        try:
+            with small_batch_settings(one_thread=True):
+                if len(group) == 1:
+                    net, data = group[0]
+                    net.fit_alone(data)
+                else:
+                    population = Population(group, shared)
+                    population.run(lambda: self.stopped)
+                    errors = population.errors
+                    if self.stopped:
+                        errors |= dict.fromkeys(
+                            population.alive, Interrupted("stopped by the user.")
+                        )
+        except Exception as error:  # belongs to the fits of this group, which raise it
+            errors = dict.fromkeys(range(len(group)), error)
+        for k, (net, _) in enumerate(group):
+            job = pairs[id(net)]
+            job.error = errors.get(k)
+            job.done.set()

@@ -1,0 +1,427 @@
+"""Many nets of one architecture trained at once on the same rows.
+
+Members share each batch: the first layer of all of them is one matrix product, deeper layers are
+batched products, all parameters lie in one tensor that one fused optimiser call updates. Members
+differ in their weights, losses, targets, row weights, learning rates and penalties; each keeps its
+own history and callbacks and stops on its own.
+"""
+
+from itertools import pairwise
+
+import torch
+
+from skimb.engine.net import StopTraining
+from skimb.engine.optim import SGD, Adam
+from skimb.engine.steps import ChainStep
+from skimb.losses._stack import stack
+from skimb.nets.mlp import ACTIVATIONS
+
+_FEW = 4  # members from which a group on the same rows is worth a population of its own
+_BACKWARD = {
+    "relu": lambda d, a: torch.ops.aten.threshold_backward.grad_input(d, a, 0, grad_input=d),
+    "tanh": lambda d, a: torch.ops.aten.tanh_backward.grad_input(d, a, grad_input=d),
+    "logistic": lambda d, a: torch.ops.aten.sigmoid_backward.grad_input(d, a, grad_input=d),
+}
+
+
+def trains_in_populations(net):
+    """Whether a net's training can be shared with others: a dense chain under Adam or SGD on the CPU."""
+    step = net.step
+    if type(step) is not ChainStep or not step.one or step.notify is not None:
+        return False
+    loss = step.loss
+    plain = not (loss.stateful or loss.scheduled or loss.needs_features or loss.attack)
+    optimizer = type(step.optimizer) in (Adam, SGD)
+    return plain and optimizer and net.order.sampler is None and not net.watches_batches()
+
+
+def structure(net):
+    """What members of one population must have in common, apart from their rows."""
+    module, optimizer, order = net.step.module, net.step.optimizer, net.order
+    if isinstance(optimizer, Adam):
+        rule = ("adam", optimizer.betas, optimizer.eps)
+    else:
+        rule = ("sgd", optimizer.momentum, optimizer.nesterov)
+    batches = (order.n, order.batch_size, order.shuffle, order.every_class)
+    fresh = all(float(t.abs().sum()) == 0.0 for t in optimizer.tensors())
+    widths = tuple(module.widths)
+    return (widths, module.activation, str(module.flat.dtype), rule, batches, fresh)
+
+
+def same_rows(a, b):
+    """Whether two jobs visit equal rows in the same order."""
+    (net_a, data_a), (net_b, data_b) = a, b
+    one, two = net_a.order, net_b.order
+    if one.generator.initial_seed() != two.generator.initial_seed():
+        return False
+    if not torch.equal(one.generator.get_state(), two.generator.get_state()):
+        return False
+    if one.every_class and not (one.classes == two.classes).all():
+        return False
+    return data_a.X is data_b.X or torch.equal(data_a.X, data_b.X)
+
+
+class Population:
+    """Members of one structure, on the same rows or each on rows of its own.
+
+    Parameters
+    ----------
+    jobs : list of (EngineNet, TrainingData)
+        Nets that were initialised and told that training begins.
+    shared : bool, default=True
+        Whether all members visit the same rows in the same order.
+    """
+
+    def __init__(self, jobs, shared=True):
+        self.shared = shared
+        self.nets = [net for net, _ in jobs]
+        self.data = [data for _, data in jobs]
+        module = self.nets[0].step.module
+        self.widths, self.activation = module.widths, module.activation
+        self.act, self.act_grad = ACTIVATIONS[self.activation], _BACKWARD.get(self.activation)
+        self.order = self.nets[0].order
+        self.X = self.data[0].X
+        self.errors = {}
+        self.alive = list(range(len(jobs)))
+        self._gather()
+
+    # --- members in one tensor -----------------------------------------------------------------
+
+    def _views(self, flat):
+        """First layer (d, K h) or (K, d, h), others (K, in, out), intercepts (K, out) of a tensor."""
+        members, o = len(self.alive), 0
+        weights, biases = [], []
+        for i, (a, b) in enumerate(pairwise(self.widths)):
+            size = members * a * b
+            view = flat[o : o + size]
+            wide = i == 0 and self.shared
+            weights.append(view.view(a, members * b) if wide else view.view(members, a, b))
+            o += size
+        self.n_weights = o
+        for b in self.widths[1:]:
+            biases.append(flat[o : o + members * b].view(members, b))
+            o += members * b
+        return weights, biases
+
+    def _size(self):
+        per_member = sum(a * b + b for a, b in pairwise(self.widths))
+        return per_member * len(self.alive)
+
+    def _copy(self, flat, tensors, *, back=False):
+        """Move members' own flat tensors (1, n) into the population's layout, or back."""
+        weights, biases = self._views(flat)
+        for j, own in enumerate(tensors):
+            mine = self.nets[0].step.module.split(own)
+            for i, (w, b) in enumerate(zip(*mine, strict=True)):
+                h = self.widths[i + 1]
+                wide = i == 0 and self.shared
+                theirs = weights[i][:, j * h : (j + 1) * h] if wide else weights[i][j]
+                pairs = [(theirs, w[0]), (biases[i][j], b[0])]
+                for there, here in pairs:
+                    (here if back else there).copy_(there if back else here)
+
+    def _gather(self):
+        """Take the living members' parameters, optimiser state, losses and rows."""
+        nets = [self.nets[k] for k in self.alive]
+        like = nets[0].step.module.flat.detach()
+        new = like.new_zeros
+        self.P, self.G = new(self._size()), new(self._size())
+        self._copy(self.P, [net.step.module.flat.detach() for net in nets])
+        optimizer = nets[0].step.optimizer
+        self.adam = isinstance(optimizer, Adam)
+        self.slots = []
+        for slot in range(2 if self.adam else 1):
+            state = new(self._size())
+            self._copy(state, [net.step.optimizer.tensors()[slot] for net in nets])
+            self.slots.append(state)
+        self.clock = optimizer.t[0].clone() if self.adam else None
+        self.W, self.b = self._views(self.P)
+        self.gW, self.gb = self._views(self.G)
+        self.bias_row = self.b[0].reshape(-1)
+        self.loss = stack([net.step.loss for net in nets])
+        data = [self.data[k] for k in self.alive]
+        self.code = _together([d.code for d in data])
+        weights = [d.weight for d in data]
+        self.weight = None
+        if any(w is not None for w in weights):
+            ones = torch.ones(data[0].code.shape, dtype=like.dtype)
+            self.weight = _together([ones if w is None else w for w in weights])
+        self._rates()
+        self._buffers()
+
+    def _rates(self):
+        """Learning rates and penalties of members as vectors in the layout of the parameters."""
+        nets = [self.nets[k] for k in self.alive]
+        self.lrs = [net.optimizer_.lr for net in nets]
+        optimizers = [net.step.optimizer for net in nets]
+        self.uniform = len(set(self.lrs)) == 1
+        self.rate = self.lrs[0] if self.uniform else self._spread(self.lrs)
+        l2 = [o.l2 for o in optimizers]
+        decay = [1.0 - lr * o.decay for lr, o in zip(self.lrs, optimizers, strict=True)]
+        self.l2 = self._spread(l2)[: self.n_weights] if any(l2) else None
+        decays = any(o.decay for o in optimizers)
+        self.decay = self._spread(decay)[: self.n_weights] if decays else None
+
+    def _spread(self, values):
+        """One number per member as a vector like the parameters."""
+        flat = torch.empty_like(self.P)
+        weights, biases = self._views(flat)
+        v = torch.tensor(values, dtype=flat.dtype)
+        for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
+            h = self.widths[i + 1]
+            if i == 0 and self.shared:
+                w.view(-1, len(v), h).copy_(v[:, None].expand(-1, h))
+            else:
+                w.copy_(v[:, None, None].expand_as(w))
+            b.copy_(v[:, None].expand_as(b))
+        return flat
+
+    def _buffers(self):
+        members, size = len(self.alive), self.order.max_batch
+        new = self.P.new_empty
+        h = self.widths[1]
+        shape = (size, members * h) if self.shared else (members, size, h)
+        self.first, self.d_first = new(*shape), new(*shape)
+        self.deep = [new(members, size, h) for h in self.widths[2:]]
+        self.d_deep = [new(members, size, h) for h in self.widths[2:-1]]
+        self.scratch = torch.zeros_like(self.P)
+
+    def scatter(self, members=None):
+        """Write parameters and optimiser state back into the nets."""
+        nets = [self.nets[k] for k in self.alive]
+        self._copy(self.P, [net.step.module.flat.detach() for net in nets], back=True)
+        for slot, state in enumerate(self.slots):
+            own = [net.step.optimizer.tensors()[slot] for net in nets]
+            self._copy(state, own, back=True)
+        if self.adam:
+            for net in nets:
+                net.step.optimizer.t[0].copy_(self.clock)
+
+    # --- one batch -----------------------------------------------------------------------------
+
+    def step(self, X, code, weight):
+        """Update all members from one batch of rows; returns their losses (K,)."""
+        n, members = X.shape[-2], len(self.alive)
+        widths, last = self.widths, len(self.W) - 1
+        if self.shared:
+            first = torch.addmm(self.bias_row, X, self.W[0], out=self.first[:n])
+            a = first.view(n, members, widths[1]).transpose(0, 1)  # (K, n, h) without a copy
+        else:
+            first = self.first[:, :n]
+            a = torch.baddbmm(self.b[0].unsqueeze(1), X, self.W[0], out=first)
+        acts = [a]
+        for i in range(1, last + 1):
+            if self.act is not None:
+                self.act(first if i == 1 else acts[-1])
+            if widths[i + 1] == 1:  # products with a vector are slow as matrix products
+                z = torch.mul(acts[-1], self.W[i].transpose(1, 2)).sum(-1, keepdim=True)
+                acts.append(z.add_(self.b[i].unsqueeze(1)))
+            else:
+                out = self.deep[i - 1][:, :n]
+                acts.append(torch.baddbmm(self.b[i].unsqueeze(1), acts[-1], self.W[i], out=out))
+        z = acts[-1]
+        scores = z.squeeze(-1) if z.ndim == code.ndim + 1 and z.shape[-1] == 1 else z
+        loss, d = self.loss.loss_grad(scores.contiguous(), code, weight, float(n))
+        d = d.reshape(z.shape)
+        for i in range(last, 0, -1):
+            below = acts[i - 1]
+            if widths[i + 1] == 1:
+                torch.bmm(d.transpose(1, 2), below, out=self.gW[i].view(members, 1, -1))
+            else:
+                torch.bmm(below.transpose(1, 2), d, out=self.gW[i])
+            torch.sum(d, 1, out=self.gb[i])
+            if i == 1:
+                d = self._to_first(d, first, n)
+            elif widths[i + 1] == 1:
+                d = self._through(torch.mul(d, self.W[i].transpose(1, 2)), below)
+            else:
+                up = torch.bmm(d, self.W[i].transpose(1, 2), out=self.d_deep[i - 2][:, :n])
+                d = self._through(up, below)
+        if self.shared:
+            d = d.transpose(0, 1).reshape(n, -1) if last == 0 else d
+            torch.mm(X.t(), d, out=self.gW[0])
+            torch.sum(d, 0, out=self.gb[0].view(-1))
+        else:
+            torch.bmm(X.transpose(1, 2), d, out=self.gW[0])
+            torch.sum(d, 1, out=self.gb[0])
+        self._update()
+        return loss
+
+    def _through(self, d, a):
+        return d if self.act_grad is None else self.act_grad(d, a)
+
+    def _to_first(self, d, first, n):
+        """Gradient in the first layer's outputs, (n, K h) or (K, n, h)."""
+        members, h = len(self.alive), self.widths[1]
+        if not self.shared:
+            out = self.d_first[:, :n]
+            if self.widths[2] == 1:
+                torch.mul(d, self.W[1].transpose(1, 2), out=out)
+            else:
+                torch.bmm(d, self.W[1].transpose(1, 2), out=out)
+            return self._through(out, first)
+        out = self.d_first[:n]
+        view = out.view(n, members, h)
+        if self.widths[2] == 1:
+            torch.mul(d.transpose(0, 1), self.W[1].view(1, members, h), out=view)
+        else:
+            view.copy_(torch.bmm(d, self.W[1].transpose(1, 2)).transpose(0, 1))
+        return self._through(out, first)
+
+    def _update(self):
+        n = self.n_weights
+        if self.l2 is not None:
+            self.G[:n].addcmul_(self.l2, self.P[:n])
+        if self.decay is not None:
+            self.P[:n].mul_(self.decay)
+        optimizer = self.nets[self.alive[0]].step.optimizer
+        if not self.adam:
+            (v,) = self.slots
+            v.mul_(optimizer.momentum)
+            torch.sub(v, self.G * self.rate, out=v)
+            if optimizer.nesterov:
+                self.P.add_(v, alpha=optimizer.momentum).sub_(self.G * self.rate)
+            else:
+                self.P.add_(v)
+            return
+        self.clock += 1.0
+        # with members' own rates the fused call writes steps of rate 1 into a scratch tensor
+        target = self.P if self.uniform else self.scratch.zero_()
+        torch._fused_adam_(
+            [target],
+            [self.G],
+            [self.slots[0]],
+            [self.slots[1]],
+            [],
+            [self.clock],
+            lr=self.rate if self.uniform else 1.0,
+            beta1=optimizer.betas[0],
+            beta2=optimizer.betas[1],
+            weight_decay=0.0,
+            eps=optimizer.eps,
+            amsgrad=False,
+            maximize=False,
+        )
+        if not self.uniform:
+            self.P.addcmul_(target, self.rate)
+
+    # --- epochs --------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def run(self, stop=lambda: False):
+        """Train until every member has finished; `stop` is asked before each epoch."""
+        epoch = 0
+        while self.alive and not stop():
+            self._each(
+                lambda net, data: net.notify(
+                    "on_epoch_begin", dataset_train=data, dataset_valid=None
+                )
+            )
+            self._finish_some()
+            if not self.alive:
+                break
+            losses, sizes = self._epoch()
+            for column, k in enumerate(self.alive):
+                self.nets[k].record_epoch(losses[:, column].tolist(), sizes, "train")
+            if any(self.nets[k].watches_weights() for k in self.alive):
+                self.scatter()
+            self._each(
+                lambda net, data: net.notify("on_epoch_end", dataset_train=data, dataset_valid=None)
+            )
+            epoch += 1
+            self._finish_some(epoch)
+            if self.alive and [self.nets[k].optimizer_.lr for k in self.alive] != self.lrs:
+                self._rates()
+        if self.alive:
+            self.scatter()
+
+    def _epoch(self):
+        X, code, w, sizes = self._shared_rows() if self.shared else self._own_rows()
+        losses, start = [], 0
+        for size in sizes:
+            part = slice(start, start + size)
+            weight = None if w is None else w[:, part]
+            losses.append(self.step(X[..., part, :], code[:, part], weight))
+            start += size
+        return torch.stack(losses), sizes
+
+    def _shared_rows(self):
+        """Rows, targets and weights of the epoch, in the one order of all members."""
+        index, sizes = self.order.next()
+        for net in self.nets[1:]:  # so that going on later draws what it would have drawn
+            net.order.generator.set_state(self.order.generator.get_state())
+        if index is None:
+            return self.X, self.code, self.weight, sizes
+        w = None if self.weight is None else self.weight.index_select(1, index)
+        return self.X.index_select(0, index), self.code.index_select(1, index), w, sizes
+
+    def _own_rows(self):
+        """Rows, targets and weights of the epoch, each member in its own order."""
+        X, code, weight = [], [], []
+        for at, k in enumerate(self.alive):
+            data = self.data[k]
+            index, sizes = self.nets[k].order.next()
+            parts = [data.X, data.code, None if self.weight is None else self.weight[at]]
+            if index is not None:
+                parts = [t if t is None else t.index_select(0, index) for t in parts]
+            for kept, part in zip((X, code, weight), parts, strict=True):
+                kept.append(part)
+        w = None if self.weight is None else torch.stack(weight)
+        return torch.stack(X), torch.stack(code), w, sizes
+
+    def _each(self, call):
+        """Run something for each living member; what one raises ends that member alone."""
+        self.done = set()
+        for k in self.alive:
+            try:
+                call(self.nets[k], self.data[k])
+            except StopTraining:
+                self.done.add(k)
+            except Exception as error:
+                self.errors[k] = error
+                self.done.add(k)
+
+    def _finish_some(self, epoch=None):
+        """Let members go that have stopped, failed, or trained all their epochs; compact the rest."""
+        if epoch is not None:
+            self.done |= {k for k in self.alive if epoch >= self.nets[k].max_epochs}
+        if not self.done:
+            return
+        self.scatter()
+        self.alive = [k for k in self.alive if k not in self.done]
+        if self.alive:
+            self._gather()
+
+
+def _together(tensors):
+    """Members' tensors stacked, or one of them expanded if all are the same."""
+    first = tensors[0]
+    if all(t is first or torch.equal(t, first) for t in tensors[1:]):
+        return first.unsqueeze(0).expand(len(tensors), *first.shape)
+    return torch.stack(tensors)
+
+
+def populations(jobs):
+    """Sort jobs into groups that can be trained as populations: (members, whether rows are shared)."""
+    by_structure = {}
+    for job in jobs:
+        by_structure.setdefault(structure(job[0]), []).append(job)
+    groups = []
+    for alike in by_structure.values():
+        found = []
+        for job in alike:
+            for group in found:
+                if same_rows(group[0], job):
+                    group.append(job)
+                    break
+            else:
+                found.append([job])
+        alone = []
+        for group in found:
+            if len(group) >= _FEW or group[0][0].order.every_class:
+                groups.append((group, True))
+            else:
+                alone += group
+        if alone:
+            groups.append((alone, False))
+    return groups

@@ -1,0 +1,136 @@
+"""Several bound losses as one over a leading population axis."""
+
+import numpy as np
+import torch
+
+from skimb.functional import _shapes as shapes
+from skimb.losses._base import BoundLoss
+from skimb.losses._softmax import SoftmaxBound
+
+
+class StackedSoftmax(SoftmaxBound):
+    """Softmax losses of members with one shape and their own parameters."""
+
+    def __init__(self, bounds, parameter):
+        first = bounds[0]
+        super().__init__(first.shape, smoothing=first.smoothing)
+        self.parameter = parameter
+        self.arrays = {}
+        for name in first.arrays:
+            values = [b.arrays[name] for b in bounds]
+            if values[0] is None:
+                continue
+            if isinstance(values[0], tuple):
+                self.arrays[name] = tuple(_column(v) for v in zip(*values, strict=True))
+            else:
+                self.arrays[name] = _column(values)
+        if first.weights is not None:
+            self.weights = np.stack([b.weights for b in bounds])[:, None]
+        self.gains = [b.gain for b in bounds]
+        self.constants = [b.constant for b in bounds]
+
+    def row_shape(self, logits, code):
+        if self.parameter is None:
+            return self.shape
+        axes = 2 if self.task == "multilabel" else 1
+        p = self.cached(
+            logits,
+            "parameter",
+            lambda: torch.tensor(self.parameter, dtype=logits.dtype).reshape(-1, *(1,) * axes),
+        )
+        return type(self.shape)(p)
+
+
+def _column(values):
+    """Members' numbers or vectors, with an axis for rows after that of the members."""
+    return np.stack([np.asarray(v, float) for v in values])[:, None]
+
+
+class Grouped(BoundLoss):
+    """Members whose losses share no formula, one call for each."""
+
+    def __init__(self, groups):
+        super().__init__()
+        self.groups = groups  # (positions, bound loss over these members)
+
+    def loss_grad(self, logits, code, weight=None, total=None):
+        loss = logits.new_empty(logits.shape[0])
+        grad = torch.empty_like(logits)
+        for at, bound in self.groups:
+            at = int(at[0]) if len(at) == 1 else at
+            w = None if weight is None else weight[at]
+            loss[at], grad[at] = bound.loss_grad(logits[at], code[at], w, total)
+        return loss, grad
+
+
+def stack(bounds):
+    """One bound loss whose `loss_grad` takes logits (K, n, ...) of all members.
+
+    Parameters
+    ----------
+    bounds : list of BoundLoss
+        One per member.
+
+    Returns
+    -------
+    BoundLoss
+        The first one if all are the same, parameters on a leading axis if only they differ, else a
+        loss that calls groups of members in turn.
+    """
+    groups = {}
+    for k, bound in enumerate(bounds):
+        key = (
+            _family(bound) if isinstance(bound, BoundLoss) else k
+        )  # regression has no members' axis
+        groups.setdefault(key, []).append(k)
+    made = []
+    for positions in groups.values():
+        made.append((positions, _stack_family([bounds[k] for k in positions])))
+    if len(made) == 1 and isinstance(made[0][1], BoundLoss):
+        return made[0][1]
+    return Grouped([(torch.tensor(at), bound) for at, bound in made])
+
+
+def _family(bound):
+    """Key of losses that can share one call."""
+    same = (type(bound), bound.task, bound.n_classes)
+    if type(bound) is SoftmaxBound and _stackable(bound):
+        return (
+            *same,
+            type(bound.shape),
+            tuple(sorted(bound.arrays)),
+            bound.weights is None,
+            bound.smoothing,
+        )
+    return (*same, bound.name, _fingerprint(bound))
+
+
+def _stackable(bound):
+    plain = bound.gain == 1.0 and bound.constant == 0.0 and isinstance(bound.smoothing, float)
+    # the scale of logits and one-sided margins keep their own code path
+    return plain and len(bound.shape) <= 1 and not {"scale", "margin"} & set(bound.arrays)
+
+
+def _fingerprint(bound):
+    """What a bound loss took from its training target, as bytes."""
+    parts = []
+    for value in vars(bound).values():
+        if isinstance(value, np.ndarray):
+            parts.append(value.tobytes())
+        elif isinstance(value, dict):
+            parts += [v.tobytes() for v in value.values() if isinstance(v, np.ndarray)]
+    return tuple(parts)
+
+
+def _stack_family(bounds):
+    first = bounds[0]
+    if len(bounds) == 1 or type(first) is not SoftmaxBound or not _stackable(first):
+        return first
+    alike = all(b.name == first.name and _fingerprint(b) == _fingerprint(first) for b in bounds)
+    if alike:
+        return first
+    parameters = [b.shape[0] if b.shape else None for b in bounds]
+    special = isinstance(first.shape, shapes.Identity) or len(set(parameters)) == 1
+    stacked = StackedSoftmax(bounds, None if special else parameters)
+    stacked.task, stacked.n_classes, stacked.name = first.task, first.n_classes, first.name
+    return stacked

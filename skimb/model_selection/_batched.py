@@ -1,0 +1,152 @@
+"""A joblib backend under which concurrent fits are trained as populations."""
+
+import threading
+from contextlib import contextmanager
+
+from joblib import parallel_config
+from joblib.parallel import ParallelBackendBase, register_parallel_backend
+
+from skimb.engine.batching import Coordinator
+
+_TASKS = 1024  # tasks of one parallel call that may wait at the same time
+_COPIES = 6  # parameters, gradient, two moments, scratch, rates
+
+
+class _Outcome:
+    """What a task gave or raised; joblib asks for it through the backend."""
+
+    def __init__(self, value, error):
+        self.value, self.error = value, error
+
+    def get(self, timeout=None):
+        """The value, or raise."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class _Backend(ParallelBackendBase):
+    """One thread per task; the coordinator counts tasks and knows when all of them wait."""
+
+    supports_retrieve_callback = True
+    supports_sharedmem = True
+    uses_threads = True
+
+    def __init__(self, coordinator=None, **kwargs):
+        super().__init__(**kwargs)
+        self.coordinator = coordinator
+        self.nested = False
+
+    def effective_n_jobs(self, n_jobs):
+        """Many tasks wait, whatever the caller asked for; training itself is one thread."""
+        return _TASKS
+
+    def configure(self, n_jobs=1, parallel=None, **backend_kwargs):
+        """Nothing to build."""
+        self.parallel = parallel
+        return self.effective_n_jobs(n_jobs)
+
+    def submit(self, func, callback=None):
+        """Start a task between two notes to the coordinator."""
+        coordinator = self.coordinator
+        coordinator.enter()
+
+        def run():
+            coordinator.begin_work()
+            value = error = None
+            try:
+                value = func()
+            except BaseException as raised:  # carried to the caller, who raises it
+                error = raised
+            finally:
+                coordinator.end_work()
+                coordinator.leave()
+            if callback is not None:
+                callback(_Outcome(value, error))
+
+        threading.Thread(target=run, daemon=True, name="skimb-fit").start()
+
+    def retrieve_result_callback(self, out):
+        """Value of a task that has called back, or what it raised."""
+        return out.get()
+
+    def abort_everything(self, ensure_ready=True):
+        """Tasks that wait end with the block."""
+
+    def start_call(self):
+        """The caller will wait; if it is a task itself, others may go on."""
+        self.nested = self.coordinator.begin_nested()
+
+    def stop_call(self):
+        """The caller goes on."""
+        if self.nested:
+            self.nested = False
+            self.coordinator.end_nested()
+
+    def get_nested_backend(self):
+        """Nested parallel calls share the coordinator."""
+        return type(self)(self.coordinator, nesting_level=self.nesting_level + 1), None
+
+
+register_parallel_backend("skimb-populations", _Backend)
+
+
+@contextmanager
+def batched_fits(*, max_memory=1 << 30):
+    """Train the fits that scikit-learn runs in parallel inside the block as populations.
+
+    Whatever goes through joblib inside (``GridSearchCV``, ``cross_validate``, ``BaggingClassifier``,
+    ``OneVsRestClassifier``, pipelines with imbalanced-learn samplers ...) reaches the estimators of
+    skimb in threads. Fits that wait at the same time, have nets of one structure and see the same rows in
+    the same order are trained as one population: the first layers are one matrix product, all
+    parameters one tensor. Losses, targets, weights, learning rates and penalties may differ. All
+    other fits are trained one after another, as they would be without the block.
+
+    Parameters
+    ----------
+    max_memory : int, default=2**30
+        Bytes that the state of one population may take; larger ones are split.
+
+    Yields
+    ------
+    Coordinator
+        Its ``sizes`` list the populations that were trained.
+
+    Notes
+    -----
+    A member's result equals that of the same estimator fitted alone up to rounding: initial weights and
+    the order of batches are the same. An error in one member reaches its own caller. ``n_jobs`` of the
+    caller is not used: training takes one thread. Shared are dense ``MLPClassifier``,
+    ``MLPRegressor`` and ``LinearClassifier`` fits on the CPU with Adam, AdamW or SGD, whose loss has no
+    memory or schedule, with ``random_state`` set to an integer.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_classification
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from skimb.losses import Focal
+    >>> from skimb.model_selection import batched_fits
+    >>> from skimb.neural_network import MLPClassifier
+    >>> X, y = make_classification(300, 5, weights=[0.9], random_state=0)
+    >>> model = MLPClassifier((8,), loss=Focal(), max_iter=3, tol=0, random_state=0)
+    >>> grid = {"loss__gamma": [0.5, 1.0, 2.0], "alpha": [0.0, 0.01]}
+    >>> with batched_fits() as batch:
+    ...     search = GridSearchCV(model, grid, cv=2, refit=False).fit(X, y)
+    >>> batch.sizes
+    [6, 6]
+    """
+    with (
+        Coordinator(lambda job, shared: _members(job, shared, max_memory)) as coordinator,
+        parallel_config(backend="skimb-populations", coordinator=coordinator),
+    ):
+        yield coordinator
+
+
+def _members(job, shared, max_memory):
+    """Members of one population: a fixed function of shapes."""
+    net, data = job
+    module = net.step.module
+    numbers = _COPIES * module.flat.numel() + 2 * net.order.max_batch * sum(module.widths[1:])
+    if not shared:  # every member's rows are copied into the order of the epoch
+        numbers += 2 * data.X.numel()
+    return max(1, max_memory // (numbers * module.flat.element_size()))

@@ -1,0 +1,410 @@
+"""Fits inside `batched_fits` against the same fits alone, under scikit-learn's own meta-estimators."""
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from imblearn.over_sampling import SMOTE
+from imblearn.pipeline import make_pipeline as imblearn_pipeline
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.callback import ProgressBar
+from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
+from sklearn.ensemble import BaggingClassifier, StackingClassifier
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    TunedThresholdClassifierCV,
+    cross_val_predict,
+    cross_validate,
+    learning_curve,
+    permutation_test_score,
+)
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skimb.linear_model import LinearClassifier
+from skimb.losses import (
+    AnyLoss,
+    Asymmetric,
+    CrossEntropy,
+    Deferred,
+    EqualizationV2,
+    Focal,
+    InfluenceBalanced,
+    LogitAdjusted,
+    all_losses,
+)
+from skimb.model_selection import batched_fits
+from skimb.neural_network import MLPClassifier, MLPRegressor
+
+ALONE = {
+    "Deferred",
+    "DynamicReweighting",
+    "EqualizationV2",
+    "InfluenceBalanced",
+}  # schedule, memory, features
+
+
+@pytest.fixture(scope="module")
+def rare():
+    return make_classification(400, 8, n_informative=5, weights=[0.85], random_state=0)
+
+
+@pytest.fixture(scope="module")
+def three():
+    return make_classification(
+        360, 8, n_informative=5, n_classes=3, weights=[0.6, 0.25], random_state=1
+    )
+
+
+def model(loss=None, **kw):
+    kw = {"max_iter": 4, "batch_size": 64, "tol": 0.0, "random_state": 0, "learning_rate_init": 0.01} | kw  # fmt: skip
+    return MLPClassifier((6,), loss=loss, **kw)
+
+
+def scores(search):
+    return np.stack([search.cv_results_[f"split{i}_test_score"] for i in range(2)])
+
+
+def both(run):
+    """What `run` gives alone and inside the block, and the sizes of the populations."""
+    alone = run()
+    with batched_fits() as batch:
+        together = run()
+    return alone, together, batch.sizes
+
+
+# --- exactness -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", all_losses("multiclass"), ids=lambda cls: cls.__name__)
+def test_members_equal_single_fits_for_every_loss(three, cls):
+    X, y = three
+    loss = cls()
+    rates = {"learning_rate_init": [0.01, 0.003, 0.001], "alpha": [0.0, 0.1]}
+
+    def run():
+        return GridSearchCV(model(loss), rates, cv=2, scoring="accuracy", error_score="raise").fit(
+            X, y
+        )
+
+    alone, together, sizes = both(run)
+    np.testing.assert_allclose(scores(together), scores(alone), atol=1e-12)
+    p, q = (s.best_estimator_.decision_function(X) for s in (together, alone))
+    np.testing.assert_allclose(p, q, rtol=1e-6, atol=1e-9)
+    assert sizes[:2] == ([6, 6] if cls.__name__ not in ALONE else [])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("hidden", [(), (6,), (7, 5)])
+def test_losses_rates_and_penalties_mix(rare, dtype, solver, hidden):
+    """Members that differ in everything a population may differ in, after 100 steps of float64.
+
+    In float32 rounding grows faster, above all through several ReLU layers: 48 steps are compared, and
+    two hidden layers more loosely.
+    """
+    X, y = rare
+    X = X.astype(dtype)
+    losses = [
+        CrossEntropy(),
+        Focal(0.5),
+        Focal(2.0),
+        LogitAdjusted(),
+        LogitAdjusted(0.5),
+        Asymmetric(),
+    ]
+    base = model(solver=solver, max_iter=25).set_params(hidden_layer_sizes=hidden) if hidden else (
+        LinearClassifier(solver=solver, max_iter=25, batch_size=64, tol=0.0, random_state=0)
+    )  # fmt: skip
+    grid = {"loss": losses, "learning_rate_init": [0.003, 0.001], "class_weight": [None, "balanced"], "alpha": [1e-4, 0.1]}  # fmt: skip
+    base.set_params(max_iter=25 if dtype == np.float64 else 12)
+    fits = {}
+
+    def run():
+        fits.clear()
+
+        def keep(fitted, X, y):
+            key = (repr(fitted.loss), fitted.learning_rate_init, fitted.class_weight, fitted.alpha, len(X), float(X[0, 0]))  # fmt: skip
+            fits[key] = fitted.decision_function(X)
+            return 0.0
+
+        GridSearchCV(base, grid, cv=2, scoring=keep, refit=False).fit(X, y)
+        return dict(fits)
+
+    alone, together, sizes = both(run)
+    assert sizes == [48, 48]
+    tolerance = 1e-9 if dtype == np.float64 else 1e-5 if len(hidden) < 2 else 1e-3
+    for key, z in alone.items():
+        np.testing.assert_allclose(
+            together[key], z, rtol=0, atol=tolerance * max(1.0, np.abs(z).max()), err_msg=str(key)
+        )
+
+
+def test_sample_weights_schedules_and_early_stopping(rare):
+    X, y = rare
+    w = np.random.default_rng(0).random(len(y)) + 0.2
+    settings = [
+        {"early_stopping": [True], "max_iter": [25], "n_iter_no_change": [3], "learning_rate_init": [0.05, 0.01, 0.003, 0.001]},
+        {"solver": ["sgd"], "learning_rate": ["invscaling", "adaptive"], "learning_rate_init": [0.2, 0.1]},
+        {"learning_rate": ["cosine"], "alpha": [0.0, 0.01, 0.1, 1.0]},
+        {"tol": [0.05], "n_iter_no_change": [2], "max_iter": [40], "learning_rate_init": [0.1, 0.03, 0.01, 0.001]},
+    ]  # fmt: skip
+
+    def run():
+        done = cross_all(settings, X, y, w)
+        return done
+
+    def cross_all(settings, X, y, w):
+        search = GridSearchCV(model(), settings, cv=2, scoring="neg_log_loss", refit=False)
+        search.fit(X, y, sample_weight=w)
+        return search
+
+    alone, together, sizes = both(run)
+    assert sorted(sizes) == [4, 4, 4, 4, 8, 8]
+    np.testing.assert_allclose(scores(together), scores(alone), rtol=1e-9)
+
+
+def test_epochs_of_members_that_stop_early(rare):
+    X, y = rare
+    grid = {"learning_rate_init": [0.1, 0.03, 0.01, 0.003]}
+    base = model(max_iter=60, early_stopping=True, n_iter_no_change=4, tol=1e-3)
+    counts = []
+
+    def count(fitted, X, y):
+        counts.append((fitted.learning_rate_init, fitted.n_iter_, len(fitted.history_), round(fitted.best_validation_score_, 9)))  # fmt: skip
+        return 0.0
+
+    def run():
+        counts.clear()
+        GridSearchCV(base, grid, cv=2, scoring=count, refit=False).fit(X, y)
+        return sorted(counts)
+
+    alone, together, sizes = both(run)
+    assert together == alone
+    assert len({c[1] for c in alone}) > 1  # they did stop at different times
+    assert sizes == [4, 4]
+
+
+def test_going_on_after_a_population(rare):
+    X, y = rare
+    with batched_fits():
+        search = cross_validate(model(), X, y, cv=4, return_estimator=True)
+    alone = cross_validate(model(), X, y, cv=4, return_estimator=True)
+    for a, b in zip(search["estimator"], alone["estimator"], strict=True):
+        a.partial_fit(X, y)
+        b.partial_fit(X, y)
+        np.testing.assert_allclose(a.decision_function(X), b.decision_function(X), rtol=1e-9)
+
+
+def test_multilabel_and_regression():
+    X, Y = make_multilabel_classification(300, 10, n_classes=4, random_state=0)
+    grid = {"loss": [CrossEntropy(), Focal(1.0), Focal(3.0), Asymmetric()], "class_weight": [None, "balanced"]}  # fmt: skip
+    alone, together, sizes = both(lambda: GridSearchCV(model(), grid, cv=2, scoring="neg_log_loss" if False else "accuracy").fit(X, Y))  # fmt: skip
+    np.testing.assert_allclose(scores(together), scores(alone), atol=1e-12)
+    assert sizes[0] == 8
+    X, y = make_regression(300, 6, random_state=0)
+    net = MLPRegressor(hidden_layer_sizes=(5,), max_iter=5, random_state=0, batch_size=50)
+    grid = {"learning_rate_init": [0.01, 0.001], "alpha": [0.0, 0.1]}
+    alone, together, sizes = both(lambda: GridSearchCV(net, grid, cv=2).fit(X, y / y.std()))
+    np.testing.assert_allclose(scores(together), scores(alone), rtol=1e-9)
+    assert sizes[:2] == [4, 4]
+
+
+# --- rows of their own -----------------------------------------------------------------------
+
+
+def test_members_with_rows_of_their_own(rare):
+    """Folds and bootstrap samples: one architecture, different rows."""
+    X, y = rare
+    alone, together, sizes = both(
+        lambda: cross_validate(model(), X, y, cv=5, scoring="neg_log_loss")
+    )
+    np.testing.assert_allclose(together["test_score"], alone["test_score"], rtol=1e-9)
+    assert sizes == [5]
+    bag = BaggingClassifier(
+        model(), n_estimators=8, bootstrap=False, max_samples=0.7, random_state=0
+    )
+    alone, together, sizes = both(lambda: clone(bag).fit(X, y).predict_proba(X))
+    np.testing.assert_allclose(together, alone, rtol=1e-7)
+    assert sizes == [8]
+
+
+# --- scikit-learn's meta-estimators ----------------------------------------------------------
+
+META = {
+    "pipeline": lambda: GridSearchCV(
+        make_pipeline(StandardScaler(), model(Focal())),
+        {"mlpclassifier__loss__gamma": [0.5, 1, 2, 5]}, cv=2, scoring="average_precision",
+    ),
+    "smote": lambda: GridSearchCV(
+        imblearn_pipeline(SMOTE(random_state=0), model()), {"mlpclassifier__alpha": [0.0, 0.1, 1.0, 2.0]}, cv=2,
+    ),
+    "one-vs-rest": lambda: OneVsRestClassifier(model()),
+    "bagging": lambda: BaggingClassifier(model(), n_estimators=4, bootstrap=False, max_samples=0.7, random_state=0),
+    "stacking": lambda: StackingClassifier(
+        [("a", model(Focal())), ("b", model())], LogisticRegression(), cv=3
+    ),
+    "calibrated": lambda: CalibratedClassifierCV(model(Focal()), cv=3),
+    "halving": lambda: HalvingGridSearchCV(
+        model(batch_size=32), {"learning_rate_init": [0.1, 0.01, 0.001, 1e-4]}, cv=2, min_resources=100, random_state=0,
+    ),
+    "nested": lambda: GridSearchCV(
+        BaggingClassifier(model(), n_estimators=3, random_state=0, n_jobs=2), {"estimator__alpha": [0.0, 0.1]}, cv=2, n_jobs=2,
+    ),
+    "search in a search": lambda: GridSearchCV(
+        GridSearchCV(model(), {"alpha": [0.0, 0.1]}, cv=2), {"estimator__learning_rate_init": [0.01, 0.001]}, cv=2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", META)
+def test_meta_estimators_work_unchanged(rare, three, name):
+    X, y = three if name == "one-vs-rest" else rare
+    alone, together, sizes = both(lambda: META[name]().fit(X, y).predict_proba(X))
+    np.testing.assert_allclose(together, alone, rtol=1e-6, atol=1e-9)
+    assert sum(sizes) >= 3
+    assert max(sizes) > 1
+
+
+def test_threshold_tuning_predictions_curves_and_permutations(rare):
+    X, y = rare
+    tuned = TunedThresholdClassifierCV(model(), scoring="f1", cv=3)
+    for run in (
+        lambda: clone(tuned).fit(X, y).best_threshold_,
+        lambda: cross_val_predict(model(), X, y, cv=4, method="predict_proba"),
+        lambda: learning_curve(model(), X, y, cv=3, train_sizes=[0.5, 1.0])[2],
+        lambda: permutation_test_score(model(), X, y, cv=2, n_permutations=4, random_state=0)[1],
+    ):
+        alone, together, sizes = both(run)
+        np.testing.assert_allclose(together, alone, rtol=1e-6)
+        assert max(sizes) > 1
+
+
+# --- what stays alone ------------------------------------------------------------------------
+
+
+def test_what_cannot_share_is_trained_as_usual(rare):
+    X, y = rare
+    rows = sparse.csr_matrix(X * (np.abs(X) > 1))
+    cases = [
+        (model(Deferred()), X),
+        (model(EqualizationV2()), X),
+        (model(InfluenceBalanced(alpha=1.0)), X),
+        (model(), rows),
+        (LinearClassifier(), X),
+        (LinearClassifier(loss=AnyLoss()), X),
+        (model(solver="muon"), X),
+    ]
+    for estimator, data in cases:
+        alone, together, sizes = both(lambda e=estimator, d=data: cross_validate(e, d, y, cv=3))
+        np.testing.assert_allclose(together["test_score"], alone["test_score"], rtol=1e-9)
+        assert all(size == 1 for size in sizes)
+    theirs = LogisticRegression()
+    alone, together, sizes = both(lambda: cross_validate(theirs, X, y, cv=3))
+    np.testing.assert_allclose(together["test_score"], alone["test_score"])
+    assert sizes == []
+
+
+def test_a_fit_outside_any_search_just_trains(rare):
+    X, y = rare
+    alone = model().fit(X, y).predict_proba(X)
+    with batched_fits() as batch:
+        together = model().fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(together, alone)
+    assert batch.sizes == [1]
+
+
+def test_memory_splits_populations(rare):
+    X, y = rare
+    grid = {"alpha": np.linspace(0, 1, 12).tolist()}
+    alone = GridSearchCV(model(), grid, cv=2, refit=False).fit(X, y)
+    with batched_fits(max_memory=100_000) as batch:
+        together = GridSearchCV(model(), grid, cv=2, refit=False).fit(X, y)
+    assert len(batch.sizes) > 2
+    assert sum(batch.sizes) == 24
+    np.testing.assert_allclose(scores(together), scores(alone), atol=1e-12)
+
+
+# --- errors and interruptions ----------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_error_reaches_only_its_own_caller(rare):
+    X, y = rare
+    grid = {"learning_rate_init": [0.01, 0.003], "alpha": [0.0, 1e30]}  # a penalty that explodes
+    search = GridSearchCV(model(solver="sgd"), grid, cv=2, refit=False, error_score=-1.0)
+    with batched_fits() as batch:
+        search.fit(X, y)
+    found = dict(zip(map(str, search.cv_results_["params"]), search.cv_results_["mean_test_score"], strict=True))  # fmt: skip
+    for params, score in found.items():
+        assert (score == -1.0) == ("1e+30" in params)
+    assert batch.sizes == [4, 4]
+    with batched_fits(), pytest.raises(ValueError, match="non-finite"):
+        GridSearchCV(model(solver="sgd"), grid, cv=2, refit=False, error_score="raise").fit(X, y)
+
+
+def test_errors_in_callbacks_end_one_member(rare):
+    from skorch.callbacks import Callback
+
+    class Sour(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if net.optimizer_.lr == 0.003 and len(net.history) == 2:
+                raise ArithmeticError("sour")
+
+    X, y = rare
+    grid = {"learning_rate_init": [0.01, 0.003, 0.001, 0.0003]}
+    with warnings.catch_warnings(), batched_fits() as batch:
+        warnings.simplefilter("ignore")
+        search = GridSearchCV(model(callbacks=[Sour()]), grid, cv=2, refit=False).fit(X, y)
+    failed = np.isnan(search.cv_results_["mean_test_score"])
+    assert failed.tolist() == [False, True, False, False]
+    assert batch.sizes == [4, 4]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_interruption_leaves_nothing_behind(rare):
+    X, y = rare
+    threads = threading.active_count()
+
+    def run():
+        with batched_fits():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert threading.active_count() == threads
+    model().fit(X, y)
+    with batched_fits(), pytest.raises(RuntimeError, match="nested"), batched_fits():
+        pass
+    with batched_fits() as batch:
+        cross_validate(model(), X, y, cv=2)
+    assert batch.sizes == [2]
+
+
+def test_callbacks_of_scikit_learn_see_members(rare):
+    pytest.importorskip("rich")
+    X, y = rare
+    search = GridSearchCV(model(), {"alpha": [0.0, 0.1, 0.2, 0.3]}, cv=2)
+    search.set_callbacks(ProgressBar())
+    with batched_fits() as batch:
+        search.fit(X, y)
+    assert sum(batch.sizes) == 9
+
+
+def test_seeds_of_members_do_not_touch_each_other(rare):
+    X, y = rare
+    state = torch.random.get_rng_state()
+    seeds = {"random_state": [0, 1, 2, 3]}
+    alone, together, sizes = both(lambda: GridSearchCV(model(), seeds, cv=2, scoring="neg_log_loss").fit(X, y))  # fmt: skip
+    np.testing.assert_allclose(scores(together), scores(alone), rtol=1e-9)
+    assert len(np.unique(scores(alone)[0])) == 4
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert max(sizes) > 1
