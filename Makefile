@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: demo test check lint layers types doctest tests examples fast slow docs bench-engine bench-kernels bench-search bench clean install
+.PHONY: demo test check lint layers types doctest tests examples fast slow docs bench-engine bench-kernels bench-search bench-losses bench clean install
 
 install: $(STAMP)
 
@@ -70,6 +70,11 @@ bench-kernels: $(STAMP)
 bench-search: $(STAMP)
 	@mkdir -p docs/benchmarks
 	$(BIN)/python tests/bench/bench_search.py --write docs/benchmarks/search.md
+
+# DATA: a folder of parquet files, see tests/bench/bench_losses.py
+bench-losses: $(STAMP)
+	@mkdir -p docs/benchmarks
+	$(BIN)/python tests/bench/bench_losses.py --data $(DATA) --write docs/benchmarks/losses.md
 
 clean:
 	rm -rf $(VENV) docs/_build docs/auto_examples docs/api/generated demo_output

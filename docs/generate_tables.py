@@ -1,5 +1,6 @@
 """Write the table of losses from `all_losses()` and refuse public names without documentation."""
 
+import csv
 import importlib
 from pathlib import Path
 
@@ -42,6 +43,22 @@ def source(cls):
     return text.strip().split("\n")[0].rstrip(".").split(";")[0]
 
 
+def measured():
+    """What the losses benchmark found, by loss: a line for its first task."""
+    path = HERE / "benchmarks" / "losses.csv"
+    lines = {}
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            metric = "AP" if row["task"] == "binary" else "balanced accuracy"
+            if row["loss"] not in lines and row[f"{metric} verdict"]:
+                d, e = float(row[f"{metric} difference"]), float(row[f"{metric} error"])
+                lines[row["loss"]] = f"{metric} {d:+.3f} ± {e:.3f}: {row[f'{metric} verdict']}"
+            elif row["loss"] == "cross-entropy" and "CrossEntropy" not in lines:
+                d, e = float(row[f"{metric} difference"]), float(row[f"{metric} error"])
+                lines["CrossEntropy"] = f"{metric} {d:+.3f} ± {e:.3f}: {row[f'{metric} verdict']}"
+    return lines
+
+
 def write_losses():
     from skimb.losses import all_losses
 
@@ -49,7 +66,7 @@ def write_losses():
     by_family = {}
     for cls in all_losses():
         by_family.setdefault(families[cls.__module__.rsplit(".", 1)[1]], []).append(cls)
-    lines = []
+    lines, found = [], measured()
     for family in FAMILIES:
         lines += [family, "~" * len(family), "", ".. list-table::", "   :header-rows: 1", ""]
         head = (
@@ -57,6 +74,7 @@ def write_losses():
             "targets",
             "rows",
             "probabilities",
+            "measured",
             "parameters",
             "searched by default",
             "source",
@@ -71,6 +89,7 @@ def write_losses():
                 f"     - {', '.join(sorted(cls.tasks))}",
                 f"     - {'separable' if loss.scope == 'row' else 'coupled in a batch'}",
                 f"     - {'recovered in closed form' if loss.calibrated else 'scores only'}",
+                f"     - {found.get(cls.__name__, 'not measured')}",
                 f"     - {parameters(cls)}",
                 f"     - {grid}",
                 f"     - {source(cls)}",
