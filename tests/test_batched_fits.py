@@ -36,20 +36,17 @@ from skimb.losses import (
     CrossEntropy,
     Deferred,
     EqualizationV2,
+    ExpectedCost,
     Focal,
     InfluenceBalanced,
     LogitAdjusted,
+    Seesaw,
     all_losses,
 )
 from skimb.model_selection import batched_fits
 from skimb.neural_network import MLPClassifier, MLPRegressor
 
-ALONE = {
-    "Deferred",
-    "DynamicReweighting",
-    "EqualizationV2",
-    "InfluenceBalanced",
-}  # schedule, memory, features
+ALONE = {"EqualizationV2", "InfluenceBalanced"}  # memory, features
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +201,40 @@ def test_going_on_after_a_population(rare):
         np.testing.assert_allclose(a.decision_function(X), b.decision_function(X), rtol=1e-9)
 
 
+def test_members_differ_in_what_their_losses_took_from_the_target(three):
+    """One-vs-rest: the same loss, bound to other targets, is another loss."""
+    X, y = three
+    for loss in (
+        LogitAdjusted(),
+        ExpectedCost("balanced", ce_mix=0.3),
+        Deferred(LogitAdjusted(), start=0.5),
+        Seesaw(),
+    ):
+        net = OneVsRestClassifier(model(loss))
+        alone, together, sizes = both(lambda n=net: clone(n).fit(X, y).decision_function(X))
+        np.testing.assert_allclose(together, alone, rtol=1e-7, atol=1e-10)
+        assert sizes == [3]
+
+
+def test_scheduled_losses_switch_together(rare):
+    X, y = rare
+    grid = {"loss": [Deferred(Focal(), start=0.5), Deferred(LogitAdjusted(), start=0.25)], "alpha": [0.0, 0.1]}  # fmt: skip
+    curves = []
+
+    def keep(fitted, X, y):
+        curves.append((repr(fitted.loss), fitted.alpha, float(X[0, 0]), tuple(np.round(fitted.loss_curve_, 9))))  # fmt: skip
+        return 0.0
+
+    def run():
+        curves.clear()
+        GridSearchCV(model(max_iter=8), grid, cv=2, scoring=keep, refit=False).fit(X, y)
+        return sorted(curves)
+
+    alone, together, sizes = both(run)
+    assert together == alone
+    assert sizes == [4, 4]
+
+
 def test_multilabel_and_regression():
     X, Y = make_multilabel_classification(300, 10, n_classes=4, random_state=0)
     grid = {"loss": [CrossEntropy(), Focal(1.0), Focal(3.0), Asymmetric()], "class_weight": [None, "balanced"]}  # fmt: skip
@@ -295,7 +326,6 @@ def test_what_cannot_share_is_trained_as_usual(rare):
     X, y = rare
     rows = sparse.csr_matrix(X * (np.abs(X) > 1))
     cases = [
-        (model(Deferred()), X),
         (model(EqualizationV2()), X),
         (model(InfluenceBalanced(alpha=1.0)), X),
         (model(), rows),

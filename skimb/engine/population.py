@@ -30,7 +30,7 @@ def trains_in_populations(net):
     if type(step) is not ChainStep or not step.one or step.notify is not None:
         return False
     loss = step.loss
-    plain = not (loss.stateful or loss.scheduled or loss.needs_features or loss.attack)
+    plain = not (loss.stateful or loss.needs_features or loss.attack)
     optimizer = type(step.optimizer) in (Adam, SGD)
     return plain and optimizer and net.order.sampler is None and not net.watches_batches()
 

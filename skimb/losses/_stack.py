@@ -111,15 +111,22 @@ def _stackable(bound):
     return plain and len(bound.shape) <= 1 and not {"scale", "margin"} & set(bound.arrays)
 
 
-def _fingerprint(bound):
-    """What a bound loss took from its training target, as bytes."""
-    parts = []
-    for value in vars(bound).values():
-        if isinstance(value, np.ndarray):
-            parts.append(value.tobytes())
-        elif isinstance(value, dict):
-            parts += [v.tobytes() for v in value.values() if isinstance(v, np.ndarray)]
-    return tuple(parts)
+def _fingerprint(value):
+    """Everything a bound loss computes with, its parts included, as something to compare."""
+    if isinstance(value, torch.nn.Module):
+        kept = {"_modules", "_buffers"}  # the rest of torch's own attributes is bookkeeping
+        own = {k: v for k, v in vars(value).items() if k in kept or k[0] != "_"}
+        own.pop("training")
+        return (type(value), _fingerprint(own))
+    if isinstance(value, np.ndarray):
+        return (value.shape, value.tobytes())
+    if torch.is_tensor(value):
+        return _fingerprint(value.detach().cpu().numpy())
+    if isinstance(value, dict):
+        return tuple((k, _fingerprint(v)) for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return (type(value), tuple(_fingerprint(v) for v in value))
+    return value
 
 
 def _stack_family(bounds):

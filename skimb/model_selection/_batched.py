@@ -118,7 +118,7 @@ def batched_fits(*, max_memory=1 << 30):
     the order of batches are the same. An error in one member reaches its own caller. ``n_jobs`` of the
     caller is not used: training takes one thread. Shared are dense ``MLPClassifier``,
     ``MLPRegressor`` and ``LinearClassifier`` fits on the CPU with Adam, AdamW or SGD, whose loss has no
-    memory or schedule, with ``random_state`` set to an integer.
+    memory or adversary, with ``random_state`` set to an integer.
 
     Examples
     --------
