@@ -9,7 +9,6 @@ from skimb.engine.net import share_training
 from skimb.engine.population import Population, populations, trains_in_populations
 from skimb.engine.runtime import small_batch_settings
 
-_AT_WORK = 2  # tasks that prepare or score at the same time
 _LINGER = 0.005  # seconds without news after which the tasks that wait are taken as complete
 
 
@@ -38,8 +37,6 @@ class Coordinator:
     def __init__(self, max_members):
         self.max_members = max_members
         self.news = threading.Condition()
-        # threads that compete for the interpreter slow each other down: few work while others wait
-        self.gate = threading.BoundedSemaphore(_AT_WORK)
         self.mine = threading.local()
         self.tasks = 0
         self.jobs = []
@@ -64,29 +61,20 @@ class Coordinator:
             self.last = time.perf_counter()
             self.news.notify_all()
 
-    def begin_work(self):
-        """A task starts to run, when its turn comes."""
-        self.gate.acquire()
-        self.mine.working = True
-
-    def end_work(self):
-        """A task rests: it has ended, or waits."""
-        if getattr(self.mine, "working", False):
-            self.mine.working = False
-            self.gate.release()
+    def in_task(self, inside):
+        """Note that this thread runs a task, or no longer does."""
+        self.mine.task = inside
 
     def begin_nested(self):
-        """A task waits for tasks of its own."""
-        nested = getattr(self.mine, "working", False)
+        """Tell whether this thread is a task; if so, it now waits for tasks of its own."""
+        nested = getattr(self.mine, "task", False)
         if nested:
-            self.end_work()
             self._count(-1)
         return nested
 
     def end_nested(self):
-        """It goes on."""
+        """The task goes on."""
         self._count(1)
-        self.begin_work()
 
     def takes(self, net):
         """Whether the training of a net can wait here for others."""
@@ -95,8 +83,6 @@ class Coordinator:
     def train(self, net, data):
         """Wait until a net has been trained; raises what its training raised."""
         job = Job(net, data)
-        working = getattr(self.mine, "working", False)
-        self.end_work()
         with self.news:
             if self.stopped:
                 raise Interrupted("the block of batched fits has ended.")
@@ -104,8 +90,6 @@ class Coordinator:
             self.last = time.perf_counter()
             self.news.notify_all()
         job.done.wait()
-        if working:
-            self.begin_work()
         if job.error is not None:
             raise job.error
 

@@ -52,14 +52,14 @@ class _Backend(ParallelBackendBase):
         coordinator.enter()
 
         def run():
-            coordinator.begin_work()
+            coordinator.in_task(True)
             value = error = None
             try:
                 value = func()
             except BaseException as raised:  # carried to the caller, who raises it
                 error = raised
             finally:
-                coordinator.end_work()
+                coordinator.in_task(False)
                 coordinator.leave()
             if callback is not None:
                 callback(_Outcome(value, error))
