@@ -9,7 +9,8 @@ from skimb.engine.net import share_training
 from skimb.engine.population import Population, populations, trains_in_populations
 from skimb.engine.runtime import small_batch_settings
 
-_LINGER = 0.005  # seconds without news after which the tasks that wait are taken as complete
+_AT_WORK = 4  # tasks that prepare at the same time, each with a copy of its rows
+_LINGER = 0.02  # seconds without news after which the tasks that wait are taken as complete
 
 
 class Job:
@@ -19,6 +20,7 @@ class Job:
         self.net, self.data = net, data
         self.done = threading.Event()
         self.error = None
+        self.bytes = data.X.numel() * data.X.element_size()
 
 
 class Interrupted(RuntimeError):
@@ -31,11 +33,15 @@ class Coordinator:
     Parameters
     ----------
     max_members : callable
-        Largest number of members of a population, from one of its jobs.
+        Largest number of members of a population, from one of its jobs and whether rows are shared.
+    max_memory : int
+        Bytes of training rows that waiting tasks may hold; beyond it no further task begins.
     """
 
-    def __init__(self, max_members):
-        self.max_members = max_members
+    def __init__(self, max_members, max_memory):
+        self.max_members, self.max_memory = max_members, max_memory
+        self.working = 0  # tasks that have begun and do not wait
+        self.held = 0  # bytes of the rows of those that wait
         self.news = threading.Condition()
         self.mine = threading.local()
         self.tasks = 0
@@ -49,32 +55,46 @@ class Coordinator:
 
     def enter(self):
         """A task is on its way."""
-        self._count(1)
+        with self.news:
+            self.tasks += 1
+            self.last = time.perf_counter()
+
+    def begin(self):
+        """A task begins, when there is room for its rows."""
+        with self.news:
+            self.news.wait_for(
+                lambda: self.stopped or (self.working < _AT_WORK and self.held < self.max_memory)
+            )
+            self.working += 1
+        self.mine.task = True
 
     def leave(self):
         """A task has ended."""
-        self._count(-1)
-
-    def _count(self, change):
+        self.mine.task = False
         with self.news:
-            self.tasks += change
-            self.last = time.perf_counter()
-            self.news.notify_all()
-
-    def in_task(self, inside):
-        """Note that this thread runs a task, or no longer does."""
-        self.mine.task = inside
+            self.tasks -= 1
+            self.working -= 1
+            self._notify()
 
     def begin_nested(self):
         """Tell whether this thread is a task; if so, it now waits for tasks of its own."""
         nested = getattr(self.mine, "task", False)
         if nested:
-            self._count(-1)
+            with self.news:
+                self.tasks -= 1
+                self.working -= 1
+                self._notify()
         return nested
 
     def end_nested(self):
         """The task goes on."""
-        self._count(1)
+        with self.news:
+            self.tasks += 1
+            self.working += 1
+
+    def _notify(self):
+        self.last = time.perf_counter()
+        self.news.notify_all()
 
     def takes(self, net):
         """Whether the training of a net can wait here for others."""
@@ -83,13 +103,19 @@ class Coordinator:
     def train(self, net, data):
         """Wait until a net has been trained; raises what its training raised."""
         job = Job(net, data)
+        task = int(getattr(self.mine, "task", False))
         with self.news:
             if self.stopped:
                 raise Interrupted("the block of batched fits has ended.")
             self.jobs.append(job)
-            self.last = time.perf_counter()
-            self.news.notify_all()
+            self.held += job.bytes
+            self.working -= task
+            self._notify()
         job.done.wait()
+        with self.news:
+            self.held -= job.bytes
+            self.working += task
+            self._notify()
         if job.error is not None:
             raise job.error
 
@@ -109,7 +135,11 @@ class Coordinator:
 
     def _ready(self):
         """Jobs to train now: all tasks wait, or a fit outside any task does."""
-        if not self.jobs or len(self.jobs) < self.tasks:
+        if not self.jobs:
+            return False
+        if self.held >= self.max_memory and self.working == 0:
+            return True
+        if len(self.jobs) < self.tasks:
             return False
         return self.tasks == 0 or time.perf_counter() - self.last > _LINGER
 

@@ -52,14 +52,13 @@ class _Backend(ParallelBackendBase):
         coordinator.enter()
 
         def run():
-            coordinator.in_task(True)
+            coordinator.begin()
             value = error = None
             try:
                 value = func()
             except BaseException as raised:  # carried to the caller, who raises it
                 error = raised
             finally:
-                coordinator.in_task(False)
                 coordinator.leave()
             if callback is not None:
                 callback(_Outcome(value, error))
@@ -105,7 +104,8 @@ def batched_fits(*, max_memory=1 << 30):
     Parameters
     ----------
     max_memory : int, default=2**30
-        Bytes that the state of one population may take; larger ones are split.
+        Bytes that the state of one population may take, and the training rows of all fits that wait;
+        beyond it fits are trained in several populations.
 
     Yields
     ------
@@ -132,11 +132,13 @@ def batched_fits(*, max_memory=1 << 30):
     >>> grid = {"loss__gamma": [0.5, 1.0, 2.0], "alpha": [0.0, 0.01]}
     >>> with batched_fits() as batch:
     ...     search = GridSearchCV(model, grid, cv=2, refit=False).fit(X, y)
-    >>> batch.sizes
-    [6, 6]
+    >>> sum(batch.sizes)  # two populations, one per fold
+    12
     """
     with (
-        Coordinator(lambda job, shared: _members(job, shared, max_memory)) as coordinator,
+        Coordinator(
+            lambda job, shared: _members(job, shared, max_memory), max_memory
+        ) as coordinator,
         parallel_config(backend="skimb-populations", coordinator=coordinator),
     ):
         yield coordinator
