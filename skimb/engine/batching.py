@@ -40,6 +40,7 @@ class Coordinator:
 
     def __init__(self, max_members, max_memory):
         self.max_members, self.max_memory = max_members, max_memory
+        self.slots = threading.Semaphore(_AT_WORK)
         self.working = 0  # tasks that have begun and do not wait
         self.held = 0  # bytes of the rows of those that wait
         self.news = threading.Condition()
@@ -61,16 +62,22 @@ class Coordinator:
 
     def begin(self):
         """A task begins, when there is room for its rows."""
+        self.slots.acquire()
         with self.news:
-            self.news.wait_for(
-                lambda: self.stopped or (self.working < _AT_WORK and self.held < self.max_memory)
-            )
+            self.news.wait_for(lambda: self.stopped or self.held < self.max_memory)
             self.working += 1
-        self.mine.task = True
+        self.mine.task = self.mine.slot = True
+
+    def _rest(self):
+        """Let another task begin in place of this one."""
+        if getattr(self.mine, "slot", False):
+            self.mine.slot = False
+            self.slots.release()
 
     def leave(self):
         """A task has ended."""
         self.mine.task = False
+        self._rest()
         with self.news:
             self.tasks -= 1
             self.working -= 1
@@ -80,6 +87,7 @@ class Coordinator:
         """Tell whether this thread is a task; if so, it now waits for tasks of its own."""
         nested = getattr(self.mine, "task", False)
         if nested:
+            self._rest()
             with self.news:
                 self.tasks -= 1
                 self.working -= 1
@@ -104,6 +112,7 @@ class Coordinator:
         """Wait until a net has been trained; raises what its training raised."""
         job = Job(net, data)
         task = int(getattr(self.mine, "task", False))
+        self._rest()
         with self.news:
             if self.stopped:
                 raise Interrupted("the block of batched fits has ended.")
