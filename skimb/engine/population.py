@@ -12,16 +12,11 @@ import torch
 
 from skimb.engine.net import StopTraining
 from skimb.engine.optim import SGD, Adam
-from skimb.engine.steps import ChainStep
+from skimb.engine.steps import ACTIVATION_GRADIENTS, ChainStep, squeeze_outputs
 from skimb.losses._stack import stack
 from skimb.nets.mlp import ACTIVATIONS
 
 _FEW = 4  # members from which a group on the same rows is worth a population of its own
-_BACKWARD = {
-    "relu": lambda d, a: torch.ops.aten.threshold_backward.grad_input(d, a, 0, grad_input=d),
-    "tanh": lambda d, a: torch.ops.aten.tanh_backward.grad_input(d, a, grad_input=d),
-    "logistic": lambda d, a: torch.ops.aten.sigmoid_backward.grad_input(d, a, grad_input=d),
-}
 
 
 def trains_in_populations(net):
@@ -39,13 +34,12 @@ def structure(net):
     """What members of one population must have in common, apart from their rows."""
     module, optimizer, order = net.step.module, net.step.optimizer, net.order
     if isinstance(optimizer, Adam):
-        rule = ("adam", optimizer.betas, optimizer.eps)
+        rule = ("adam", optimizer.betas, optimizer.eps, float(optimizer.t[0]))  # one clock for all
     else:
         rule = ("sgd", optimizer.momentum, optimizer.nesterov)
     batches = (order.n, order.batch_size, order.shuffle, order.every_class)
-    fresh = all(float(t.abs().sum()) == 0.0 for t in optimizer.tensors())
     widths = tuple(module.widths)
-    return (widths, module.activation, str(module.flat.dtype), rule, batches, fresh)
+    return (widths, module.activation, str(module.flat.dtype), rule, batches)
 
 
 def same_rows(a, b):
@@ -78,7 +72,10 @@ class Population:
         self.data = [data for _, data in jobs]
         module = self.nets[0].step.module
         self.widths, self.activation = module.widths, module.activation
-        self.act, self.act_grad = ACTIVATIONS[self.activation], _BACKWARD.get(self.activation)
+        self.act, self.act_grad = (
+            ACTIVATIONS[self.activation],
+            ACTIVATION_GRADIENTS[self.activation],
+        )
         self.order = self.nets[0].order
         self.X = self.data[0].X
         self.errors = {}
@@ -186,7 +183,7 @@ class Population:
         self.d_deep = [new(members, size, h) for h in self.widths[2:-1]]
         self.scratch = torch.zeros_like(self.P)
 
-    def scatter(self, members=None):
+    def scatter(self):
         """Write parameters and optimiser state back into the nets."""
         nets = [self.nets[k] for k in self.alive]
         self._copy(self.P, [net.step.module.flat.detach() for net in nets], back=True)
@@ -220,8 +217,8 @@ class Population:
                 out = self.deep[i - 1][:, :n]
                 acts.append(torch.baddbmm(self.b[i].unsqueeze(1), acts[-1], self.W[i], out=out))
         z = acts[-1]
-        scores = z.squeeze(-1) if z.ndim == code.ndim + 1 and z.shape[-1] == 1 else z
-        loss, d = self.loss.loss_grad(scores.contiguous(), code, weight, float(n))
+        scores = squeeze_outputs(z, code).contiguous()
+        loss, d = self.loss.loss_grad(scores, code, weight, float(n))
         d = d.reshape(z.shape)
         for i in range(last, 0, -1):
             below = acts[i - 1]

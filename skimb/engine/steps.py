@@ -12,6 +12,14 @@ import torch
 from skimb.functional.adversarial import margin_distance
 from skimb.nets.mlp import ACTIVATIONS
 
+# gradient before an activation from the gradient after it and its value, in place
+ACTIVATION_GRADIENTS = {
+    "identity": None,
+    "relu": lambda d, a: torch.ops.aten.threshold_backward.grad_input(d, a, 0, grad_input=d),
+    "tanh": lambda d, a: torch.ops.aten.tanh_backward.grad_input(d, a, grad_input=d),
+    "logistic": lambda d, a: torch.ops.aten.sigmoid_backward.grad_input(d, a, grad_input=d),
+}
+
 
 class Step(ABC):
     """One update of a net's parameters from one batch."""
@@ -77,14 +85,7 @@ class ChainStep(Step):
         self.batch_size = batch_size
         self.one = one
         self.act = ACTIVATIONS[module.activation]
-        self.act_grad = {
-            "identity": None,
-            "relu": lambda d, a: torch.ops.aten.threshold_backward.grad_input(
-                d, a, 0, grad_input=d
-            ),
-            "tanh": lambda d, a: torch.ops.aten.tanh_backward.grad_input(d, a, grad_input=d),
-            "logistic": lambda d, a: torch.ops.aten.sigmoid_backward.grad_input(d, a, grad_input=d),
-        }[module.activation]
+        self.act_grad = ACTIVATION_GRADIENTS[module.activation]
         if one:
             for views in (self.W, self.b, self.gW, self.gb):
                 views[:] = [v[0] for v in views]

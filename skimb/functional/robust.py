@@ -84,16 +84,10 @@ class AdaptiveRows:
         return self.p * (1.0 - self.p) / self.x + moved
 
 
-def through_pair(closed, z, target):
-    """Run a closed form for two class scores on one logit per row, class 0 at zero."""
-    value, grad = closed(torch.stack([torch.zeros_like(z), z], -1), target)
-    return value, grad[..., 1]
-
-
 def _either(closed, logits, target):
     def both(z):
         if cf.is_margin(z, target):
-            return through_pair(closed, z, target.long())
+            return cf.through_pair(closed, z, target.long())
         return closed(z, target)
 
     return cf.apply(both, logits)

@@ -2,9 +2,9 @@
 
 from numbers import Real
 
-import torch
 from sklearn.utils._param_validation import Interval
 
+from skimb.functional import _closed_form as cf
 from skimb.functional.contrastive import contrastive_loss
 from skimb.losses._base import BoundLoss
 from skimb.losses._mix import MIX_CONSTRAINTS, MixesCrossEntropy
@@ -21,9 +21,7 @@ class ContrastiveBound(BoundLoss):
         kw = {"temperature": self.temperature}
         if logits.ndim > code.ndim:
             return contrastive_loss(logits, code, weight, **kw)
-        pair = torch.stack([torch.zeros_like(logits), logits], -1)
-        loss, grad = contrastive_loss(pair, code, weight, **kw)
-        return loss, grad[..., 1]
+        return cf.through_pair(lambda z, y: contrastive_loss(z, y, weight, **kw), logits, code)
 
 
 class SupervisedContrastive(MixesCrossEntropy):

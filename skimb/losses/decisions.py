@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skimb.functional import _closed_form as cf
 from skimb.functional import decisions as kernel
 from skimb.functional.confusion import confusion_loss
 from skimb.losses._base import BoundLoss, RowBound, as_like, one_hot, pair_to_margin
@@ -142,9 +143,9 @@ class KappaBound(BoundLoss):
     def loss_grad(self, logits, code, weight=None, total=None):
         if logits.ndim > code.ndim:
             return kernel.kappa_loss(logits, code, weight)
-        pair = torch.stack([torch.zeros_like(logits), logits], -1)
-        loss, grad = kernel.kappa_loss(pair, (code > 0).long(), weight)
-        return loss, grad[..., 1]
+        return cf.through_pair(
+            lambda z, y: kernel.kappa_loss(z, y, weight), logits, (code > 0).long()
+        )
 
 
 class QuadraticWeightedKappa(MixesCrossEntropy):
