@@ -240,6 +240,27 @@ def test_scheduled_losses_switch_together(rare):
     assert grouped(sizes, [4, 4])
 
 
+def test_members_that_go_on_from_different_steps_keep_their_own_clocks(rare):
+    """Adam corrects its moments by the step count, so only members with one count may share it."""
+    from joblib import Parallel, delayed
+
+    X, y = rare
+
+    def run():
+        models = [model() for _ in range(4)]
+        for k, net in enumerate(models):
+            for _ in range(1 + k % 2):
+                net.partial_fit(X, y)
+        Parallel(n_jobs=2, require="sharedmem")(delayed(net.partial_fit)(X, y) for net in models)
+        return np.stack([net.decision_function(X) for net in models])
+
+    alone = run()
+    with batched_fits() as batch:
+        together = run()
+    np.testing.assert_allclose(together, alone, rtol=1e-9)
+    assert max(batch.sizes) == 2
+
+
 def test_multilabel_and_regression():
     X, Y = make_multilabel_classification(300, 10, n_classes=4, random_state=0)
     grid = {"loss": [CrossEntropy(), Focal(1.0), Focal(3.0), Asymmetric()], "class_weight": [None, "balanced"]}  # fmt: skip
