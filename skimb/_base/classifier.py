@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_array, column_or_1d
 
 from skimb._base.estimator import NeuralBase, stochastic
-from skimb._core.priors import ClassPrior, effective_number
+from skimb._core.priors import ClassPrior, class_weights
 from skimb.losses import CrossEntropy
 
 
@@ -266,31 +266,14 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         given = self.class_weight
         if given is None:
             return None
+        if isinstance(given, dict) and self._multilabel:
+            raise ValueError(
+                "class_weight as a dict names exclusive classes; for multi-label y use "
+                "'balanced', 'effective' or None."
+            )
         mass = self._class_mass()
-        if isinstance(given, dict):
-            if self._multilabel:
-                raise ValueError(
-                    "class_weight as a dict names exclusive classes; for multi-label y use "
-                    "'balanced', 'effective' or None."
-                )
-            known = self.classes_.tolist()
-            stray = [c for c in given if c not in known]
-            if stray:
-                raise ValueError(
-                    f"The classes, {stray}, are not in class_weight's y: class_weight={given!r}, "
-                    f"classes {known}."
-                )
-            weights = np.array([float(given.get(c, 1.0)) for c in known])
-            if (weights <= 0).any() or not np.isfinite(weights).all():
-                raise ValueError(f"class_weight={given!r} must hold positive, finite weights.")
-        elif given == "balanced":
-            weights = mass.sum(-1, keepdims=True) / (mass.shape[-1] * mass)
-        else:
-            counts = mass if self._multilabel else np.maximum(self.class_counts_, 1.0)
-            n = counts.sum(-1).max()
-            weights = 1.0 / effective_number(counts, (n - 1.0) / n)
-        share = mass / mass.sum(-1, keepdims=True)
-        return weights / (share * weights).sum(-1, keepdims=True)
+        counts = mass if self._multilabel else np.maximum(self.class_counts_, 1.0)
+        return class_weights(given, self.classes_.tolist(), counts, mass)
 
     def _class_mass(self):
         """Total weight (C,) of classes or (L, 2) of label sides, positive everywhere."""

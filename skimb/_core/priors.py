@@ -174,6 +174,44 @@ def effective_number(counts, beta):
     return -np.expm1(counts * np.log1p(beta - 1.0)) / (1.0 - beta)
 
 
+def class_weights(given, classes, counts, mass):
+    """Weights of classes (C,) or of label sides (L, 2) whose mean over the rows is 1.
+
+    Parameters
+    ----------
+    given : {"balanced", "effective"} or dict
+        What the user asked for; a dict maps some of `classes` to weights.
+    classes : list
+        Labels of exclusive classes.
+    counts : ndarray of shape (C,) or (L, 2)
+        Rows behind each class, for effective numbers.
+    mass : ndarray of shape (C,) or (L, 2)
+        Total weight of each class, positive.
+
+    Returns
+    -------
+    ndarray like mass
+        Weights.
+    """
+    if isinstance(given, dict):
+        stray = [c for c in given if c not in classes]
+        if stray:
+            raise ValueError(
+                f"The classes, {stray}, are not in class_weight's y: class_weight={given!r}, "
+                f"classes {classes}."
+            )
+        weights = np.array([float(given.get(c, 1.0)) for c in classes])
+        if (weights <= 0).any() or not np.isfinite(weights).all():
+            raise ValueError(f"class_weight={given!r} must hold positive, finite weights.")
+    elif given == "balanced":
+        weights = mass.sum(-1, keepdims=True) / (mass.shape[-1] * mass)
+    else:
+        n = counts.sum(-1).max()
+        weights = 1.0 / effective_number(counts, (n - 1.0) / n)
+    share = mass / mass.sum(-1, keepdims=True)
+    return weights / (share * weights).sum(-1, keepdims=True)
+
+
 def _vector(name, value):
     array = np.asarray(value, dtype=float)
     if array.ndim != 1 or not len(array) or not np.isfinite(array).all() or (array < 0).any():

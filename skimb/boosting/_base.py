@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from skimb._core.priors import ClassPrior, effective_number
+from skimb._core.priors import ClassPrior, class_weights
 from skimb.boosting._objectives import best_constant, bind_rows
 from skimb.losses import CrossEntropy, Loss
 
@@ -138,32 +138,15 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
         seen = ClassPrior.of(code, sample_weight, classes=np.arange(k))
         loss = CrossEntropy() if self.loss is None else clone(self.loss)
         self.prior_ = seen.prior
-        self.class_weight_ = self._class_weights(seen)
+        self.class_weight_ = None
+        if self.class_weight is not None:
+            known = self.classes_.tolist()
+            self.class_weight_ = class_weights(self.class_weight, known, seen.counts, seen.prior)
         self.loss_function_ = loss
         self._loss_bound = bind_rows(loss, seen)
         self.n_columns_ = 1 if k == 2 and loss.one_logit else k
         mass = seen.prior if self.class_weight_ is None else seen.prior * self.class_weight_
         self.init_scores_ = best_constant(self._loss_bound, mass / mass.sum(), self.n_columns_)
-
-    def _class_weights(self, seen):
-        """Weights of classes whose mean over the rows is 1, or None."""
-        given = self.class_weight
-        if given is None:
-            return None
-        if isinstance(given, dict):
-            known = self.classes_.tolist()
-            stray = [c for c in given if c not in known]
-            if stray:
-                raise ValueError(f"class_weight={given!r} names {stray}, which are not in {known}.")
-            weight = np.array([float(given.get(c, 1.0)) for c in known])
-            if (weight <= 0).any() or not np.isfinite(weight).all():
-                raise ValueError(f"class_weight={given!r} must hold positive, finite weights.")
-        elif given == "balanced":
-            weight = 1.0 / seen.prior
-        else:
-            n = seen.counts.sum()
-            weight = 1.0 / effective_number(seen.counts, (n - 1.0) / n)
-        return weight / (seen.prior * weight).sum()
 
     # --- training ----------------------------------------------------------------------------
 
