@@ -227,7 +227,7 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
                 f"{loss!r} takes the second of classes_={self.classes_.tolist()} as the positive "
                 f"class, which is the common one here ({int(rows[1])} rows against "
                 f"{int(rows[0])}). Code the rare class so that it sorts last, for instance as 1.",
-                stacklevel=6,
+                stacklevel=7,
             )
 
     def _class_prior(self):
@@ -313,7 +313,7 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
                 warnings.warn(
                     f"{loss!r} does not give probabilities, so prior= cannot correct them; wrap "
                     "the estimator in CalibratedClassifierCV.",
-                    stacklevel=6,
+                    stacklevel=7,
                 )
         trained = self.prior_
         if np.allclose(wanted, trained, rtol=1e-12, atol=0.0):

@@ -2,6 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +33,33 @@ from skimb.engine.steps import Step
 SMALL_BATCH = 4096  # up to here one thread beats several
 AUTO_BATCH = 200
 AUTO_BATCH_COUPLED = 1024
+
+
+class Rows(NamedTuple):
+    """Checked rows of a fit."""
+
+    X: object
+    y: np.ndarray
+    code: np.ndarray
+    sample_weight: np.ndarray | None
+    cost: np.ndarray | None
+
+
+class Fit(NamedTuple):
+    """A fit that was prepared: what trains, on what, and what is needed to finish it."""
+
+    net: EngineNet
+    data: TrainingData
+    sample_weight: np.ndarray | None
+    seed: int
+    draws: bool
+    epochs_before: int
+    incremental: bool
+
+    @property
+    def one_thread(self):
+        """Whether one thread beats several."""
+        return self.net.device == "cpu" and self.net.order.batch_size <= SMALL_BATCH
 
 
 def stochastic(estimator):
@@ -79,22 +107,31 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
     # --- fit ---------------------------------------------------------------------------------
 
     def _fit(self, X, y, sample_weight=None, *, incremental=False, classes=None, cost=None):
-        first = not (incremental and hasattr(self, "net_"))
-        warm = self.warm_start and not incremental and hasattr(self, "net_")
-        given_X, given_y = X, y
-        X, y, sample_weight, code, cost = self._validate(
-            X, y, sample_weight, classes, first and not warm, incremental, cost
-        )
+        given = X, y
+        new = not (incremental or self.warm_start) or not hasattr(self, "net_")
+        rows = self._validate(X, y, sample_weight, classes, new, incremental, cost)
+        fit = self._prepare(rows, new=new, incremental=incremental)
+        with small_batch_settings(one_thread=fit.one_thread), _seeded(fit.seed, fit.draws):
+            context = self._open_context(*given, rows.sample_weight, fit.net)
+            fit.net.partial_fit(fit.data)
+        self._finish(fit)
+        if context is not None:
+            context.call_on_fit_task_end(
+                estimator=self, X=given[0], y=given[1], reconstruction_attributes={}
+            )
+        return self
+
+    def _prepare(self, rows, *, new=True, incremental=False):
+        """Do everything that comes before training; returns a `Fit`."""
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         self._check_solver_params()
         rng = check_random_state(self.random_state)
-        train, valid = self._split((X, y, code, sample_weight, cost), rng, incremental)
-        X, y, code, sample_weight, cost = train
+        rows, valid = self._split(rows, rng, incremental)
+        X, code, sample_weight = rows.X, rows.code, rows.sample_weight
         device = resolve_device(self.device, sparse=sparse.issparse(X))
 
-        bound = self._bind_loss(code, sample_weight, incremental and not first)
-        new = first and not warm
+        bound = self._bind_loss(code, sample_weight, incremental and not new)
         if not new and not self._compatible(X, code):
             raise ValueError(
                 f"{type(self).__name__} was fitted on {'sparse' if self._sparse else 'dense'} input "
@@ -104,7 +141,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             self._dtype = self._choose_dtype(X, device)
         X = X.astype(self._dtype, copy=False)
         self._weight_total = float(len(code) if sample_weight is None else sample_weight.sum())
-        data = self._training_data(X, code, bound, sample_weight, device, cost)
+        data = self._training_data(X, code, bound, sample_weight, device, rows.cost)
         if new:
             self._sparse = data.sparse
             module = self._new_module(data, bound, rng)
@@ -124,34 +161,24 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         module.to(device)
         order = self._order(data, code, bound, generator)
         n_epochs = 1 if incremental else self.max_iter
-        fast = device.type == "cpu" and order.batch_size <= SMALL_BATCH
-        with small_batch_settings(one_thread=fast), _seeded(seed, self._draws_in_module()):
-            step = self._new_step(module, bound, data, order, incremental and not new)
-            patience, callbacks = self._callbacks(step, data, valid, n_epochs, incremental)
-            net = EngineNet(
-                module,
-                criterion=bound,
-                step=step,
-                order=order,
-                max_epochs=n_epochs,
-                batch_size=order.batch_size,
-                callbacks=callbacks,
-                device=str(device),
-            ).initialize()
-            if history is not None:
-                net.history = history
-            self._start_validation(net, bound)
-            epochs_before = len(net.history)
-            context = self._open_context(given_X, given_y, sample_weight, n_epochs, net)
-            net.partial_fit(data)
-        self._finish(net, step, patience, epochs_before, device, data, sample_weight, incremental)
-        self._generator_state = generator.get_state().numpy()
-        self._check_finite(module)
-        if context is not None:
-            context.call_on_fit_task_end(
-                estimator=self, X=given_X, y=given_y, reconstruction_attributes={}
-            )
-        return self
+        step = self._new_step(module, bound, data, order, incremental and not new)
+        net = EngineNet(
+            module,
+            criterion=bound,
+            step=step,
+            order=order,
+            max_epochs=n_epochs,
+            batch_size=order.batch_size,
+            callbacks=self._callbacks(step, data, valid, n_epochs, incremental),
+            device=str(device),
+        ).initialize()
+        if history is not None:
+            net.history = history
+        self.net_ = net  # it can predict while it trains
+        self._bound = bound
+        return Fit(
+            net, data, sample_weight, seed, self._draws_in_module(), len(net.history), incremental
+        )
 
     def _validate(self, X, y, sample_weight, classes, reset, incremental, cost):
         X, y = validate_data(
@@ -173,7 +200,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 cost = None if cost is None else np.asarray(cost)[used]
                 X, y, sample_weight = X[used], y[used], sample_weight[used]
         code = self._encode_target(y, classes, reset, incremental)
-        return X, y, sample_weight, code, self._check_cost(cost, code)
+        return Rows(X, y, code, sample_weight, self._check_cost(cost, code))
 
     def _check_cost(self, cost, code):
         """Costs of rows as an array (n, n_classes); only classifiers take them."""
@@ -196,7 +223,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         """Training rows and, with early stopping, validation rows."""
         if not self.early_stopping or incremental or self._full_batch():
             return whole, None
-        code = whole[2]
+        code = whole.code
         rows = np.arange(len(code))
         try:
             train, valid = train_test_split(
@@ -218,7 +245,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             )
 
         def part(rows):
-            return tuple(None if a is None else a[rows] for a in whole)
+            return Rows(*(None if a is None else a[rows] for a in whole))
 
         return part(train), part(valid)
 
@@ -272,7 +299,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 warnings.warn(
                     "Got `batch_size` less than 1 or larger than sample size. "
                     "It is going to be clipped",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
             size = min(self.batch_size, n)
         return Order(
@@ -288,7 +315,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         return {}
 
     def _callbacks(self, step, data, valid, n_epochs, incremental):
-        """Engine callbacks in the order in which they must act, then the user's."""
+        """Engine callbacks in the order in which they must act, the user's before patience."""
         callbacks = [("timer", EpochTimer())]
         deferred = self._deferred()
         if deferred is not None:
@@ -322,7 +349,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         ]
         if patience is not None:
             callbacks.append(("patience", patience))
-        return patience, callbacks
+        return callbacks
 
     def _deferred(self):
         start = getattr(self, "deferred_reweighting", None)
@@ -351,40 +378,40 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
 
         return score
 
-    def _start_validation(self, net, bound):
-        """Make the estimator able to predict while it trains."""
-        self.net_ = net
-        self._bound = bound
-
-    def _open_context(self, X, y, sample_weight, n_epochs, net):
+    def _open_context(self, X, y, sample_weight, net):
         """Open scikit-learn's callback context where somebody listens."""
         if not getattr(self, "_skl_callbacks", None):  # nobody listens, in a search neither
             return None
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        context = self._init_callback_context(max_subtasks=max(n_epochs, 1) + 1)
+        context = self._init_callback_context(max_subtasks=net.max_epochs + 1)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
         bridge = EstimatorCallbacks(context, self, X, y, metadata, dict)
         net.callbacks_.insert(0, ("estimator", bridge))
         return context
 
-    def _finish(self, net, step, patience, epochs_before, device, data, sample_weight, incremental):
+    def _finish(self, fit):
         """Restore the best weights, free the device, set fitted attributes."""
+        net, data, incremental = fit.net, fit.data, fit.incremental
+        step = net.step
+        patience = dict(net.callbacks_).get("patience")
         if isinstance(step, Step):
             step.settle()
         if patience is not None:
             patience.restore(net)
-        if device.type == "cuda":
+        if net.device != "cpu":
             net.module_.to("cpu")
             net.device = "cpu"
             torch.cuda.empty_cache()
+        self._generator_state = net.order.generator.get_state().numpy()
+        self._bound = step.loss
         net.callbacks_ = []  # they hold training data and, for scikit-learn's, the estimator
         while net.history and "train_loss" not in net.history[-1]:
             net.history.pop()  # an epoch that was begun and not finished
-        done = net.history[epochs_before:]
+        done = net.history[fit.epochs_before :]
         self._optimizer_state = _pack_optimizer(step)
         net.step = None
         net.order = None
-        self._after_training(data, sample_weight)
+        self._after_training(data, fit.sample_weight)
         self.n_iter_ = len(done)
         self.t_ += len(done) * len(data)
         self.loss_curve_ = [*self.loss_curve_, *(h["train_loss"] for h in done)]
@@ -400,6 +427,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             self.best_validation_score_ = None
             self.best_loss_ = min(self.loss_curve_, default=float("nan"))
         self._tell(net, step, patience, incremental)
+        self._check_finite(net.module_)
 
     def _after_training(self, data, sample_weight):
         """Hook for what depends on the trained net and the training rows."""
