@@ -28,6 +28,8 @@ from sklearn.model_selection import (
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import EarlyStopping
+from torch import nn
 
 from skimb.linear_model import LinearClassifier
 from skimb.losses import (
@@ -44,7 +46,7 @@ from skimb.losses import (
     all_losses,
 )
 from skimb.model_selection import batched_fits
-from skimb.neural_network import MLPClassifier, MLPRegressor
+from skimb.neural_network import MLPClassifier, MLPRegressor, NeuralNetClassifier
 
 ALONE = {"EqualizationV2", "InfluenceBalanced"}  # memory, features
 
@@ -465,6 +467,17 @@ def test_an_interruption_leaves_nothing_behind(rare):
     assert grouped(batch.sizes, [2])
 
 
+def test_stopping_callbacks_of_skorch_end_one_member(rare):
+    X, y = rare
+    stop = EarlyStopping(monitor="train_loss", patience=2, threshold=0.02)
+    estimator = model(max_iter=30, callbacks=[stop])
+    grid = {"learning_rate_init": [1e-4, 1e-3, 1e-2, 3e-2]}
+    alone, together, sizes = both(lambda: GridSearchCV(estimator, grid, cv=2, scoring="neg_log_loss").fit(X, y))  # fmt: skip
+    np.testing.assert_allclose(scores(together), scores(alone), rtol=1e-9)
+    assert together.best_estimator_.n_iter_ == alone.best_estimator_.n_iter_ < 30
+    assert grouped(sizes, [4, 4, 1])
+
+
 def test_callbacks_of_scikit_learn_see_members(rare):
     pytest.importorskip("rich")
     X, y = rare
@@ -484,3 +497,15 @@ def test_seeds_of_members_do_not_touch_each_other(rare):
     assert len(np.unique(scores(alone)[0])) == 4
     assert torch.equal(state, torch.random.get_rng_state())
     assert max(sizes) > 1
+
+
+def with_dropout(n_features, n_outputs):
+    return nn.Sequential(nn.Linear(n_features, 8), nn.Dropout(0.5), nn.Linear(8, n_outputs))
+
+
+def test_modules_that_draw_do_not_share_their_generator(rare):
+    X, y = rare
+    estimator = NeuralNetClassifier(with_dropout, max_iter=4, random_state=0)
+    grid = {"alpha": [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]}
+    alone, together, _ = both(lambda: GridSearchCV(estimator, grid, cv=2, scoring="neg_log_loss").fit(X, y))  # fmt: skip
+    np.testing.assert_allclose(scores(together), scores(alone), rtol=1e-9)

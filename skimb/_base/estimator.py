@@ -26,7 +26,7 @@ from skimb.engine.callbacks import (
 from skimb.engine.data import TrainingData, as_tensor
 from skimb.engine.lbfgs import FullBatch
 from skimb.engine.net import EngineNet
-from skimb.engine.runtime import resolve_device, small_batch_settings
+from skimb.engine.runtime import Draws, resolve_device, small_batch_settings
 from skimb.engine.sampling import Order
 from skimb.engine.steps import Step
 
@@ -51,8 +51,6 @@ class Fit(NamedTuple):
     net: EngineNet
     data: TrainingData
     sample_weight: np.ndarray | None
-    seed: int
-    draws: bool
     epochs_before: int
     incremental: bool
 
@@ -111,7 +109,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         new = not (incremental or self.warm_start) or not hasattr(self, "net_")
         rows = self._validate(X, y, sample_weight, classes, new, incremental, cost)
         fit = self._prepare(rows, new=new, incremental=incremental)
-        with small_batch_settings(one_thread=fit.one_thread), _seeded(fit.seed, fit.draws):
+        with small_batch_settings(one_thread=fit.one_thread):
             context = self._open_context(*given, rows.sample_weight, fit.net)
             fit.net.partial_fit(fit.data)
         self._finish(fit)
@@ -171,14 +169,13 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             batch_size=order.batch_size,
             callbacks=self._callbacks(step, data, valid, n_epochs, incremental),
             device=str(device),
+            draws=Draws(seed) if self._draws_in_module() else None,
         ).initialize()
         if history is not None:
             net.history = history
         self.net_ = net  # it can predict while it trains
         self._bound = bound
-        return Fit(
-            net, data, sample_weight, seed, self._draws_in_module(), len(net.history), incremental
-        )
+        return Fit(net, data, sample_weight, len(net.history), incremental)
 
     def _validate(self, X, y, sample_weight, classes, reset, incremental, cost):
         X, y = validate_data(
@@ -544,20 +541,3 @@ def unpack_optimizer(step, state):
     for own, saved in zip(tensors, state["arrays"], strict=True):
         own.copy_(torch.from_numpy(np.array(saved)))
     step.optimizer.lr = state["lr"]
-
-
-class _seeded:
-    """Torch's global random state set inside and put back after, if the module draws from it."""
-
-    def __init__(self, seed, active):
-        self.seed, self.active = seed, active
-
-    def __enter__(self):
-        if self.active:
-            self.fork = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
-            self.fork.__enter__()
-            torch.manual_seed(self.seed)
-
-    def __exit__(self, *exc):
-        if self.active:
-            self.fork.__exit__(*exc)

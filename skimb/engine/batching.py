@@ -5,8 +5,9 @@ import time
 
 import torch
 
+from skimb.engine.joint import JointTraining
 from skimb.engine.net import share_training
-from skimb.engine.population import Population, populations, trains_in_populations
+from skimb.engine.population import trains_in_populations
 from skimb.engine.runtime import small_batch_settings
 
 _AT_WORK = 4  # tasks that prepare at the same time, each with a copy of its rows
@@ -32,14 +33,13 @@ class Coordinator:
 
     Parameters
     ----------
-    max_members : callable
-        Largest number of members of a population, from one of its jobs and whether rows are shared.
     max_memory : int
-        Bytes of training rows that waiting tasks may hold; beyond it no further task begins.
+        Bytes of the state of a population, and of the training rows that waiting tasks may hold; beyond
+        the latter no further task begins.
     """
 
-    def __init__(self, max_members, max_memory):
-        self.max_members, self.max_memory = max_members, max_memory
+    def __init__(self, max_memory):
+        self.max_memory = max_memory
         self.slots = threading.Semaphore(_AT_WORK)
         self.working = 0  # tasks that have begun and do not wait
         self.held = 0  # bytes of the rows of those that wait
@@ -167,31 +167,13 @@ class Coordinator:
             self._train(jobs)
 
     def _train(self, jobs):
-        pairs = {id(job.net): job for job in jobs}
-        for group, shared in populations([(job.net, job.data) for job in jobs]):
-            size = max(1, self.max_members(group[0], shared))
-            for start in range(0, len(group), size):
-                self._train_group(group[start : start + size], shared, pairs)
-
-    def _train_group(self, group, shared, pairs):
-        errors = {}
-        self.sizes.append(len(group))
-        try:
+        training = JointTraining([(job.net, job.data) for job in jobs], self.max_memory)
+        self.sizes += training.sizes
+        for runner in training.runners:
             with small_batch_settings(one_thread=True):
-                if len(group) == 1:
-                    net, data = group[0]
-                    net.fit_alone(data)
-                else:
-                    population = Population(group, shared)
-                    population.run(lambda: self.stopped)
-                    errors = population.errors
-                    if self.stopped:
-                        errors |= dict.fromkeys(
-                            population.alive, Interrupted("stopped by the user.")
-                        )
-        except Exception as error:  # belongs to the fits of this group, which raise it
-            errors = dict.fromkeys(range(len(group)), error)
-        for k, (net, _) in enumerate(group):
-            job = pairs[id(net)]
-            job.error = errors.get(k)
-            job.done.set()
+                training.run_one(runner, lambda: self.stopped)
+            for k in runner.positions:
+                if self.stopped and not training.finished(k):
+                    training.errors[k] = Interrupted("stopped by the user.")
+                jobs[k].error = training.errors.get(k)
+                jobs[k].done.set()

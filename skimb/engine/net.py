@@ -1,5 +1,7 @@
 """The skorch net behind every estimator."""
 
+from contextlib import nullcontext
+
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, PassthroughScoring
@@ -39,13 +41,16 @@ class EngineNet(NeuralNet):
         What one batch, or with full-batch training one solver run, does.
     order : Order, default=None
         Rows of each epoch.
+    draws : Draws, default=None
+        Random state of a module that draws from torch's global generator while it trains.
     **kwargs : dict
         Parameters of :class:`skorch.NeuralNet`.
     """
 
-    def __init__(self, module, *, step=None, order=None, **kwargs):
+    def __init__(self, module, *, step=None, order=None, draws=None, **kwargs):
         self.step = step
         self.order = order
+        self.draws = draws
         kwargs.setdefault("train_split", None)
         kwargs.setdefault("verbose", 0)
         super().__init__(module, **kwargs)
@@ -79,19 +84,29 @@ class EngineNet(NeuralNet):
             if shared is not None and epochs is None and shared.takes(self):
                 shared.train(self, X)
                 return self
-            return super().fit_loop(X, y, epochs=epochs)
-        except StopTraining:
-            return self
+            with self.draws or nullcontext():
+                return super().fit_loop(X, y, epochs=epochs)
         except KeyboardInterrupt as signal:
-            self.interrupted = not _raised_by_skorch(signal)
+            self.interrupted = not ended_by_callback(signal)
             return self
 
-    def fit_alone(self, dataset):
-        """Train as :meth:`fit_loop` does, not waiting for others."""
+    def fit_alone(self, dataset, epochs):
+        """Train some epochs without waiting for others; tells whether a callback ended training.
+
+        A full-batch step runs to its end.
+        """
+        self.interrupted = False
         try:
-            super().fit_loop(dataset)
-        except StopTraining:
-            return
+            if isinstance(self.step, FullBatch):
+                self._full_batch_loop(dataset, self.max_epochs)
+            else:
+                with self.draws or nullcontext():
+                    super().fit_loop(dataset, epochs=epochs)
+        except KeyboardInterrupt as signal:
+            if not ended_by_callback(signal):
+                raise
+            return True
+        return False
 
     def watches_batches(self):
         """Whether a callback listens to batches or gradients."""
@@ -162,8 +177,10 @@ class EngineNet(NeuralNet):
         step.notify = lambda: self.notify("on_grad_computed", named_parameters=named, batch=None)
 
 
-def _raised_by_skorch(signal):
-    """skorch's own callbacks stop training by raising KeyboardInterrupt."""
+def ended_by_callback(signal):
+    """Whether an interruption is a callback's way to end training; skorch's own callbacks raise it too."""
+    if isinstance(signal, StopTraining):
+        return True
     place = signal.__traceback__
     while place.tb_next is not None:
         place = place.tb_next

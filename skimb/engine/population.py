@@ -10,12 +10,13 @@ from itertools import pairwise
 
 import torch
 
-from skimb.engine.net import StopTraining
+from skimb.engine.net import ended_by_callback
 from skimb.engine.optim import SGD, Adam
 from skimb.engine.steps import ACTIVATION_GRADIENTS, ChainStep, squeeze_outputs
 from skimb.losses._stack import stack
 from skimb.nets.mlp import ACTIVATIONS
 
+_COPIES = 6  # parameters, gradient, two moments, scratch, rates
 _FEW = 4  # members from which a group on the same rows is worth a population of its own
 
 
@@ -52,7 +53,13 @@ def same_rows(a, b):
         return False
     if one.every_class and not (one.classes == two.classes).all():
         return False
-    return data_a.X is data_b.X or torch.equal(data_a.X, data_b.X)
+    return _one_memory(data_a.X, data_b.X) or torch.equal(data_a.X, data_b.X)
+
+
+def _one_memory(a, b):
+    """Whether two tensors are the same numbers in the same place."""
+    same = a.data_ptr() == b.data_ptr() and a.shape == b.shape
+    return same and a.stride() == b.stride() and a.dtype == b.dtype
 
 
 class Population:
@@ -80,6 +87,7 @@ class Population:
         self.X = self.data[0].X
         self.errors = {}
         self.alive = list(range(len(jobs)))
+        self.epoch = 0
         self._gather()
 
     # --- members in one tensor -----------------------------------------------------------------
@@ -305,10 +313,12 @@ class Population:
     # --- epochs --------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def run(self, stop=lambda: False):
-        """Train until every member has finished; `stop` is asked before each epoch."""
-        epoch = 0
-        while self.alive and not stop():
+    def run(self, stop=lambda: False, until=None):
+        """Train until every member has finished, or up to the epoch `until`; may be called again.
+
+        `stop` is asked before each epoch. Afterwards the nets hold their weights.
+        """
+        while self.alive and not stop() and (until is None or self.epoch < until):
             self._each(
                 lambda net, data: net.notify(
                     "on_epoch_begin", dataset_train=data, dataset_valid=None
@@ -325,12 +335,18 @@ class Population:
             self._each(
                 lambda net, data: net.notify("on_epoch_end", dataset_train=data, dataset_valid=None)
             )
-            epoch += 1
-            self._finish_some(epoch)
+            self.epoch += 1
+            self.done |= {k for k in self.alive if self.epoch >= self.nets[k].max_epochs}
+            self._finish_some()
             if self.alive and [self.nets[k].optimizer_.lr for k in self.alive] != self.lrs:
                 self._rates()
         if self.alive:
             self.scatter()
+
+    def keep(self, members):
+        """Go on with these members only."""
+        self.done = set(self.alive) - set(members)
+        self._finish_some()
 
     def _epoch(self):
         X, code, w, sizes = self._shared_rows() if self.shared else self._own_rows()
@@ -372,16 +388,16 @@ class Population:
         for k in self.alive:
             try:
                 call(self.nets[k], self.data[k])
-            except StopTraining:
+            except KeyboardInterrupt as signal:
+                if not ended_by_callback(signal):
+                    raise
                 self.done.add(k)
             except Exception as error:
                 self.errors[k] = error
                 self.done.add(k)
 
-    def _finish_some(self, epoch=None):
+    def _finish_some(self):
         """Let members go that have stopped, failed, or trained all their epochs; compact the rest."""
-        if epoch is not None:
-            self.done |= {k for k in self.alive if epoch >= self.nets[k].max_epochs}
         if not self.done:
             return
         self.scatter()
@@ -393,7 +409,7 @@ class Population:
 def _together(tensors):
     """Members' tensors stacked, or one of them expanded if all are the same."""
     first = tensors[0]
-    if all(t is first or torch.equal(t, first) for t in tensors[1:]):
+    if all(_one_memory(t, first) or torch.equal(t, first) for t in tensors[1:]):
         return first.unsqueeze(0).expand(len(tensors), *first.shape)
     return torch.stack(tensors)
 
@@ -422,3 +438,13 @@ def populations(jobs):
         if alone:
             groups.append((alone, False))
     return groups
+
+
+def members_within(max_memory, job, shared):
+    """Members that a population may have: a fixed function of shapes and of the bytes allowed."""
+    net, data = job
+    module = net.step.module
+    numbers = _COPIES * module.flat.numel() + 2 * net.order.max_batch * sum(module.widths[1:])
+    if not shared:  # every member's rows are copied into the order of the epoch
+        numbers += 2 * data.X.numel()
+    return max(1, max_memory // (numbers * module.flat.element_size()))

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 
 _LOCK = threading.Lock()
+_GLOBAL_GENERATOR = threading.RLock()
 _BORROWED = {"users": 0, "threads": 1}
 
 
@@ -75,3 +76,36 @@ def resolve_device(device, *, sparse=False):
             "use device='auto' or pass a dense X."
         )
     return torch.device(device)
+
+
+class Draws:
+    """Torch's global random state as a net sees it: set inside the block, put back after.
+
+    Entering again goes on where the last block ended. One thread at a time is inside.
+
+    Parameters
+    ----------
+    seed : int
+        Seed at the first entry.
+    """
+
+    def __init__(self, seed):
+        self.seed = seed
+        self.states = None
+
+    def __enter__(self):
+        _GLOBAL_GENERATOR.acquire()
+        self.fork = torch.random.fork_rng(devices=range(torch.cuda.device_count()))
+        self.fork.__enter__()
+        if self.states is None:
+            torch.manual_seed(self.seed)
+        else:
+            cpu, cuda = self.states
+            torch.random.set_rng_state(cpu)
+            torch.cuda.set_rng_state_all(cuda)
+
+    def __exit__(self, *exc):
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        self.states = torch.random.get_rng_state(), cuda
+        self.fork.__exit__(*exc)
+        _GLOBAL_GENERATOR.release()

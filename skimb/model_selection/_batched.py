@@ -9,7 +9,6 @@ from joblib.parallel import ParallelBackendBase, register_parallel_backend
 from skimb.engine.batching import Coordinator
 
 _TASKS = 1024  # tasks of one parallel call that may wait at the same time
-_COPIES = 6  # parameters, gradient, two moments, scratch, rates
 
 
 class _Outcome:
@@ -136,19 +135,7 @@ def batched_fits(*, max_memory=1 << 30):
     12
     """
     with (
-        Coordinator(
-            lambda job, shared: _members(job, shared, max_memory), max_memory
-        ) as coordinator,
+        Coordinator(max_memory) as coordinator,
         parallel_config(backend="skimb-populations", coordinator=coordinator),
     ):
         yield coordinator
-
-
-def _members(job, shared, max_memory):
-    """Members of one population: a fixed function of shapes."""
-    net, data = job
-    module = net.step.module
-    numbers = _COPIES * module.flat.numel() + 2 * net.order.max_batch * sum(module.widths[1:])
-    if not shared:  # every member's rows are copied into the order of the epoch
-        numbers += 2 * data.X.numel()
-    return max(1, max_memory // (numbers * module.flat.element_size()))

@@ -12,6 +12,7 @@ from skimb._base.chain import CLASSIFIER_CONSTRAINTS, SHARED_CONSTRAINTS
 from skimb._base.classifier import NeuralClassifier
 from skimb._base.estimator import unpack_optimizer
 from skimb.engine.optim import SGD, Adam
+from skimb.engine.runtime import Draws
 from skimb.engine.steps import AdversarialStep, AutogradStep
 from skimb.losses import Loss
 from skimb.nets import MLP
@@ -255,8 +256,7 @@ class NeuralNetClassifier(NeuralClassifier):
 
     def _new_module(self, data, bound, rng):
         self._output_shift = None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(rng.randint(np.iinfo(np.int32).max)))
+        with Draws(int(rng.randint(np.iinfo(np.int32).max))):
             module = self._empty_module()
             with torch.no_grad():
                 rows = data.X[:2]
