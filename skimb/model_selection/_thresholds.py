@@ -1,0 +1,159 @@
+"""Decision thresholds that maximise a metric of counts, over all unique scores.
+
+A rule is one number t for two classes (class 1 where its probability is at least t), one per class
+otherwise (the class with the largest p / t; for two classes t = (1 - t1, t1) is the same rule), or one per
+label of a multi-label target.
+"""
+
+import numpy as np
+
+_SWEEPS = 20
+_TINY = 1e-12
+
+
+def decide(proba, rule, multilabel):
+    """Decided codes from probabilities (..., n, C), or 0/1 labels from (..., n, L)."""
+    if multilabel:
+        return (proba >= rule).astype(int)
+    if np.ndim(rule) == 0:
+        return (proba[..., 1] >= rule).astype(int)
+    return (proba / rule).argmax(-1)
+
+
+def tune(metric, code, proba, weight=None, multilabel=False):
+    """The rule that maximises a metric.
+
+    Parameters
+    ----------
+    metric : callable
+        Function of counts per class (see ``_counts``).
+    code : ndarray of shape (n,) or (n, L)
+        Class codes or 0/1 labels.
+    proba : ndarray of shape (n, C) or (n, L)
+        Probabilities.
+    weight : ndarray of shape (n,), default=None
+        Row weights.
+    multilabel : bool, default=False
+        Whether the target has several labels.
+
+    Returns
+    -------
+    float or ndarray
+        The rule; the exact maximum for two classes and for metrics that are means over labels, a
+        coordinate-wise maximum otherwise.
+    float
+        The metric.
+    """
+    weight = np.ones(len(code)) if weight is None else weight
+    if multilabel:
+        return _tune_labels(metric, code, proba, weight)
+    if proba.shape[1] == 2:
+        return _tune_binary(metric, code, proba[:, 1], weight)
+    prior = np.log((np.bincount(code, weight, proba.shape[1]) / weight.sum()).clip(1e-6))
+    starts = [power * prior for power in (0.0, 0.5, 1.0)]  # from argmax to the balanced decision
+    found = [_tune_classes(metric, code, proba, weight, start) for start in starts]
+    return max(found, key=lambda f: f[1])
+
+
+def _cuts(sorted_scores):
+    """Positions between different scores, with both ends, and a threshold for each.
+
+    Position i means that the first i rows, in falling order, are taken.
+    """
+    s = sorted_scores
+    inner = np.flatnonzero(s[1:] != s[:-1]) + 1
+    cuts = np.concatenate([[0], inner, [len(s)]])
+    middle = 0.5 * (s[inner - 1] + s[inner])
+    middle = np.where(
+        middle > s[inner], middle, s[inner - 1]
+    )  # neighbours without a number between
+    first = np.nextafter(s[0], np.inf) if len(s) else 0.5
+    return cuts, np.concatenate([[first], middle, [min(s[-1], 0.0)]])
+
+
+def _cumulated(values):
+    return np.concatenate([np.zeros((1, *values.shape[1:])), values.cumsum(0)])
+
+
+def _tune_binary(metric, code, score, weight):
+    order = np.argsort(-score, kind="stable")
+    cuts, thresholds = _cuts(score[order])
+    w, y = weight[order], code[order]
+    right1 = _cumulated(w * y)[cuts]
+    wrong1 = _cumulated(w * (1 - y))[cuts]
+    n1, n0 = right1[-1], wrong1[-1]
+    right = np.stack([n0 - wrong1, right1], -1)
+    decided = np.stack([n0 - wrong1 + n1 - right1, right1 + wrong1], -1)
+    values = metric(right, decided, np.broadcast_to([n0, n1], right.shape))
+    best = int(np.argmax(values))
+    return float(thresholds[best]), float(values[best])
+
+
+def _tune_classes(metric, code, proba, weight, log_t):
+    """Move one class's threshold after the other to its best place until nothing improves."""
+    logp = np.log(proba.clip(1e-300))
+    classes = np.arange(proba.shape[1])
+    rows = np.arange(len(code))
+    log_t = log_t.copy()
+    best = -np.inf
+    for _ in range(_SWEEPS):
+        before = best
+        for k in classes:
+            margin = logp - log_t
+            own = logp[:, k].copy()
+            margin[:, k] = -np.inf
+            other = margin.argmax(1)
+            need = own - margin[rows, other]  # class k is decided where log t_k is at most this
+            order = np.argsort(-need, kind="stable")
+            cuts, thresholds = _cuts(need[order])
+            thresholds[-1] = need.min() - 1.0  # logs may be negative: no floor at 0
+            w, y, alt = weight[order], code[order], other[order]
+            leaves = w[:, None] * (alt[:, None] == classes)
+            decided = np.bincount(other, weight, len(classes)) - _cumulated(leaves)[cuts]
+            agree = alt == y
+            right = np.bincount(other, weight * (other == code), len(classes))
+            right = right - _cumulated(leaves * agree[:, None])[cuts]
+            decided[:, k] = _cumulated(w)[cuts]
+            right[:, k] = _cumulated(w * (y == k))[cuts]
+            there = np.bincount(code, weight, len(classes))
+            values = metric(right, decided, np.broadcast_to(there, right.shape))
+            top = int(np.argmax(values))
+            if values[top] > best + _TINY:
+                best = float(values[top])
+                log_t[k] = thresholds[top]
+        if best <= before + _TINY:
+            break
+    return _normalised(log_t), best
+
+
+def _normalised(log_t):
+    t = np.exp(log_t - log_t.max())
+    return t / t.sum()
+
+
+def _tune_labels(metric, code, proba, weight):
+    """Move one label's threshold after the other to its best place until nothing improves."""
+    labels = range(code.shape[1])
+    there = weight @ code
+    rule = np.full(code.shape[1], 0.5)
+    start = decide(proba, rule, True)
+    right, decided = weight @ (start * code), weight @ start
+    best = float(metric(right, decided, there))
+    for _ in range(_SWEEPS):
+        before = best
+        for k in labels:
+            order = np.argsort(-proba[:, k], kind="stable")
+            cuts, thresholds = _cuts(proba[order, k])
+            right_k = _cumulated(weight[order] * code[order, k])[cuts]
+            decided_k = _cumulated(weight[order])[cuts]
+            some_right = np.repeat(right[None].astype(float), len(cuts), 0)
+            some_decided = np.repeat(decided[None].astype(float), len(cuts), 0)
+            some_right[:, k], some_decided[:, k] = right_k, decided_k
+            values = metric(some_right, some_decided, np.broadcast_to(there, some_right.shape))
+            top = int(np.argmax(values))
+            if values[top] > best + _TINY:
+                best, rule[k] = float(values[top]), thresholds[top]
+                right, decided = some_right[top], some_decided[top]
+        if best <= before + _TINY:
+            break
+    return rule, best
