@@ -223,6 +223,28 @@ def test_members_differ_in_what_their_losses_took_from_the_target(three):
         assert grouped(sizes, [3])
 
 
+def test_deferred_weights_set_in(rare):
+    X, y = rare
+    estimator = model(max_iter=6, deferred_reweighting=0.5)
+    grid = {"class_weight": [None, "balanced"], "loss": [CrossEntropy(), Focal(), AnyLoss()]}
+    alone, together, sizes = both(lambda: GridSearchCV(estimator, grid, cv=2, scoring="neg_log_loss", refit=False).fit(X, y))  # fmt: skip
+    np.testing.assert_allclose(scores(together), scores(alone), rtol=1e-9)
+    assert len(np.unique(scores(alone)[0])) == 6
+    assert grouped(sizes, [6, 6])
+
+
+def test_members_keep_their_own_kind_of_weights():
+    """A weight per label of one member is no business of a member that takes a weight per row."""
+    X, Y = make_multilabel_classification(200, 6, n_classes=3, random_state=0)
+    grid = [
+        {"class_weight": [None, "balanced"], "loss": [Focal(), CrossEntropy()]},
+        {"loss": [AnyLoss()]},
+    ]
+    alone, together, sizes = both(lambda: GridSearchCV(model(), grid, cv=2, scoring="f1_macro", refit=False).fit(X, Y))  # fmt: skip
+    np.testing.assert_allclose(scores(together), scores(alone), rtol=1e-9)
+    assert grouped(sizes, [5, 5])
+
+
 def test_scheduled_losses_switch_together(rare):
     X, y = rare
     grid = {"loss": [Deferred(Focal(), start=0.5), Deferred(LogitAdjusted(), start=0.25)], "alpha": [0.0, 0.1]}  # fmt: skip

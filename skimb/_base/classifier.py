@@ -128,8 +128,18 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         if first:
             self._multilabel = False
             self.classes_ = known
-            self.n_outputs_ = 1 if len(known) == 2 and self._loss().one_logit else len(known)
+            self.n_outputs_ = self._n_outputs()
         return np.searchsorted(known, y)
+
+    def _n_outputs(self):
+        if not self._multilabel and len(self.classes_) == 2 and self._loss().one_logit:
+            return 1
+        return len(self.classes_)
+
+    def _take_checks(self, other):
+        super()._take_checks(other)
+        self._multilabel, self.classes_ = other._multilabel, other.classes_
+        self.n_outputs_ = self._n_outputs()
 
     def _check_cost(self, cost, code):
         if cost is None:
@@ -368,8 +378,10 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             Score of the second class for two classes (positive means predicted), one score per
             class or label otherwise.
         """
-        X = self._check_X(X)
-        z = self._bound.decision(self._logits(X))
+        return self._decision(self._logits(self._check_X(X)))
+
+    def _decision(self, logits):
+        z = self._bound.decision(logits)
         if not self._multilabel and len(self.classes_) == 2 and z.ndim == 2:
             z = z[:, 1] - z[:, 0]
         return z.double().numpy()
@@ -387,12 +399,14 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         ndarray of shape (n_samples,) or (n_samples, n_labels)
             Labels, or a 0/1 indicator matrix.
         """
-        scores = self.decision_function(X)
-        if self._multilabel:
+        codes = self._decide(self.decision_function(X))
+        return codes if self._multilabel else self.classes_[codes]
+
+    def _decide(self, scores):
+        """Codes of classes, or 0/1 labels, from scores."""
+        if self._multilabel or scores.ndim == 1:
             return (scores > 0).astype(int)
-        if scores.ndim == 1:
-            return self.classes_[(scores > 0).astype(int)]
-        return self.classes_[scores.argmax(axis=1)]
+        return scores.argmax(axis=1)
 
     def predict_proba(self, X):
         """Class probabilities in the population the estimator was trained on.
@@ -411,12 +425,13 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Probabilities, float64.
         """
-        return self._posterior(self._check_X(X)).numpy()
+        return self._posterior(self._logits(self._check_X(X)))
 
-    def _posterior(self, X):
-        return self._bound.posterior(
-            self._logits(X).double(), class_weight=self.class_weight_, log_shift=self._log_shift
+    def _posterior(self, logits):
+        p = self._bound.posterior(
+            logits.double(), class_weight=self.class_weight_, log_shift=self._log_shift
         )
+        return p.numpy()
 
     def predict_log_proba(self, X):
         """Logarithm of :meth:`predict_proba`.
@@ -445,7 +460,7 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
                 bound = copy.deepcopy(bound)  # the one in training keeps the costs of its own rows
                 encoded = bound.attach(encoded, cost)
             return -float(bound.loss_grad(z, encoded, w)[0])
-        p = self._posterior(X).numpy()
+        p = self._posterior(self._logits(X))
         tiny = np.finfo(float).tiny
         if self._multilabel:
             rows = -np.log(np.where(code > 0, p, 1 - p).clip(tiny)).sum(1)

@@ -199,6 +199,12 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         code = self._encode_target(y, classes, reset, incremental)
         return Rows(X, y, code, sample_weight, self._check_cost(cost, code))
 
+    def _take_checks(self, other):
+        """Take what checking the same rows gave another estimator."""
+        self.n_features_in_ = other.n_features_in_
+        if hasattr(other, "feature_names_in_"):
+            self.feature_names_in_ = other.feature_names_in_
+
     def _check_cost(self, cost, code):
         """Costs of rows as an array (n, n_classes); only classifiers take them."""
         return None

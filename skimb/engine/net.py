@@ -27,6 +27,11 @@ def share_training(coordinator):
     _SHARED[0] = coordinator
 
 
+def training_is_shared():
+    """Whether a block of batched fits is open."""
+    return _SHARED[0] is not None
+
+
 class EngineNet(NeuralNet):
     """A skorch net that trains on whole tensor batches with a step of its own.
 
@@ -46,6 +51,8 @@ class EngineNet(NeuralNet):
     **kwargs : dict
         Parameters of :class:`skorch.NeuralNet`.
     """
+
+    interrupted = False  # whether the user ended training
 
     def __init__(self, module, *, step=None, order=None, draws=None, **kwargs):
         self.step = step

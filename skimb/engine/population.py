@@ -13,7 +13,7 @@ import torch
 from skimb.engine.net import ended_by_callback
 from skimb.engine.optim import SGD, Adam
 from skimb.engine.steps import ACTIVATION_GRADIENTS, ChainStep, squeeze_outputs
-from skimb.losses._stack import stack
+from skimb.losses._stack import family, stack
 from skimb.nets.mlp import ACTIVATIONS
 
 _COPIES = 6  # parameters, gradient, two moments, scratch, rates
@@ -143,16 +143,22 @@ class Population:
         self.W, self.b = self._views(self.P)
         self.gW, self.gb = self._views(self.G)
         self.bias_row = self.b[0].reshape(-1)
-        self.loss = stack([net.step.loss for net in nets])
-        data = [self.data[k] for k in self.alive]
-        self.code = _together([d.code for d in data])
-        weights = [d.weight for d in data]
-        self.weight = None
-        if any(w is not None for w in weights):
-            ones = torch.ones(data[0].code.shape, dtype=like.dtype)
-            self.weight = _together([ones if w is None else w for w in weights])
+        self.parts = self._loss_parts()
         self._rates()
         self._buffers()
+
+    def _loss_parts(self):
+        """Members in runs that share one call of their loss."""
+        keys = [loss_key(self.nets[k], self.data[k]) for k in self.alive]
+        self.weights_seen = [self.data[k].weight for k in self.alive]
+        parts, start = [], 0
+        for stop in range(1, len(keys) + 1):
+            if stop == len(keys) or keys[stop] != keys[start]:
+                members = self.alive[start:stop]
+                bound = stack([self.nets[k].step.loss for k in members])
+                parts.append(_Part(slice(start, stop), bound, [self.data[k] for k in members]))
+                start = stop
+        return parts
 
     def _rates(self):
         """Learning rates and penalties of members as vectors in the layout of the parameters."""
@@ -204,8 +210,11 @@ class Population:
 
     # --- one batch -----------------------------------------------------------------------------
 
-    def step(self, X, code, weight):
-        """Update all members from one batch of rows; returns their losses (K,)."""
+    def step(self, X, targets):
+        """Update all members from one batch of rows; returns their losses (K,).
+
+        `targets` holds codes and weights for each part of the members.
+        """
         n, members = X.shape[-2], len(self.alive)
         widths, last = self.widths, len(self.W) - 1
         if self.shared:
@@ -224,10 +233,7 @@ class Population:
             else:
                 out = self.deep[i - 1][:, :n]
                 acts.append(torch.baddbmm(self.b[i].unsqueeze(1), acts[-1], self.W[i], out=out))
-        z = acts[-1]
-        scores = squeeze_outputs(z, code).contiguous()
-        loss, d = self.loss.loss_grad(scores, code, weight, float(n))
-        d = d.reshape(z.shape)
+        loss, d = self._losses(acts[-1], targets, float(n))
         for i in range(last, 0, -1):
             below = acts[i - 1]
             if widths[i + 1] == 1:
@@ -251,6 +257,21 @@ class Population:
             torch.sum(d, 1, out=self.gb[0])
         self._update()
         return loss
+
+    def _losses(self, z, targets, n):
+        """Losses (K,) and their gradient in the outputs (K, n, C)."""
+        losses, d = z.new_empty(len(z)), None
+        for part, (code, weight) in zip(self.parts, targets, strict=True):
+            scores = z[part.members] if part.several else z[part.members.start]
+            scores = squeeze_outputs(scores, code).contiguous()
+            losses[part.members], grad = part.bound.loss_grad(scores, code, weight, n)
+            if len(self.parts) == 1:
+                return losses, grad.reshape(z.shape)
+            if d is None:
+                d = torch.empty(z.shape, dtype=z.dtype)
+            whole = d[part.members]
+            whole.copy_(grad.reshape(whole.shape))
+        return losses, d
 
     def _through(self, d, a):
         return d if self.act_grad is None else self.act_grad(d, a)
@@ -327,6 +348,9 @@ class Population:
             self._finish_some()
             if not self.alive:
                 break
+            now = [self.data[k].weight for k in self.alive]
+            if any(a is not b for a, b in zip(now, self.weights_seen, strict=True)):
+                self.parts = self._loss_parts()  # deferred re-weighting has set in
             losses, sizes = self._epoch()
             for column, k in enumerate(self.alive):
                 self.nets[k].record_epoch(losses[:, column].tolist(), sizes, "train")
@@ -349,38 +373,31 @@ class Population:
         self._finish_some()
 
     def _epoch(self):
-        X, code, w, sizes = self._shared_rows() if self.shared else self._own_rows()
+        indices = self._indices()
+        sizes = indices[0][1]
+        if self.shared:
+            index = indices[0][0]
+            X = self.X if index is None else self.X.index_select(0, index)
+        else:
+            rows = [self.data[k].X for k in self.alive]
+            X = torch.stack([_rows(x, i) for x, (i, _) in zip(rows, indices, strict=True)])
+        targets = [part.rows([i for i, _ in indices[part.members]]) for part in self.parts]
         losses, start = [], 0
         for size in sizes:
-            part = slice(start, start + size)
-            weight = None if w is None else w[:, part]
-            losses.append(self.step(X[..., part, :], code[:, part], weight))
+            rows = slice(start, start + size)
+            batch = [part.batch(*one, rows) for part, one in zip(self.parts, targets, strict=True)]
+            losses.append(self.step(X[..., rows, :], batch))
             start += size
         return torch.stack(losses), sizes
 
-    def _shared_rows(self):
-        """Rows, targets and weights of the epoch, in the one order of all members."""
-        index, sizes = self.order.next()
+    def _indices(self):
+        """Order of rows and batch sizes of each living member."""
+        if not self.shared:
+            return [self.nets[k].order.next() for k in self.alive]
+        drawn = self.order.next()
         for net in self.nets[1:]:  # so that going on later draws what it would have drawn
             net.order.generator.set_state(self.order.generator.get_state())
-        if index is None:
-            return self.X, self.code, self.weight, sizes
-        w = None if self.weight is None else self.weight.index_select(1, index)
-        return self.X.index_select(0, index), self.code.index_select(1, index), w, sizes
-
-    def _own_rows(self):
-        """Rows, targets and weights of the epoch, each member in its own order."""
-        X, code, weight = [], [], []
-        for at, k in enumerate(self.alive):
-            data = self.data[k]
-            index, sizes = self.nets[k].order.next()
-            parts = [data.X, data.code, None if self.weight is None else self.weight[at]]
-            if index is not None:
-                parts = [t if t is None else t.index_select(0, index) for t in parts]
-            for kept, part in zip((X, code, weight), parts, strict=True):
-                kept.append(part)
-        w = None if self.weight is None else torch.stack(weight)
-        return torch.stack(X), torch.stack(code), w, sizes
+        return [drawn] * len(self.alive)
 
     def _each(self, call):
         """Run something for each living member; what one raises ends that member alone."""
@@ -406,12 +423,57 @@ class Population:
             self._gather()
 
 
-def _together(tensors):
-    """Members' tensors stacked, or one of them expanded if all are the same."""
-    first = tensors[0]
-    if all(_one_memory(t, first) or torch.equal(t, first) for t in tensors[1:]):
-        return first.unsqueeze(0).expand(len(tensors), *first.shape)
-    return torch.stack(tensors)
+class _Part:
+    """Members whose losses are one call: their targets and weights, with an axis for members if several."""
+
+    def __init__(self, members, bound, data):
+        self.members, self.bound = members, bound
+        self.several = len(data) > 1
+        self.code = self._together([d.code for d in data])
+        weights = [d.weight for d in data]
+        self.weight = None if weights[0] is None else self._together(weights)
+
+    def _together(self, tensors):
+        first = tensors[0]
+        if not self.several:
+            return first
+        if all(_one_memory(t, first) or torch.equal(t, first) for t in tensors[1:]):
+            return first.unsqueeze(0).expand(len(tensors), *first.shape)
+        return torch.stack(tensors)
+
+    def rows(self, indices):
+        """Targets and weights of an epoch in the orders of its members."""
+        return self._take(self.code, indices), self._take(self.weight, indices)
+
+    def _take(self, tensor, indices):
+        first = indices[0]
+        if tensor is None or first is None:
+            return tensor
+        if not self.several:
+            return tensor.index_select(0, first)
+        if all(i is first for i in indices):
+            return tensor.index_select(1, first)
+        return torch.stack([t.index_select(0, i) for t, i in zip(tensor, indices, strict=True)])
+
+    def batch(self, code, weight, rows):
+        """Targets and weights of a batch."""
+        at = (slice(None), rows) if self.several else rows
+        return code[at], None if weight is None else weight[at]
+
+
+def _rows(tensor, index):
+    return tensor if index is None else tensor.index_select(0, index)
+
+
+def loss_key(net, data):
+    """What members must have in common to share one call of the loss."""
+    code, weight = data.code, data.weight
+    return (
+        family(net.step.loss),
+        code.dtype,
+        code.ndim,
+        None if weight is None else (weight.dtype, weight.ndim),
+    )
 
 
 def populations(jobs):
@@ -437,7 +499,15 @@ def populations(jobs):
                 alone += group
         if alone:
             groups.append((alone, False))
-    return groups
+    return [(_by_loss(group), shared) for group, shared in groups]
+
+
+def _by_loss(jobs):
+    """Jobs whose losses can share a call side by side."""
+    kinds = {}
+    for job in jobs:
+        kinds.setdefault(loss_key(*job), []).append(job)
+    return [job for kind in kinds.values() for job in kind]
 
 
 def members_within(max_memory, job, shared):

@@ -101,7 +101,7 @@ class Loss(BaseEstimator, ABC):
         bound.calibrated = self.calibrated
         bound.shift_invariant = self.shift_invariant
         bound.stateful = self.stateful
-        bound.name = repr(self)
+        bound._source = self
         return bound
 
     @abstractmethod
@@ -133,9 +133,15 @@ class BoundLoss(nn.Module, ABC):
     scheduled = False
     #: whether `loss_grad` takes ``feature_norm``, the L1 norms of the output layer's inputs (..., n)
     needs_features = False
+    _source = None
+
+    @property
+    def name(self):
+        """The loss and its parameters, for messages."""
+        return repr(self._source)
+
     #: how training rows are perturbed, or None (see `AdversarialCompSum`)
     attack = None
-    name = ""
 
     # --- targets -----------------------------------------------------------------------------
 

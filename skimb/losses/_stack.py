@@ -46,53 +46,37 @@ def _column(values):
     return np.stack([np.asarray(v, float) for v in values])[:, None]
 
 
-class Grouped(BoundLoss):
-    """Members whose losses share no formula, one call for each."""
-
-    def __init__(self, groups):
-        super().__init__()
-        self.groups = groups  # (positions, bound loss over these members)
-
-    def loss_grad(self, logits, code, weight=None, total=None):
-        loss = logits.new_empty(logits.shape[0])
-        grad = torch.empty_like(logits)
-        for at, bound in self.groups:
-            at = int(at[0]) if len(at) == 1 else at
-            w = None if weight is None else weight[at]
-            loss[at], grad[at] = bound.loss_grad(logits[at], code[at], w, total)
-        return loss, grad
-
-
 def stack(bounds):
-    """One bound loss whose `loss_grad` takes logits (K, n, ...) of all members.
+    """One bound loss whose `loss_grad` takes logits (K, n, ...) of all members of one family.
 
     Parameters
     ----------
     bounds : list of BoundLoss
-        One per member.
+        One per member, all with the same `family`.
 
     Returns
     -------
     BoundLoss
-        The first one if all are the same, parameters on a leading axis if only they differ, else a
-        loss that calls groups of members in turn.
+        The first one if all are the same, else one with parameters on a leading axis.
     """
-    groups = {}
-    for k, bound in enumerate(bounds):
-        key = (
-            _family(bound) if isinstance(bound, BoundLoss) else k
-        )  # regression has no members' axis
-        groups.setdefault(key, []).append(k)
-    made = []
-    for positions in groups.values():
-        made.append((positions, _stack_family([bounds[k] for k in positions])))
-    if len(made) == 1 and isinstance(made[0][1], BoundLoss):
-        return made[0][1]
-    return Grouped([(torch.tensor(at), bound) for at, bound in made])
+    first = bounds[0]
+    if len(bounds) == 1 or type(first) is not SoftmaxBound or not _stackable(first):
+        return first
+    one = _fingerprint(first)
+    if all(_fingerprint(b) == one for b in bounds[1:]):
+        return first
+    parameters = [b.shape[0] if b.shape else None for b in bounds]
+    special = isinstance(first.shape, shapes.Identity) or len(set(parameters)) == 1
+    stacked = StackedSoftmax(bounds, None if special else parameters)
+    stacked.task, stacked.n_classes = first.task, first.n_classes
+    stacked._source = first._source
+    return stacked
 
 
-def _family(bound):
-    """Key of losses that can share one call."""
+def family(bound):
+    """Key of losses that can share one call; regression losses have no axis for members."""
+    if not isinstance(bound, BoundLoss):
+        return (id(bound),)
     same = (type(bound), bound.task, bound.n_classes)
     if type(bound) is SoftmaxBound and _stackable(bound):
         return (
@@ -127,17 +111,3 @@ def _fingerprint(value):
     if isinstance(value, (list, tuple)):
         return (type(value), tuple(_fingerprint(v) for v in value))
     return value
-
-
-def _stack_family(bounds):
-    first = bounds[0]
-    if len(bounds) == 1 or type(first) is not SoftmaxBound or not _stackable(first):
-        return first
-    alike = all(b.name == first.name and _fingerprint(b) == _fingerprint(first) for b in bounds)
-    if alike:
-        return first
-    parameters = [b.shape[0] if b.shape else None for b in bounds]
-    special = isinstance(first.shape, shapes.Identity) or len(set(parameters)) == 1
-    stacked = StackedSoftmax(bounds, None if special else parameters)
-    stacked.task, stacked.n_classes, stacked.name = first.task, first.n_classes, first.name
-    return stacked

@@ -257,7 +257,7 @@ class SeesawBound(SoftmaxBound):
     def frozen(self, logits, target, weight=None):
         """Keep the factors as they are at `logits`."""
         bound = SeesawBound(np.exp(self.log_counts), **self.kw)
-        bound.task, bound.n_classes, bound.name = self.task, self.n_classes, self.name
+        bound.task, bound.n_classes, bound._source = self.task, self.n_classes, self._source
         code = self.encode(target, logits)
         bias = next(iter(self.adjustment(logits, code).values()))
         bound.fixed = bias[0] if isinstance(bias, tuple) else bias

@@ -248,7 +248,7 @@ class BalancedMSE(BaseEstimator):
             mixture = self._mixture(y)
         lr = float(self.sigma_lr) if self.learn_sigma else 0.0
         bound = BalancedMSEBound(sigma, bounds, columns, mixture, lr)
-        bound.name = repr(self)
+        bound._source = self
         return bound
 
     def _bins(self, y, sample_weight):

@@ -257,7 +257,7 @@ class DynamicBound(BoundLoss):
     def frozen(self, logits, target, weight=None):
         """Keep the weights as they are at `logits`."""
         bound = DynamicBound(self.inner, self.warmup, **self.kw)
-        bound.task, bound.n_classes, bound.name = self.task, self.n_classes, self.name
+        bound.task, bound.n_classes, bound._source = self.task, self.n_classes, self._source
         bound.fixed = self.weights(logits, self.encode(target, logits), weight)
         return bound
 
@@ -397,7 +397,7 @@ class ErrorFocusedBound(SoftmaxBound):
     def frozen(self, logits, target, weight=None):
         """Keep the weights as they are at `logits`."""
         bound = ErrorFocusedBound(self.shape.epsilon, **self.focus)
-        bound.task, bound.n_classes, bound.name = self.task, self.n_classes, self.name
+        bound.task, bound.n_classes, bound._source = self.task, self.n_classes, self._source
         bound.fixed = self._weights(logits, self.encode(target, logits), weight)
         return bound
 

@@ -1,5 +1,7 @@
 """Searches and evaluations that train many fits as one."""
 
 from skimb.model_selection._batched import batched_fits
+from skimb.model_selection._fixed_threshold import FixedThresholdClassifier
+from skimb.model_selection._loss_search import LossSearchCV
 
-__all__ = ["batched_fits"]
+__all__ = ["FixedThresholdClassifier", "LossSearchCV", "batched_fits"]

@@ -1,12 +1,13 @@
 """A joblib backend under which concurrent fits are trained as populations."""
 
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from joblib import parallel_config
 from joblib.parallel import ParallelBackendBase, register_parallel_backend
 
 from skimb.engine.batching import Coordinator
+from skimb.engine.net import training_is_shared
 
 _TASKS = 1024  # tasks of one parallel call that may wait at the same time
 
@@ -139,3 +140,8 @@ def batched_fits(*, max_memory=1 << 30):
         parallel_config(backend="skimb-populations", coordinator=coordinator),
     ):
         yield coordinator
+
+
+def batched_fits_once():
+    """A block of batched fits, or nothing where one is open already."""
+    return nullcontext() if training_is_shared() else batched_fits()

@@ -16,12 +16,8 @@ def _share(part, whole):
         return np.where(whole > 0, part / whole, 0.0)
 
 
-def _average(values, weights, average, multilabel):
-    """Values per class as one number."""
-    if average == "binary":
-        return values[..., 1]
-    if average == "macro":
-        return values.mean(-1) if multilabel else _share((values * (weights > 0)).sum(-1), (weights > 0).sum(-1))  # fmt: skip
+def _mean(values, weights):
+    """Mean over the last axis, 0 where all weights are."""
     return _share((values * weights).sum(-1), weights.sum(-1))
 
 
@@ -65,10 +61,13 @@ class Averaged:
             counts = (a.sum(-1) for a in np.broadcast_arrays(right, decided, there))
             return _share(*self.ratio(*counts))
         values = _share(*self.ratio(right, decided, there))
+        if self.average == "binary":
+            return values[..., 1]
         if self.average == "weighted":
-            return _average(values, np.broadcast_to(there, values.shape), "weighted", False)
-        present = np.broadcast_to(there + decided, values.shape)
-        return _average(values, present, self.average, self.multilabel)
+            return _mean(values, np.broadcast_to(there, values.shape))
+        if self.multilabel:
+            return values.mean(-1)
+        return _mean(values, (there + decided > 0).astype(float))  # classes seen on either side
 
 
 class FRatio:

@@ -1,0 +1,95 @@
+"""Fits of several estimators on the same rows: checked once, trained side by side."""
+
+from contextlib import contextmanager
+
+import torch
+
+from skimb.engine.joint import JointTraining
+from skimb.engine.runtime import small_batch_settings
+from skimb.engine.steps import Step
+
+_FIT_PARAMS = {"sample_weight", "cost"}
+
+
+class FitsTogether:
+    """Estimators that are fitted to the same rows, in stages if wanted.
+
+    Parameters
+    ----------
+    estimators : list of NeuralBase
+        Unfitted; each is fitted in place. Their parameters must have been validated.
+    X, y : array-like
+        Rows.
+    fit_params : dict
+        ``sample_weight`` and ``cost``, as `fit` takes them.
+    max_memory : int
+        Bytes that the state of one population may take.
+    """
+
+    def __init__(self, estimators, X, y, fit_params, max_memory):
+        unknown = sorted(set(fit_params) - _FIT_PARAMS)
+        if unknown:
+            raise TypeError(
+                f"{type(estimators[0]).__name__}.fit takes sample_weight and cost, not {unknown}."
+            )
+        self.estimators = estimators
+        self.fits, self.errors = {}, {}
+        weight, cost = fit_params.get("sample_weight"), fit_params.get("cost")
+        rows = checked = None
+        for k, estimator in enumerate(estimators):
+            try:
+                if rows is None:
+                    rows = estimator._validate(X, y, weight, None, True, False, cost)
+                    checked = estimator
+                else:
+                    estimator._take_checks(checked)
+                fit = self.fits[k] = estimator._prepare(rows)
+                fit.net.notify("on_train_begin", X=fit.data, y=None)
+            except Exception as error:  # belongs to this estimator, whose caller reports it
+                self.errors[k] = error
+        self.going = [k for k in self.fits if k not in self.errors]
+        jobs = [(self.fits[k].net, self.fits[k].data) for k in self.going]
+        self.order = {k: at for at, k in enumerate(self.going)}
+        self.training = JointTraining(jobs, max_memory)
+
+    def run(self, until=None):
+        """Train to the end, or up to the epoch `until`; estimators that fail are left out from then on."""
+        with small_batch_settings(one_thread=True):
+            self.training.run(until)
+        for k, at in self.order.items():
+            if at in self.training.errors:
+                self.errors.setdefault(k, self.training.errors[at])
+        self.going = [k for k in self.going if k not in self.errors]
+
+    def keep(self, positions):
+        """Go on with these estimators only."""
+        self.going = [k for k in self.going if k in positions]
+        self.training.keep([self.order[k] for k in self.going])
+
+    @contextmanager
+    def predicting(self, k):
+        """Let one estimator predict in the middle of its training."""
+        estimator, fit = self.estimators[k], self.fits[k]
+        if isinstance(fit.net.step, Step):
+            fit.net.step.settle()
+        if not estimator._bound.shift_invariant:
+            yield estimator
+            return
+        state = fit.net.module_.state_dict().values()
+        kept = [t.detach().clone() for t in state]
+        estimator._after_training(fit.data, fit.sample_weight)
+        yield estimator
+        with torch.no_grad():
+            for t, before in zip(state, kept, strict=True):
+                t.copy_(before)
+
+    def finish(self):
+        """Complete the fits that are still going."""
+        for k in list(self.going):
+            fit = self.fits.pop(k)
+            try:
+                fit.net.notify("on_train_end", X=fit.data, y=None)
+                self.estimators[k]._finish(fit)
+            except Exception as error:  # belongs to this estimator, whose caller reports it
+                self.errors[k] = error
+        self.going = [k for k in self.going if k not in self.errors]

@@ -1,0 +1,73 @@
+"""Tables and drawings of a search over losses."""
+
+import numpy as np
+
+from skimb._core.optional import require
+from skimb.model_selection._candidates import PLAIN, SPECIAL, WEIGHTED
+
+_EXTRA = ("threshold", "std_threshold", "mean_untuned_score", "n_epochs")
+
+
+def label(params):
+    """A setting in a few words."""
+    return ", ".join(f"{name.rsplit('__', 1)[-1]}={value!r}" for name, value in params.items())
+
+
+def fold_scores(results, name):
+    """Scores of all candidates, shape (K, folds)."""
+    n = sum(key.startswith("split") and key.endswith(f"_test_{name}") for key in results)
+    return np.stack([results[f"split{j}_test_{name}"] for j in range(n)], axis=1)
+
+
+def frame(results, name, losses):
+    """Candidates as a pandas table, best first.
+
+    Parameters
+    ----------
+    results : dict
+        ``cv_results_``.
+    name : str
+        The metric.
+    losses : list of str
+        Name of each candidate's loss.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per candidate.
+    """
+    pandas = require("pandas", extra="plot")
+    scores, roles = fold_scores(results, name), results["role"]
+    means = results[f"mean_test_{name}"]
+    weighted = np.flatnonzero(roles == WEIGHTED)
+    base = scores[weighted[np.argmax(np.nan_to_num(means[weighted], nan=-np.inf))]]
+    rows = []
+    for k, params in enumerate(results["params"]):
+        d = scores[k] - base
+        row = {"loss": losses[k], "role": roles[k], "setting": label(params), "mean": means[k]}
+        row["std"], row["difference"] = results[f"std_test_{name}"][k], d.mean()
+        row["error"] = d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.nan
+        for column in _EXTRA:
+            if column in results:
+                value = results[column][k]
+                row[column] = value if np.ndim(value) == 0 else tuple(value.tolist())
+        rows.append(row)
+    table = pandas.DataFrame(rows)
+    return table.sort_values("mean", ascending=False, kind="stable", ignore_index=True)
+
+
+def draw(table, xlabel, ax):
+    """Draw the best setting of each loss with its spread over folds, and both baselines."""
+    pyplot = require("matplotlib.pyplot", extra="plot")
+    best = table.dropna(subset=["mean"]).groupby(["role", "loss"], sort=False).head(1)[::-1]
+    if ax is None:
+        ax = pyplot.subplots(figsize=(6, 1.0 + 0.25 * len(best)))[1]
+    names = best["loss"].where(best["role"] != WEIGHTED, "CrossEntropy, weighted")
+    names = names.where(best["role"] != PLAIN, "CrossEntropy, plain")
+    colors = best["role"].map({PLAIN: "C7", WEIGHTED: "C1", SPECIAL: "C0"})
+    ax.hlines(names, best["mean"] - best["std"], best["mean"] + best["std"], colors=colors)
+    ax.scatter(best["mean"], names, c=colors, zorder=3)
+    line = best.loc[best["role"] == WEIGHTED, "mean"].max()
+    ax.axvline(line, color="C1", linewidth=0.8, linestyle="--")
+    ax.set_xlabel(xlabel)
+    return ax

@@ -1,0 +1,564 @@
+"""Which loss, with which parameters and threshold, for my metric?"""
+
+import time
+import warnings
+from numbers import Integral
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import _fit_context, clone
+from sklearn.exceptions import FitFailedWarning
+from sklearn.metrics._scorer import _MultimetricScorer
+from sklearn.model_selection import check_cv
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import _check_method_params
+
+from skimb.model_selection._advice import advise
+from skimb.model_selection._bulk import bulk_score
+from skimb.model_selection._candidates import SPECIAL, WEIGHTED, loss_name, role, settings
+from skimb.model_selection._cross_tuned import CrossTuned
+from skimb.model_selection._fixed_threshold import FixedThresholdClassifier, WeightedAverage
+from skimb.model_selection._fold import Candidate, Fold
+from skimb.model_selection._greedy import select
+from skimb.model_selection._loss_report import draw, fold_scores, frame, label
+from skimb.model_selection._thresholds import decide
+
+
+class LossSearchCV(BaseSearchCV):
+    r"""Search over losses and their parameters, all members of a fold trained as populations.
+
+    Candidates are the losses, each with the parameters worth searching, crossed with `param_grid`; plain
+    and class-weighted cross-entropy are always among them. The steps of a pipeline before the classifier
+    are fitted once per fold and setting of theirs; all classifiers of a fold are prepared, trained and scored
+    together. ``advice_`` says whether any special loss beat class-weighted cross-entropy (at a tuned
+    threshold, if the metric counts decisions) beyond noise.
+
+    Parameters
+    ----------
+    estimator : NeuralClassifier or Pipeline
+        One of skimb's neural or linear classifiers, or a scikit-learn or imbalanced-learn pipeline that
+        ends in one.
+    param_grid : dict or list of dict, default=None
+        Other parameters to cross with the losses, named as for ``GridSearchCV``. May set the loss
+        itself, with ``losses=None``.
+    losses : "all" or list or None, default="all"
+        ``"all"`` takes every loss for the kind of target with its ``grid()``; in a list, a class stands for
+        its grid and an object for itself. Some losses cannot be trained in populations (adversarial
+        ones, those with a memory) and take much of the time of ``"all"``.
+    scoring : str, callable, list, tuple or dict, default=None
+        As in ``GridSearchCV``; None is the classifier's accuracy, which says little about rare classes.
+    refit : bool, str or callable, default=True
+        As in ``GridSearchCV``.
+    cv : int, splitter or iterable, default=None
+        As in ``GridSearchCV``.
+    threshold : bool, default=False
+        Whether candidates are scored at decision thresholds (see Notes), which `refit` then fixes. The refit
+        metric must count decisions: F-scores, Jaccard, precision, recall, balanced accuracy, accuracy,
+        Matthews, kappa, geometric mean.
+    ensemble : int, default=0
+        Picks of a greedy ensemble of candidates, 0 for none. `refit` then fits the picked members, in place
+        of the best one.
+    halving : int, default=None
+        Factor of successive halving over epochs: all candidates are trained for few epochs, one in
+        `halving` goes on. Cross-entropy baselines always go on. Members continue where they stopped.
+    min_epochs : int, default=None
+        Epochs before the first selection; None divides the largest ``max_iter`` evenly, as `halving`
+        says.
+    nested : int or splitter, default=None
+        Outer folds for an honest estimate: the whole search is repeated in each and scored on the rest
+        (``nested_scores_``).
+    n_jobs : int, default=None
+        Folds at a time, in threads; under joblib's dask backend on the cluster's workers.
+    verbose : int, default=0
+        Above 0, prints a line per fold.
+    error_score : "raise" or float, default=nan
+        Score of a fit that fails.
+    return_train_score : bool, default=False
+        As in ``GridSearchCV``.
+    max_memory : int, default=2**30
+        Bytes that the state of one population may take; a fixed function of shapes splits it.
+
+    Attributes
+    ----------
+    cv_results_ : dict of arrays
+        As in ``GridSearchCV``; also ``role``, with `threshold` ``threshold`` (from the predictions of all folds),
+        ``std_threshold`` (over folds) and ``mean_untuned_score``, with `halving` ``n_epochs``.
+    best_estimator_ : estimator
+        Fitted on all rows: the estimator, with `threshold` in a ``FixedThresholdClassifier``.
+    best_params_, best_index_, best_score_, scorer_, n_splits_, refit_time_, multimetric_ : object
+        As in ``GridSearchCV``.
+    threshold_ : float or ndarray
+        With `threshold`, the rule of ``best_estimator_`` (see ``FixedThresholdClassifier``).
+    thresholds_ : ndarray
+        With `threshold`, the rules of the best candidate by fold, whose spread says how well it is known.
+    ensemble_ : list of (float, dict)
+        With `ensemble`, weights and settings of the members.
+    ensemble_score_ : float
+        Mean score of the ensemble on the predictions it was picked on: optimistic; `nested` is not.
+    nested_scores_ : ndarray
+        With `nested`, scores of the outer folds.
+    advice_ : str
+        Whether a special loss is worth it.
+    comparison_ : Comparison
+        The paired test behind it: difference, error, p.
+
+    Notes
+    -----
+    *Thresholds*: for each fold, the rule that maximises the metric on the out-of-fold predictions of all other
+    folds is applied to it, so that scores stay honest; the final rule comes from the predictions of all
+    folds. All unique scores are tried; for more than two classes and metrics that are no means over
+    labels by coordinate ascent.
+
+    *Paired test*: t-test over folds with the variance corrected for shared training rows (Nadeau and Bengio),
+    one-sided, multiplied by the number of special candidates (Bonferroni), since the best of many is
+    compared with one.
+
+    *Scores*: average precision, ROC AUC, log loss, Brier, and the metrics of decisions are computed for all
+    members at once and equal scikit-learn's to 1e-12; folds on which one is not defined, and all other
+    scorers, go through scikit-learn member by member.
+
+    References
+    ----------
+    Nadeau and Bengio 2003, doi:10.1023/A:1024068626366. Caruana et al. 2004, doi:10.1145/1015330.1015432.
+    Jamieson and Talwalkar 2016, arXiv:1502.07943.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_classification
+    >>> from skimb.losses import Focal, LogitAdjusted
+    >>> from skimb.model_selection import LossSearchCV
+    >>> from skimb.neural_network import MLPClassifier
+    >>> X, y = make_classification(400, 6, weights=[0.9], random_state=0)
+    >>> model = MLPClassifier((8,), max_iter=5, random_state=0)
+    >>> search = LossSearchCV(
+    ...     model,
+    ...     {"learning_rate_init": [0.003, 0.01]},
+    ...     losses=[Focal, LogitAdjusted()],
+    ...     scoring="average_precision",
+    ...     cv=3,
+    ... ).fit(X, y)
+    >>> len(search.cv_results_["params"])  # (4 focal + 1 logit adjusted + 2 baselines) x 2 rates
+    14
+    >>> "cross-entropy" in search.advice_
+    True
+    """
+
+    _parameter_constraints = {
+        **BaseSearchCV._parameter_constraints,
+        "param_grid": [dict, list, None],
+        "losses": [StrOptions({"all"}), list, tuple, None],
+        "threshold": ["boolean"],
+        "ensemble": [Interval(Integral, 0, None, closed="left")],
+        "halving": [Interval(Integral, 2, None, closed="left"), None],
+        "min_epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "nested": ["cv_object"],
+        "max_memory": [Interval(Integral, 1, None, closed="left")],
+    }
+    _parameter_constraints.pop("pre_dispatch")
+
+    def __init__(
+        self,
+        estimator,
+        param_grid=None,
+        *,
+        losses="all",
+        scoring=None,
+        refit=True,
+        cv=None,
+        threshold=False,
+        ensemble=0,
+        halving=None,
+        min_epochs=None,
+        nested=None,
+        n_jobs=None,
+        verbose=0,
+        error_score=np.nan,
+        return_train_score=False,
+        max_memory=1 << 30,
+    ):
+        self.estimator = estimator
+        self.param_grid = param_grid
+        self.losses = losses
+        self.scoring = scoring
+        self.refit = refit
+        self.cv = cv
+        self.threshold = threshold
+        self.ensemble = ensemble
+        self.halving = halving
+        self.min_epochs = min_epochs
+        self.nested = nested
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.error_score = error_score
+        self.return_train_score = return_train_score
+        self.max_memory = max_memory
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, **params):
+        """Search.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels.
+        **params : dict
+            Parameters of the estimator's fit, the scorer and the splitter, as in ``GridSearchCV``.
+
+        Returns
+        -------
+        LossSearchCV
+            Itself.
+        """
+        scorer, metric = self._get_scorers()
+        if callable(self.scoring) and isinstance(self.refit, str):
+            metric = self.refit  # a callable that gives several scores
+        X, y = indexable(X, y)
+        params = _check_method_params(X, params=params)
+        routed = self._get_routed_params_for_fit(params)
+        self._multilabel = type_of_target(y) == "multilabel-indicator"
+        self._classes = np.arange(np.shape(y)[1]) if self._multilabel else np.unique(np.asarray(y))
+        splitter = check_cv(self.cv, y, classifier=True)
+        splits = list(splitter.split(X, y, **routed.splitter.split))
+        self.n_splits_ = len(splits)
+        wanted = settings(self.estimator, self.losses, self.param_grid, self._task(y))
+        candidates = [Candidate(self.estimator, p) for p in wanted]
+        self._roles = np.array([SPECIAL if c.error else role(c.classifier) for c in candidates])
+        self._names = ["" if c.error else loss_name(c.classifier) for c in candidates]
+        self._rule_metric = self._decision_metric(scorer, metric)
+        self._check_decisions(metric)
+        tuned = self._with_thresholds(len(wanted))
+        fold_params = {
+            "scorer": scorer,
+            "classes": self._classes,
+            "train_scores": self.return_train_score,
+            "max_memory": self.max_memory,
+            "keep_proba": set(range(len(wanted))) if self.ensemble else tuned,
+        }
+        folds = [
+            Fold(
+                clone(self.estimator), candidates, X, y, train, test,
+                fit_params=_check_method_params(X, params=routed.estimator.fit, indices=train),
+                score_params=_check_method_params(X, params=routed.scorer.score, indices=test),
+                train_score_params=_check_method_params(X, params=routed.scorer.score, indices=train),
+                **fold_params,
+            )
+            for train, test in splits
+        ]  # fmt: skip
+        outcomes, last, epochs = self._run(folds, metric)
+        self._check_errors(outcomes)
+        weights = [f.score_params.get("sample_weight") for f in folds]
+        self._rows = [
+            (self._codes(_safe_indexing(y, test)), None if w is None else np.asarray(w, float))
+            for (_, test), w in zip(splits, weights, strict=True)
+        ]
+        self._tune(outcomes, tuned, last)
+        more = {"role": self._roles}
+        if self.halving is not None:
+            more["n_epochs"] = epochs
+        results = self._results(wanted, outcomes, metric, more)
+        self._choose(results, metric, last, wanted)
+        self._advise(results, metric, splits, last)
+        if self.ensemble:
+            self._pick_members(outcomes, scorer, metric, wanted, last)
+        self.cv_results_ = results
+        self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
+        if self.refit:
+            self._refit(X, y, routed.estimator.fit)
+        if self.nested is not None:
+            self._nest(X, y, params, routed.splitter.split)
+        del self._rows
+        return self
+
+    def _task(self, y):
+        if self._multilabel:
+            return "multilabel"
+        return "binary" if len(self._classes) == 2 else "multiclass"
+
+    def _codes(self, y):
+        y = np.asarray(y)
+        return y if self._multilabel else np.searchsorted(self._classes, y)
+
+    # --- training ------------------------------------------------------------------------------
+
+    def _run(self, folds, metric):
+        """Outcomes by fold and candidate, the candidates trained to the end, and the epochs of each."""
+        n = len(folds[0].candidates)
+        outcomes = [{} for _ in folds]
+        kept, epochs = list(range(n)), np.zeros(n, int)
+        longest = max(
+            (c.classifier.max_iter for c in folds[0].candidates if not c.error), default=1
+        )
+        shared = "sharedmem" if self.halving else None  # nets go on where they stopped
+        parallel = Parallel(n_jobs=self.n_jobs, prefer="threads", require=shared)
+        with parallel:
+            for until in [*self._stops(n, longest), None]:
+                began = time.perf_counter()
+                found = parallel(delayed(_advance)(fold, until, kept) for fold in folds)
+                for one, new in zip(outcomes, found, strict=True):
+                    one |= new
+                epochs[kept] = longest if until is None else until
+                if self.verbose > 0:
+                    seconds = time.perf_counter() - began
+                    stage = "" if until is None else f", {until} epochs"
+                    print(f"{len(kept)} candidates x {len(folds)} folds{stage}: {seconds:.1f} s")
+                if until is not None:
+                    kept = self._best_of(kept, outcomes, metric)
+        return outcomes, kept, epochs
+
+    def _stops(self, n, longest):
+        """Epochs after which candidates are dropped."""
+        if self.halving is None:
+            return []
+        rounds = int(np.log(max(n, 1)) / np.log(self.halving) + 1e-9)
+        first = self.min_epochs or max(1, longest // self.halving**rounds)
+        stops = []
+        while first < longest and len(stops) < rounds:
+            stops.append(first)
+            first = max(first + 1, first * self.halving)
+        return stops
+
+    def _best_of(self, kept, outcomes, metric):
+        """The best share of the candidates, and the baselines."""
+        means = [self._mean_score(k, outcomes, metric) for k in kept]
+        order = np.argsort(-np.nan_to_num(means, nan=-np.inf), kind="stable")
+        best = {kept[i] for i in order[: -(-len(kept) // self.halving)]}
+        return [k for k in kept if k in best or self._roles[k] != SPECIAL]
+
+    def _mean_score(self, k, outcomes, metric):
+        """Mean of a candidate's scores as they came out of the folds."""
+        found = [one[k].scores for one in outcomes]
+        if None in found:
+            return np.nan
+        return float(np.mean([scores[self._first(scores, metric)] for scores in found]))
+
+    @staticmethod
+    def _first(scores, metric):
+        return metric if metric in scores else next(iter(scores))
+
+    def _check_errors(self, outcomes):
+        errors = [o.error for one in outcomes for o in one.values() if o.error is not None]
+        if not errors:
+            return
+        total = sum(len(one) for one in outcomes)
+        if self.error_score == "raise" or len(errors) == total:
+            raise ValueError(
+                f"{len(errors)} of {total} fits of LossSearchCV failed. The first:\n{errors[0]}"
+            )
+        warnings.warn(
+            f"{len(errors)} of {total} fits of LossSearchCV failed and are scored {self.error_score}. The first:\n"
+            f"{errors[0]}",
+            FitFailedWarning,
+            stacklevel=3,
+        )
+
+    # --- thresholds ----------------------------------------------------------------------------
+
+    def _decision_metric(self, scorer, metric):
+        """The refit metric as a function of counts, or None."""
+        one = scorer._scorers.get(metric) if isinstance(scorer, _MultimetricScorer) else scorer
+        bulk = bulk_score(one, self._classes, self._multilabel)
+        self._bulk = bulk
+        return bulk.function if bulk is not None and bulk.response == "decisions" else None
+
+    def _check_decisions(self, metric):
+        if self.ensemble and self._bulk is None:
+            raise ValueError(
+                f"ensemble={self.ensemble} picks members by a metric that is computed for many at once "
+                "(average precision, ROC AUC, log loss, Brier, metrics of decisions), got "
+                f"scoring={self.scoring!r}, refit={metric!r}."
+            )
+        if not self.threshold:
+            return
+        if self._rule_metric is None:
+            raise ValueError(
+                "threshold=True tunes metrics of decisions that are known by their counts (f1, fbeta_score, "
+                f"balanced_accuracy, geometric_mean_score ...), got scoring={self.scoring!r}, "
+                f"refit={metric!r} on classes {list(self._classes)}. Rankings and probabilities need no "
+                "threshold; code two classes as 0 and 1 or give pos_label."
+            )
+        if self.n_splits_ < 2:
+            raise ValueError(
+                "threshold=True takes each fold's threshold from the others; cv gives one fold only."
+            )
+
+    def _with_thresholds(self, n):
+        """Candidates whose predictions are kept: all, or the baselines that the advice needs."""
+        if self._rule_metric is None or self.n_splits_ < 2:
+            return set()
+        return set(range(n)) if self.threshold else set(np.flatnonzero(self._roles == WEIGHTED))
+
+    def _tune(self, outcomes, tuned, last):
+        """Score candidates at thresholds from the other folds."""
+        self._tuned = CrossTuned(self._bulk, self._rows, len(self._classes))
+        for k in sorted(tuned & set(last)):
+            probas = [one[k].proba for one in outcomes]
+            if all(p is not None for p in probas):
+                self._tuned.add(k, probas)
+
+    # --- results -------------------------------------------------------------------------------
+
+    def _results(self, wanted, outcomes, metric, more):
+        """`cv_results_`, laid out by scikit-learn."""
+        names = next(list(o.scores) for one in outcomes for o in one.values() if o.scores)
+        self.multimetric_ = names != ["score"]
+        if self.multimetric_ and callable(self.scoring):
+            self._check_refit_for_multimetric(dict.fromkeys(names))
+        out = []
+        for k in range(len(wanted)):
+            for j, one in enumerate(outcomes):
+                o = one[k]
+                scores = (
+                    dict.fromkeys(names, self.error_score) if o.scores is None else dict(o.scores)
+                )
+                if self.threshold and k in self._tuned.scores:
+                    scores[self._first(scores, metric)] = self._tuned.scores[k][j]
+                part = {"fit_time": o.fit_time, "score_time": o.score_time}
+                part["test_scores"] = scores if self.multimetric_ else scores["score"]
+                if self.return_train_score:
+                    train = o.train_scores or dict.fromkeys(names, self.error_score)
+                    part["train_scores"] = train if self.multimetric_ else train["score"]
+                out.append(part)
+        if self.threshold:
+            more |= self._tuned.columns(len(wanted))
+            kept = [self._mean_score(k, outcomes, metric) for k in range(len(wanted))]
+            more["mean_untuned_score"] = kept
+        return self._format_results(wanted, len(outcomes), out, more)
+
+    def _choose(self, results, metric, last, wanted):
+        """Best index among the candidates that were trained to the end."""
+        refit_metric = self.refit if self.multimetric_ else metric
+        self._metric = refit_metric if isinstance(refit_metric, str) else "score"
+        if not self.refit and self.multimetric_:
+            return
+        if callable(self.refit):
+            self.best_index_ = self._select_best_index(self.refit, refit_metric, results)
+        else:
+            means = np.nan_to_num(results[f"mean_test_{self._metric}"], nan=-np.inf)
+            finished = np.isin(np.arange(len(wanted)), last)
+            self.best_index_ = int(np.argmax(np.where(finished, means, -np.inf)))
+            self.best_score_ = results[f"mean_test_{self._metric}"][self.best_index_]
+        self.best_params_ = wanted[self.best_index_]
+
+    def _advise(self, results, metric, splits, last):
+        """Compare the best special loss with the best class-weighted cross-entropy."""
+        self.advice_, self.comparison_ = "", None
+        if f"mean_test_{self._metric}" not in results:
+            return
+        splits_of = fold_scores(results, self._metric)
+        finished = np.isin(np.arange(len(splits_of)), last) & np.isfinite(splits_of).all(1)
+        special = np.flatnonzero(finished & (self._roles == SPECIAL))
+        weighted = np.flatnonzero(finished & (self._roles == WEIGHTED))
+        if not len(special) or not len(weighted):
+            self.advice_ = (
+                "Nothing to compare: no special loss, or no class-weighted cross-entropy, was trained "
+                "without an error."
+            )
+            return
+        base_scores = {k: self._tuned.scores.get(k, splits_of[k]) for k in weighted}
+        base = max(weighted, key=lambda k: base_scores[k].mean())
+        best = special[splits_of[special].mean(1).argmax()]
+        share = float(np.mean([len(test) / len(train) for train, test in splits]))
+        self.advice_, self.comparison_ = advise(
+            self._shown(),
+            (label(results["params"][best]), splits_of[best]),
+            (label(results["params"][base]), base_scores[base]),
+            int((self._roles == SPECIAL).sum()),
+            share,
+            base in self._tuned.scores,
+        )
+
+    def _shown(self):
+        return self.scoring if isinstance(self.scoring, str) else self._metric
+
+    # --- members, refit, outer folds -----------------------------------------------------------
+
+    def _pick_members(self, outcomes, scorer, metric, wanted, last):
+        able = [k for k in last if all(one[k].proba is not None for one in outcomes)]
+        probas = [np.stack([one[k].proba for k in able]) for one in outcomes]
+        two = not self._multilabel and len(self._classes) == 2
+
+        def score(j, p):
+            code, weight = self._rows[j]
+            if self._bulk.response == "decisions":
+                p = decide(p, 0.5, True) if self._multilabel else p.argmax(-1)
+            elif self._bulk.response == "scores" and two:
+                p = p[..., 1]
+            return self._bulk(code, p, weight, len(self._classes))
+
+        picks, self.ensemble_score_ = select(probas, score, self.ensemble)
+        members, counts = np.unique([able[i] for i in picks], return_counts=True)
+        order = np.argsort(-counts, kind="stable")
+        self.ensemble_ = [(float(counts[i] / len(picks)), wanted[members[i]]) for i in order]
+        if self.threshold:
+            members = {k: c / len(picks) for k, c in zip(members, counts, strict=True)}
+            means = [sum(w * one[k].proba for k, w in members.items()) for one in outcomes]
+            self._ensemble_rule = self._tuned.rule(range(len(outcomes)), means)
+
+    def _refit(self, X, y, fit_params):
+        began = time.perf_counter()
+        if self.ensemble:
+            members = [self._with(params) for _, params in self.ensemble_]
+            model = WeightedAverage(members, [w for w, _ in self.ensemble_])
+        else:
+            model = self._with(self.best_params_)
+        if self.threshold:
+            rule = self._ensemble_rule if self.ensemble else self._tuned.pooled[self.best_index_]
+            self.threshold_ = rule
+            self.thresholds_ = self._tuned.rules[self.best_index_]
+            model = FixedThresholdClassifier(model, rule)
+        self.best_estimator_ = model.fit(X, y, **fit_params)
+        self.refit_time_ = time.perf_counter() - began
+        if hasattr(self.best_estimator_, "feature_names_in_"):
+            self.feature_names_in_ = self.best_estimator_.feature_names_in_
+
+    def _with(self, params):
+        return clone(self.estimator).set_params(**clone(params, safe=False))
+
+    def _nest(self, X, y, params, split_params):
+        outer = check_cv(self.nested, y, classifier=True)
+        scores, chosen = [], []
+        for train, test in outer.split(X, y, **split_params):
+            inner = clone(self).set_params(nested=None, refit=self.refit or True)
+            part = _check_method_params(X, params=params, indices=train)
+            inner.fit(_safe_indexing(X, train), _safe_indexing(y, train), **part)
+            scores.append(inner.score(_safe_indexing(X, test), _safe_indexing(y, test)))
+            chosen.append(inner.best_params_)
+        self.nested_scores_, self.nested_params_ = np.array(scores), chosen
+
+    # --- reports -------------------------------------------------------------------------------
+
+    def results_frame(self):
+        """Candidates as a table, best first.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Loss, role, other parameters, mean and standard deviation over folds, the difference to the best
+            class-weighted cross-entropy with its standard error, and the threshold where one was tuned.
+        """
+        return frame(self.cv_results_, self._metric, self._names)
+
+    def plot(self, ax=None):
+        """Draw the best setting of each loss with its spread over folds, and both baselines.
+
+        Parameters
+        ----------
+        ax : matplotlib axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        matplotlib axes
+            The drawing.
+        """
+        xlabel = f"{self._shown()}, mean and standard deviation of {self.n_splits_} folds"
+        return draw(self.results_frame(), xlabel, ax)
+
+
+def _advance(fold, until, kept):
+    return fold.advance(until, kept)
