@@ -9,8 +9,8 @@ import torch
 
 from skimb import kernels
 from skimb._core.priors import ClassPrior
+from skimb.functional import _hidden, confusion, sigmoid, softmax
 from skimb.functional import _shapes as shapes
-from skimb.functional import confusion, sigmoid, softmax
 from skimb.kernels import cpu
 from skimb.losses import (
     LDAM,
@@ -255,3 +255,51 @@ def test_every_dispatch_has_its_reference():
     for name, reference in kernels.TABLE.items():
         assert getattr(kernels, name) is not reference
         assert reference.__name__ == name
+
+
+@needs_c
+@dtypes
+@pytest.mark.parametrize("make", [shapes.Focal, shapes.Poly])
+def test_margin_rows_of_members_with_their_own_parameter(dtype, make):
+    values = torch.tensor([0.0, 0.5, 2.0, 3.0], dtype=torch.float64).view(-1, 1)
+    z, sign = draw(4, 301), torch.where(draw(4, 301, seed=1) > 0, 1.0, -1.0).double()
+    found = cpu.margin_rows(z.to(dtype), sign.to(dtype), shape=make(values.to(dtype)), factor=0.3)
+    expected = softmax.margin_rows(z.to(dtype).double(), sign, shape=make(values), factor=0.3)
+    compare(found, expected, dtype)
+    for k, value in enumerate(values.flatten().tolist()):
+        alone = softmax.margin_rows(z[k], sign[k], shape=make(value), factor=0.3)
+        compare([f[k] for f in found], alone, dtype)
+    assert cpu.margin_rows(z, sign, shape=make(values[:3])) is None
+    assert cpu.margin_rows(z, sign[:, :1].expand(4, 301), shape=make(values)) is None
+
+
+@needs_c
+@dtypes
+@pytest.mark.parametrize("layout", ["rows first", "members first"])
+@pytest.mark.parametrize(("members", "n", "h"), [(1, 1, 1), (3, 50, 7), (5, 33, 32)])
+def test_relu_output(dtype, layout, members, n, h):
+    def arranged(x):
+        if layout == "members first":
+            return x.contiguous()
+        return x.transpose(0, 1).contiguous().transpose(0, 1)
+
+    a, w, b, d = (
+        draw(members, n, h),
+        draw(members, h, seed=1),
+        draw(members, seed=2),
+        draw(members, n, seed=3),
+    )
+    a, w, b, d = (x.to(dtype) for x in (a, w, b, d))
+    a = arranged(a)
+    wanted_a = a.double()
+    wanted = _hidden.relu_output(wanted_a, w.double(), b.double())
+    compare([cpu.relu_output(a, w, b), a], [wanted, wanted_a], dtype)
+    out, wanted_out = torch.empty_like(a), torch.empty_like(wanted_a)
+    found = cpu.relu_output_grad(a, d, w, out)
+    expected = _hidden.relu_output_grad(wanted_a, d.double(), w.double(), wanted_out)
+    compare([*found, out], [*expected, wanted_out], dtype)
+    x = wanted_a.clone().requires_grad_()
+    # the reference against autograd: sums of active units keep their gradient
+    z = torch.relu(x).mul(w.double().unsqueeze(1)).sum(-1)
+    z.backward(d.double())
+    torch.testing.assert_close(wanted_out, x.grad)

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import torch
 
+from skimb import kernels
 from skimb.engine.net import ended_by_callback
 from skimb.engine.optim import SGD, Adam
 from skimb.engine.steps import ACTIVATION_GRADIENTS, ChainStep, squeeze_outputs
@@ -143,6 +144,9 @@ class Population:
         self.W, self.b = self._views(self.P)
         self.gW, self.gb = self._views(self.G)
         self.bias_row = self.b[0].reshape(-1)
+        self.thin = self.widths[-1] == 1 and len(self.W) > 1 and self.activation == "relu"
+        if self.thin:
+            self.w_out, self.b_out = self.W[-1].squeeze(-1), self.b[-1].squeeze(-1)
         self.parts = self._loss_parts()
         self._rates()
         self._buffers()
@@ -225,6 +229,9 @@ class Population:
             a = torch.baddbmm(self.b[0].unsqueeze(1), X, self.W[0], out=first)
         acts = [a]
         for i in range(1, last + 1):
+            if i == last and self.thin:
+                acts.append(kernels.relu_output(acts[-1], self.w_out, self.b_out).unsqueeze(-1))
+                break
             if self.act is not None:
                 self.act(first if i == 1 else acts[-1])
             if widths[i + 1] == 1:  # products with a vector are slow as matrix products
@@ -234,13 +241,18 @@ class Population:
                 out = self.deep[i - 1][:, :n]
                 acts.append(torch.baddbmm(self.b[i].unsqueeze(1), acts[-1], self.W[i], out=out))
         loss, d = self._losses(acts[-1], targets, float(n))
+        summed = last - 1 if self.thin else None  # the layer whose intercepts are done already
         for i in range(last, 0, -1):
             below = acts[i - 1]
+            if i == last and self.thin:
+                d = self._through_thin(d.squeeze(-1), below, i, n)
+                continue
             if widths[i + 1] == 1:
                 torch.bmm(d.transpose(1, 2), below, out=self.gW[i].view(members, 1, -1))
             else:
                 torch.bmm(below.transpose(1, 2), d, out=self.gW[i])
-            torch.sum(d, 1, out=self.gb[i])
+            if i != summed:
+                torch.sum(d, 1, out=self.gb[i])
             if i == 1:
                 d = self._to_first(d, first, n)
             elif widths[i + 1] == 1:
@@ -251,12 +263,25 @@ class Population:
         if self.shared:
             d = d.transpose(0, 1).reshape(n, -1) if last == 0 else d
             torch.mm(X.t(), d, out=self.gW[0])
-            torch.sum(d, 0, out=self.gb[0].view(-1))
         else:
             torch.bmm(X.transpose(1, 2), d, out=self.gW[0])
-            torch.sum(d, 1, out=self.gb[0])
+        if summed != 0:
+            torch.sum(d, -2, out=self.gb[0].view(-1) if self.shared else self.gb[0])
         self._update()
         return loss
+
+    def _through_thin(self, d, a, i, n):
+        """Gradient in the last hidden layer from that in one output per member, and what lies between."""
+        if i == 1:
+            out = self.d_first[:n] if self.shared else self.d_first[:, :n]
+            out = out.view(n, len(self.alive), -1).transpose(0, 1) if self.shared else out
+        else:
+            out = self.d_deep[i - 2][:, :n]
+        gw, gb = kernels.relu_output_grad(a, d.contiguous(), self.w_out, out)
+        self.gW[i].copy_(gw.unsqueeze(-1))
+        self.gb[i - 1].copy_(gb)
+        torch.sum(d, 1, keepdim=True, out=self.gb[i])
+        return self.d_first[:n] if i == 1 and self.shared else out
 
     def _losses(self, z, targets, n):
         """Losses (K,) and their gradient in the outputs (K, n, C)."""
@@ -385,7 +410,7 @@ class Population:
         losses, start = [], 0
         for size in sizes:
             rows = slice(start, start + size)
-            batch = [part.batch(*one, rows) for part, one in zip(self.parts, targets, strict=True)]
+            batch = [part.batch(one, rows) for part, one in zip(self.parts, targets, strict=True)]
             losses.append(self.step(X[..., rows, :], batch))
             start += size
         return torch.stack(losses), sizes
@@ -429,36 +454,48 @@ class _Part:
     def __init__(self, members, bound, data):
         self.members, self.bound = members, bound
         self.several = len(data) > 1
-        self.code = self._together([d.code for d in data])
         weights = [d.weight for d in data]
-        self.weight = None if weights[0] is None else self._together(weights)
-
-    def _together(self, tensors):
-        first = tensors[0]
-        if not self.several:
-            return first
-        if all(_one_memory(t, first) or torch.equal(t, first) for t in tensors[1:]):
-            return first.unsqueeze(0).expand(len(tensors), *first.shape)
-        return torch.stack(tensors)
+        self.columns = [_Column([d.code for d in data])]
+        if weights[0] is not None:
+            self.columns.append(_Column(weights))
 
     def rows(self, indices):
         """Targets and weights of an epoch in the orders of its members."""
-        return self._take(self.code, indices), self._take(self.weight, indices)
+        return [column.rows(indices) for column in self.columns]
 
-    def _take(self, tensor, indices):
+    def batch(self, epoch, rows):
+        """Targets, and weights or None, of a batch."""
+        found = [c.batch(one, rows) for c, one in zip(self.columns, epoch, strict=True)]
+        return found if len(found) == 2 else (found[0], None)
+
+
+class _Column:
+    """Members' targets or weights: one tensor where all are the same."""
+
+    def __init__(self, tensors):
+        first = tensors[0]
+        self.members = len(tensors)
+        self.same = all(_one_memory(t, first) or torch.equal(t, first) for t in tensors[1:])
+        self.tensor = first if self.same else torch.stack(tensors)
+
+    def rows(self, indices):
+        """In the orders of an epoch, and whether that is still one for all."""
         first = indices[0]
-        if tensor is None or first is None:
-            return tensor
-        if not self.several:
-            return tensor.index_select(0, first)
-        if all(i is first for i in indices):
-            return tensor.index_select(1, first)
-        return torch.stack([t.index_select(0, i) for t, i in zip(tensor, indices, strict=True)])
+        one_order = all(i is first for i in indices)
+        if self.same and one_order:
+            return _rows(self.tensor, first), True
+        if one_order:
+            return (self.tensor if first is None else self.tensor.index_select(1, first)), False
+        tensors = [self.tensor] * self.members if self.same else self.tensor
+        return torch.stack([_rows(t, i) for t, i in zip(tensors, indices, strict=True)]), False
 
-    def batch(self, code, weight, rows):
-        """Targets and weights of a batch."""
-        at = (slice(None), rows) if self.several else rows
-        return code[at], None if weight is None else weight[at]
+    def batch(self, epoch, rows):
+        """The part of a batch, contiguous, with an axis for members if there are several."""
+        tensor, same = epoch
+        if not same:
+            return tensor[:, rows].contiguous()
+        part = tensor[rows]
+        return part if self.members == 1 else part.expand(self.members, *part.shape).contiguous()
 
 
 def _rows(tensor, index):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from skimb.functional import confusion, pairs, sigmoid, softmax
+from skimb.functional import _hidden, confusion, pairs, sigmoid, softmax
 from skimb.kernels import cpu
 
 _enabled = True
@@ -88,11 +88,15 @@ TABLE = {
     "asymmetric_rows": sigmoid.asymmetric_rows,
     "binary_loss": confusion.binary_loss,
     "logistic_pairs": pairs.logistic_pairs,
+    "relu_output": _hidden.relu_output,
+    "relu_output_grad": _hidden.relu_output_grad,
 }
 margin_rows = _dispatch("margin_rows", softmax.margin_rows)
 rows = _dispatch("rows", softmax.rows)
 asymmetric_rows = _dispatch("asymmetric_rows", sigmoid.asymmetric_rows)
 binary_loss = _dispatch("binary_loss", confusion.binary_loss)
 logistic_pairs = _dispatch("logistic_pairs", pairs.logistic_pairs)
+relu_output = _dispatch("relu_output", _hidden.relu_output)
+relu_output_grad = _dispatch("relu_output_grad", _hidden.relu_output_grad)
 
 __all__ = ["backends", "reference_only"]

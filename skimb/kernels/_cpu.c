@@ -106,6 +106,25 @@ MARGIN_LOOP(margin_loop_f64, double, exp, log1p, fabs, fmax)
 MARGIN_ROWS(margin_rows_f32, margin_loop_f32, float)
 MARGIN_ROWS(margin_rows_f64, margin_loop_f64, double)
 
+/* the same for members with a parameter of their own each */
+#define MARGIN_MEMBERS(NAME, LOOP, T)                                                              \
+    CLONES EXPORT void NAME(int64_t members, int64_t n, const T *z, const T *sign, T *loss,        \
+                            T *grad, int shape, const T *params, double k, double o, double m0,    \
+                            double m1, double factor)                                              \
+    {                                                                                              \
+        for (int64_t i = 0; i < members; i++, z += n, sign += n, loss += n, grad += n) {           \
+            if (shape == FOCAL && params[i] == (T)2)                                               \
+                LOOP(n, z, sign, loss, grad, FOCAL, 1, params[i], k, o, m0, m1, factor);           \
+            else if (shape == FOCAL)                                                               \
+                LOOP(n, z, sign, loss, grad, FOCAL, 0, params[i], k, o, m0, m1, factor);           \
+            else                                                                                   \
+                LOOP(n, z, sign, loss, grad, POLY, 0, params[i], k, o, m0, m1, factor);            \
+        }                                                                                          \
+    }
+
+MARGIN_MEMBERS(margin_members_f32, margin_loop_f32, float)
+MARGIN_MEMBERS(margin_members_f64, margin_loop_f64, double)
+
 /* ---- one logit per class ------------------------------------------------------------------- */
 
 /* Rows go through a transposed block, so that loops run over 64 rows whatever the number of classes. */
@@ -373,6 +392,54 @@ COUNTS(confusion_counts_f64, counts_loop_f64, double)
 
 COUNTS_GRAD(confusion_grad_f32, float)
 COUNTS_GRAD(confusion_grad_f64, double)
+
+/* ---- the last hidden layer of many nets with one output each --------------------------------- */
+
+#define RELU_OUTPUT(NAME, T)                                                                       \
+    CLONES EXPORT void NAME(int64_t members, int64_t n, int64_t h, int64_t member_stride,          \
+                            int64_t row_stride, T *restrict a, const T *restrict w,                \
+                            const T *restrict b, T *restrict z)                                    \
+    {                                                                                              \
+        for (int64_t r = 0; r < n; r++)                                                            \
+            for (int64_t k = 0; k < members; k++) {                                                \
+                T *restrict x = a + k * member_stride + r * row_stride;                            \
+                const T *restrict wk = w + k * h;                                                  \
+                T sum = 0;                                                                         \
+                for (int64_t j = 0; j < h; j++) {                                                  \
+                    const T v = x[j] < 0 ? 0 : x[j];                                               \
+                    x[j] = v;                                                                      \
+                    sum += v * wk[j];                                                              \
+                }                                                                                  \
+                z[k * n + r] = sum + b[k];                                                         \
+            }                                                                                      \
+    }
+
+#define RELU_OUTPUT_GRAD(NAME, T)                                                                  \
+    CLONES EXPORT void NAME(int64_t members, int64_t n, int64_t h, int64_t member_stride,          \
+                            int64_t row_stride, const T *restrict d, const T *restrict a,          \
+                            const T *restrict w, T *restrict out, T *restrict gw,                  \
+                            T *restrict gb)                                                        \
+    {                                                                                              \
+        for (int64_t i = 0; i < members * h; i++) gw[i] = gb[i] = 0;                               \
+        for (int64_t r = 0; r < n; r++)                                                            \
+            for (int64_t k = 0; k < members; k++) {                                                \
+                const int64_t at = k * member_stride + r * row_stride;                             \
+                const T *restrict x = a + at, *restrict wk = w + k * h;                            \
+                T *restrict g = out + at, *restrict gwk = gw + k * h, *restrict gbk = gb + k * h;  \
+                const T slope = d[k * n + r];                                                      \
+                for (int64_t j = 0; j < h; j++) {                                                  \
+                    const T v = x[j] > 0 ? slope * wk[j] : 0;                                      \
+                    g[j] = v;                                                                      \
+                    gbk[j] += v;                                                                   \
+                    gwk[j] += slope * x[j];                                                        \
+                }                                                                                  \
+            }                                                                                      \
+    }
+
+RELU_OUTPUT(relu_output_f32, float)
+RELU_OUTPUT(relu_output_f64, double)
+RELU_OUTPUT_GRAD(relu_output_grad_f32, float)
+RELU_OUTPUT_GRAD(relu_output_grad_f64, double)
 
 /* ---- an empty Python module, so that the file installs and loads like any extension ---------- */
 

@@ -19,6 +19,9 @@ _TYPES = {torch.float32: "f32", torch.float64: "f64"}
 _I, _P, _D, _N = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double, ctypes.c_int
 _SIGNATURES = {
     "margin_rows": (_I, _P, _P, _P, _P, _N, *[_D] * 6),
+    "margin_members": (_I, _I, _P, _P, _P, _P, _N, _P, *[_D] * 5),
+    "relu_output": (*[_I] * 5, *[_P] * 4),
+    "relu_output_grad": (*[_I] * 5, *[_P] * 6),
     "softmax_rows": (_I, _I, _P, _P, _P, _P, _D, _N, _D, _D, _P, _P),
     "asymmetric": (_I, _P, _P, _P, _P, _D, _D, _D, _D),
     "confusion_counts": (_I, _P, _P, _P, _D, _D, _P, _P),
@@ -66,6 +69,37 @@ def _shape_code(shape):
     return None
 
 
+def _members_code(shape, z):
+    """Number of a shape whose parameter is one column over members, and the column, or None."""
+    kinds = {shapes.Focal: 1, shapes.Poly: 2}
+    code = kinds.get(type(shape))
+    column = shape[0] if code else None
+    if not torch.is_tensor(column) or z.ndim != 2 or column.shape != (len(z), 1):
+        return None, None
+    return (code, column) if column.dtype == z.dtype else (None, None)
+
+
+def relu_output(a, w, b):
+    """As :func:`skimb.functional._hidden.relu_output`, or None."""
+    if a.stride(2) != 1 or not w.is_contiguous() or not b.is_contiguous():
+        return None
+    z = a.new_empty(a.shape[:2])
+    call = _FUNCTIONS["relu_output", a.dtype]
+    call(*a.shape, *a.stride()[:2], a.data_ptr(), w.data_ptr(), b.data_ptr(), z.data_ptr())
+    return z
+
+
+def relu_output_grad(a, d, w, out):
+    """As :func:`skimb.functional._hidden.relu_output_grad`, or None."""
+    same = a.stride() == out.stride() and a.stride(2) == 1
+    if not same or not w.is_contiguous() or not d.is_contiguous():
+        return None
+    gw, gb = torch.empty_like(w), torch.empty_like(w)
+    pointers = [t.data_ptr() for t in (d, a, w, out, gw, gb)]
+    _FUNCTIONS["relu_output_grad", a.dtype](*a.shape, *a.stride()[:2], *pointers)
+    return gw, gb
+
+
 def _scalar(value, default):
     if value is None:
         return default
@@ -76,7 +110,9 @@ def _scalar(value, default):
 
 def margin_rows(z, sign, *, shape, mult=None, offset=None, margins=None, smoothing=0.0, factor=1.0):
     """As :func:`skimb.functional.softmax.margin_rows`, or None."""
-    code = _shape_code(shape)
+    code, params = _shape_code(shape), None
+    if code is None:
+        code, params = _members_code(shape, z)
     if code is None or torch.is_tensor(smoothing) or smoothing or sign.shape != z.shape:
         return None
     low, high = (None, None) if margins is None else margins
@@ -84,16 +120,12 @@ def margin_rows(z, sign, *, shape, mult=None, offset=None, margins=None, smoothi
     if None in scalars or not sign.is_contiguous() or not _takes(z):
         return None
     loss, grad = torch.empty_like(z), torch.empty_like(z)
-    _FUNCTIONS["margin_rows", z.dtype](
-        z.numel(),
-        z.data_ptr(),
-        sign.data_ptr(),
-        loss.data_ptr(),
-        grad.data_ptr(),
-        *code,
-        *scalars,
-        float(factor),
-    )
+    where = (z.data_ptr(), sign.data_ptr(), loss.data_ptr(), grad.data_ptr())
+    if params is None:
+        _FUNCTIONS["margin_rows", z.dtype](z.numel(), *where, *code, *scalars, float(factor))
+    else:
+        call = _FUNCTIONS["margin_members", z.dtype]
+        call(*z.shape, *where, code, params.data_ptr(), *scalars, float(factor))
     return loss, grad
 
 
