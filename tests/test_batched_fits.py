@@ -369,6 +369,122 @@ def test_threshold_tuning_predictions_curves_and_permutations(rare):
         assert max(sizes) > 1
 
 
+# --- other nets and rows ---------------------------------------------------------------------
+
+
+MIXED = [
+    {"loss": [Focal()], "loss__gamma": [0.0, 1.0, 2.0], "learning_rate_init": [0.01, 0.03]},
+    {"loss": [CrossEntropy()], "class_weight": [None, "balanced"], "alpha": [0.0, 0.1]},
+    {"loss": [AnyLoss(), LogitAdjusted()]},
+]
+
+
+CHAINS = [(kind, solver, dtype)
+          for kind in ("linear", "hidden", "deep")
+          for solver in ("adam", "adamw", "sgd")
+          for dtype in (np.float64, np.float32)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "solver", "dtype"), [*CHAINS, ("skip", "adam", np.float64)])
+def test_members_on_sparse_rows(rare, kind, solver, dtype):
+    X, y = rare
+    X = np.hstack([X * (np.abs(X) > 1), np.eye(len(X))[:, :200]])  # rows that come and go
+    X = sparse.csr_matrix(X.astype(dtype))
+    kw = {"max_iter": 12, "batch_size": 40, "solver": solver, "tol": 0.0, "random_state": 0}
+    if kind == "linear":
+        estimator = LinearClassifier(**kw)
+    else:
+        hidden = (6, 4) if kind == "deep" else (6,)
+        estimator = MLPClassifier(hidden, linear_skip=kind == "skip", **kw)
+    alone, together, sizes = both(lambda: GridSearchCV(estimator, MIXED, cv=2, scoring="neg_log_loss").fit(X, y))  # fmt: skip
+    tolerance = {"rtol": 1e-9} if dtype == np.float64 else {"rtol": 1e-3, "atol": 1e-4}
+    np.testing.assert_allclose(scores(together), scores(alone), **tolerance)
+    assert grouped(sizes, [12, 12, 1])
+
+
+def test_sparse_members_that_are_watched_or_go_on_are_trained_alone(rare):
+    X, y = rare
+    X = sparse.csr_matrix(X * (np.abs(X) > 1))
+    estimator = LinearClassifier(solver="adam", max_iter=5, random_state=0, early_stopping=True)
+    grid = {"alpha": [0.0, 0.1, 0.2]}
+    alone, together, sizes = both(
+        lambda: GridSearchCV(estimator, grid, cv=2, refit=False).fit(X, y)
+    )
+    np.testing.assert_allclose(scores(together), scores(alone), rtol=1e-9)
+    assert all(size == 1 for size in sizes)
+
+
+class Tower(nn.Module):
+    """Not a chain: two branches, a gate that is fixed, a parameter that is used twice."""
+
+    def __init__(self, n_features, n_outputs, width=6, power=1.0):
+        super().__init__()
+        self.left, self.right = nn.Linear(n_features, width), nn.Linear(n_features, width)
+        self.out, self.power = nn.Linear(width, n_outputs), power
+        self.gate = nn.Parameter(torch.full((width,), 0.5), requires_grad=False)
+
+    def forward(self, X):
+        a = torch.tanh(self.left(X)) * torch.sigmoid(self.right(X)) * self.gate
+        return self.out(a * self.power) + self.out(torch.relu(a))
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("early", [False, True])
+def test_members_of_any_module(rare, three, solver, early):
+    for X, y in (rare, three):
+        estimator = NeuralNetClassifier(
+            Tower,
+            solver=solver,
+            max_iter=6,
+            random_state=0,
+            early_stopping=early,
+            n_iter_no_change=2,
+        )
+        grid = MIXED if y.max() == 1 else MIXED[:2]
+        alone, together, sizes = both(lambda e=estimator, X=X, y=y, g=grid: GridSearchCV(e, g, cv=2, scoring="neg_log_loss").fit(X, y))  # fmt: skip
+        np.testing.assert_allclose(scores(together), scores(alone), rtol=1e-9)
+        assert together.best_estimator_.n_iter_ == alone.best_estimator_.n_iter_
+        n = 12 if y.max() == 1 else 10
+        assert grouped(sizes, [n, n, 1])
+
+
+def test_modules_that_differ_in_more_than_parameters_are_kept_apart(rare):
+    X, y = rare
+    estimator = NeuralNetClassifier(Tower, max_iter=3, random_state=0)
+    grid = {"module__power": [0.5, 1.0, 2.0], "module__width": [4, 6], "alpha": [0.0, 0.1]}
+    alone, together, sizes = both(lambda: GridSearchCV(estimator, grid, cv=2, scoring="neg_log_loss").fit(X, y))  # fmt: skip
+    np.testing.assert_allclose(scores(together), scores(alone), rtol=1e-9)
+    assert grouped(sizes, [2] * 12 + [1])
+
+
+def with_batch_norm(n_features, n_outputs):
+    return nn.Sequential(nn.Linear(n_features, 8), nn.BatchNorm1d(8), nn.Linear(8, n_outputs))
+
+
+def of_its_values(n_features, n_outputs):
+    return _Branching(n_features, n_outputs)
+
+
+class _Branching(nn.Module):
+    def __init__(self, n_features, n_outputs):
+        super().__init__()
+        self.out = nn.Linear(n_features, n_outputs)
+
+    def forward(self, X):
+        z = self.out(X)
+        return z if z.sum() > 0 else 2.0 * z
+
+
+@pytest.mark.parametrize("make", [with_batch_norm, of_its_values])
+def test_modules_that_cannot_be_vectorised_are_trained_alone(rare, make):
+    X, y = rare
+    estimator = NeuralNetClassifier(make, max_iter=3, random_state=0)
+    grid = {"alpha": [0.0, 0.1, 0.2]}
+    alone, together, sizes = both(lambda: GridSearchCV(estimator, grid, cv=2, scoring="neg_log_loss").fit(X, y))  # fmt: skip
+    np.testing.assert_allclose(scores(together), scores(alone), rtol=1e-9)
+    assert all(size == 1 for size in sizes)
+
+
 # --- what stays alone ------------------------------------------------------------------------
 
 

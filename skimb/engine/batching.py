@@ -5,9 +5,9 @@ import time
 
 import torch
 
+from skimb.engine.grouping import kind_of
 from skimb.engine.joint import JointTraining
 from skimb.engine.net import share_training
-from skimb.engine.population import trains_in_populations
 from skimb.engine.runtime import small_batch_settings
 
 _AT_WORK = 4  # tasks that prepare at the same time, each with a copy of its rows
@@ -21,7 +21,7 @@ class Job:
         self.net, self.data = net, data
         self.done = threading.Event()
         self.error = None
-        self.bytes = data.X.numel() * data.X.element_size()
+        self.bytes = data.nbytes
 
 
 class Interrupted(RuntimeError):
@@ -104,9 +104,9 @@ class Coordinator:
         self.last = time.perf_counter()
         self.news.notify_all()
 
-    def takes(self, net):
+    def takes(self, net, data):
         """Whether the training of a net can wait here for others."""
-        return threading.current_thread() is not self.thread and trains_in_populations(net)
+        return threading.current_thread() is not self.thread and kind_of(net, data) is not None
 
     def train(self, net, data):
         """Wait until a net has been trained; raises what its training raised."""

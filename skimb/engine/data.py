@@ -52,6 +52,13 @@ class TrainingData(Dataset):
         """Whether X is CSR."""
         return not torch.is_tensor(self.X)
 
+    @property
+    def nbytes(self):
+        """Bytes of the rows."""
+        if self.sparse:
+            return self.X.data.nbytes + self.X.indices.nbytes + self.X.indptr.nbytes
+        return self.X.numel() * self.X.element_size()
+
     def __len__(self):
         return self.X.shape[0]
 
@@ -69,30 +76,63 @@ class Batches:
     def __iter__(self):
         data = self.dataset
         index, sizes = self.order.next()
-        chunk = _SPARSE_CHUNK if data.sparse else _CHUNK
-        per_chunk = max(1, chunk // max(self.order.batch_size, 1))
-        start = 0
-        for c in range(0, len(sizes), per_chunk):
-            part = sizes[c : c + per_chunk]
-            stop = start + sum(part)
-            if index is None:
-                rows = slice(start, stop)
-            else:
-                rows = index[start:stop]
-                if not data.sparse and data.X.device.type != "cpu":
-                    rows = rows.to(data.X.device)
-            weight = None if data.weight is None else _take(data.weight, rows).split(part)
-            code = _take(data.code, rows).split(part)
-            if data.sparse:
-                X = _split_csr(data.X[rows if index is None else rows.numpy()], part)
-            else:
-                X = _take(data.X, rows).split(part)
-            yield from zip(X, code, weight or [None] * len(part), strict=True)
-            start = stop
+        weight = [None] * len(sizes) if data.weight is None else _cut(data.weight, index, sizes)
+        yield from zip(
+            row_batches(data.X, index, sizes), _cut(data.code, index, sizes), weight, strict=True
+        )
+
+
+def row_batches(X, index, sizes):
+    """Cut rows into batches: tensors, or `SparseRows` of CSR; several batches are gathered at once.
+
+    Parameters
+    ----------
+    X : Tensor or scipy CSR of shape (n, d)
+        Rows.
+    index : Tensor of int, or None
+        Their order; None is the stored one.
+    sizes : list of int
+        Rows of each batch.
+
+    Yields
+    ------
+    Tensor or SparseRows
+        A batch.
+    """
+    is_sparse = not torch.is_tensor(X)
+    for start, part in _chunks(sizes, _SPARSE_CHUNK if is_sparse else _CHUNK):
+        rows = (
+            slice(start, start + sum(part)) if index is None else index[start : start + sum(part)]
+        )
+        if is_sparse:
+            yield from _split_csr(X[rows if index is None else rows.numpy()], part)
+        else:
+            yield from _take(X, rows).split(part)
+
+
+def _cut(tensor, index, sizes):
+    """A tensor's rows in order, in batches."""
+    for start, part in _chunks(sizes, _CHUNK):
+        rows = (
+            slice(start, start + sum(part)) if index is None else index[start : start + sum(part)]
+        )
+        yield from _take(tensor, rows).split(part)
+
+
+def _chunks(sizes, chunk):
+    """Start of each run of batches that together have about `chunk` rows, and their sizes."""
+    per_chunk = max(1, chunk // max(sizes[0], 1)) if sizes else 1
+    start = 0
+    for c in range(0, len(sizes), per_chunk):
+        part = sizes[c : c + per_chunk]
+        yield start, part
+        start += sum(part)
 
 
 def _take(tensor, rows):
-    return tensor[rows] if isinstance(rows, slice) else tensor.index_select(0, rows)
+    if isinstance(rows, slice):
+        return tensor[rows]
+    return tensor.index_select(0, rows if tensor.device.type == "cpu" else rows.to(tensor.device))
 
 
 def _split_csr(X, sizes):

@@ -1,7 +1,7 @@
 """Training of many prepared nets at once: in populations where possible, else one by one."""
 
+from skimb.engine.grouping import members_within, populations
 from skimb.engine.lbfgs import FullBatch
-from skimb.engine.population import Population, members_within, populations, trains_in_populations
 
 
 class JointTraining:
@@ -20,14 +20,13 @@ class JointTraining:
         self.errors = {}  # what the training of a job raised, by position
         self.runners = []
         at = {id(net): k for k, (net, _) in enumerate(jobs)}
-        able = [job for job in jobs if trains_in_populations(job[0])]
-        for group, shared in populations(able):
-            size = members_within(max_memory, group[0], shared)
+        for kind, group, shared in populations(jobs):
+            alone = kind is None
+            size = 1 if alone else members_within(max_memory, kind, group[0], shared)
             for start in range(0, len(group), size):
                 part = group[start : start + size]
-                self.runners.append(_Runner([at[id(net)] for net, _ in part], part, shared))
-        alone = [job for job in jobs if not trains_in_populations(job[0])]
-        self.runners += [_Runner([at[id(job[0])]], [job], True) for job in alone]
+                positions = [at[id(net)] for net, _ in part]
+                self.runners.append(_Runner(None if alone else kind, positions, part, shared))
 
     @property
     def sizes(self):
@@ -61,7 +60,8 @@ class JointTraining:
 class _Runner:
     """One population, or one net alone."""
 
-    def __init__(self, positions, jobs, shared):
+    def __init__(self, kind, positions, jobs, shared):
+        self.kind = kind
         self.positions, self.jobs, self.shared = positions, jobs, shared
         self.population = None
         self.epoch = 0
@@ -73,7 +73,7 @@ class _Runner:
                 self._run_alone(until)
             return
         if self.population is None:
-            self.population = Population(self.jobs, self.shared)
+            self.population = self.kind(self.jobs, self.shared)
         self.population.run(stop, until)
 
     def _run_alone(self, until):

@@ -88,7 +88,7 @@ class EngineNet(NeuralNet):
             if isinstance(self.step, FullBatch):
                 return self._full_batch_loop(X, self.max_epochs if epochs is None else epochs)
             shared = _SHARED[0]
-            if shared is not None and epochs is None and shared.takes(self):
+            if shared is not None and epochs is None and shared.takes(self, X):
                 shared.train(self, X)
                 return self
             with self.draws or nullcontext():

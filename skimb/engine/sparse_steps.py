@@ -10,33 +10,36 @@ _PIECE_BYTES = 1 << 17  # rows of the table updated at once
 _LONGEST_GAP = 1 << 14  # steps without a row after which its moments decay no further
 
 
-class SparseChainStep(Step):
-    """The chain step for CSR input: only table rows that a batch touches are read and written.
+class SparseTable:
+    """A table of rows that CSR batches read and update, with moments that catch up when a row returns.
 
-    The first layer's moments live in their own tables. When a row returns after k steps, it is given
-    what dense Adam would have done meanwhile: its moments decay k times, and its weights move on by
-    the remaining momentum, ``lr * m / sqrt(v)`` times the sum of ``(beta_1 / sqrt(beta_2))^j`` for j up
-    to k, times the bias correction at the mean of these steps. The forward pass of the returning
-    batch still sees the weights before that move; :meth:`settle` moves all rows. With `momentum` the
-    update is stochastic gradient descent with lazily decayed momentum and no such move.
+    When a row returns after k steps, it is given what dense Adam would have done meanwhile: its moments
+    decay k times, and its weights move on by the remaining momentum, ``lr * m / sqrt(v)`` times the sum of
+    ``(beta_1 / sqrt(beta_2))^j`` for j up to k, times the bias correction at the mean of these steps. The
+    forward pass of the returning batch still sees the weights before that move; :meth:`settle` moves all
+    rows. With `momentum` the update is stochastic gradient descent with lazily decayed momentum and
+    no such move.
+
+    Parameters
+    ----------
+    table : Tensor of shape (d, width)
+        Updated in place. Columns may belong to several nets.
+    betas, eps, momentum : float
+        As in Adam, or in SGD where `momentum` is given.
+    l2, decay : float or Tensor of shape (width,)
+        Penalties.
     """
 
-    def __init__(
-        self, module, loss, batch_size, *, lr_of, betas, eps, momentum=None, l2=0.0, decay=0.0
-    ):
-        self.module, self.loss = module, loss
-        self.inner = Tail(module, loss, batch_size)
-        self.optimizer = None
-        self.lr_of, self.betas, self.eps = lr_of, betas, eps
+    def __init__(self, table, *, betas, eps, momentum=None, l2=0.0, decay=0.0):
+        self.betas, self.eps = betas, eps
         self.l2, self.decay, self.momentum = l2, decay, momentum
-        d = module.widths[0]
-        table = module.table.detach()
+        d = len(table)
         # numpy asks for huge pages, which random rows of large tables profit from
         like = table.numpy().dtype
         self.m = torch.from_numpy(np.zeros(table.shape, like))
         self.v = torch.from_numpy(np.zeros(table.shape if momentum is None else (0, 0), like))
         used = [t for t in (table, self.m, self.v) if t.numel()]
-        self.matrix = table.numpy()
+        self.table, self.matrix = table, table.numpy()
         # numpy gathers and scatters rows faster than torch's index operations on the CPU
         self.rows = [_as_records(t.numpy()) for t in used]
         self.piece = max(64, _PIECE_BYTES // (table.shape[1] * table.element_size()))
@@ -56,32 +59,32 @@ class SparseChainStep(Step):
         self.mark = np.zeros(d, dtype=bool)
         self.position = np.zeros(d, dtype=np.int32)
 
-    def __call__(self, X, code, weight):
-        n = len(X)
+    def forward(self, X):
+        """Product of the batch with the table; remembers the rows it read."""
         if self.t == 0:  # also after restored state
             self.t = int(self.touched.max())
         self.mark[X.indices] = True
         used = np.flatnonzero(self.mark)
         self.mark[used] = False
         self.position[used] = np.arange(len(used), dtype=np.int32)
+        n = len(X)
         batch = sparse.csr_matrix(
             (X.data, X.indices, X.indptr), shape=(n, len(self.mark)), copy=False
         )
-        local = sparse.csr_matrix(
+        self.local = sparse.csr_matrix(
             (X.data, self.position[X.indices], X.indptr), shape=(n, len(used)), copy=False
         )
-        first = torch.from_numpy(batch @ self.matrix)
-        loss, d_first = self.inner.loss_grad(first, code, weight, total=float(n))
-        grad = torch.from_numpy(local.T @ d_first.numpy())
-        self._update(used, grad)
-        self.optimizer.step()
-        if self.loss.stateful:
-            self.loss.observe(self.inner.scores, code, weight)
-        return loss
+        self.used = used
+        return torch.from_numpy(batch @ self.matrix)
 
-    def _update(self, used, grad):
+    def update(self, d_first, lr):
+        """Update the rows that were read from the gradient (n, width) in the product.
+
+        `lr` is a number, or one per column.
+        """
+        grad = torch.from_numpy(self.local.T @ d_first.numpy())
+        used = self.used
         self.t += 1
-        lr = self.lr_of()
         index = torch.from_numpy(used)
         kept, move = self._absence(index, self.t - 1, lr)
         self.touched.index_fill_(0, index, self.t)
@@ -99,14 +102,14 @@ class SparseChainStep(Step):
         kept = [p.index_select(0, missed).unsqueeze(1) for p in self.powers]
         if self.momentum is not None:
             return kept, missed
-        return kept, self.moves(last, missed).mul_(-lr).unsqueeze(1)
+        return kept, self.moves(last, missed).unsqueeze(1) * -lr
 
-    def settle(self):
+    def settle(self, lr):
         """Bring every row up to the present step."""
         if self.t == 0 or self.momentum is not None:
             return
         behind = np.flatnonzero(((self.touched > 0) & (self.touched < self.t)).numpy())
-        kept, move = self._absence(torch.from_numpy(behind), self.t, self.lr_of())
+        kept, move = self._absence(torch.from_numpy(behind), self.t, lr)
         for s in range(0, len(behind), self.piece):
             part = slice(s, s + self.piece)
             n = len(behind[part])
@@ -137,25 +140,31 @@ class SparseChainStep(Step):
     def _update_piece(self, used, grad, kept, move, lr, time):
         n = len(used)
         block, m, *v = self._take(used, n)
-        if self.l2:
+        if torch.is_tensor(self.l2):
+            grad.addcmul_(self.l2, block)
+        elif self.l2:
             grad.add_(block, alpha=self.l2)
-        if self.decay:
+        if torch.is_tensor(self.decay) or self.decay:
             block.mul_(1.0 - lr * self.decay)
         if self.momentum is not None:
-            m.mul_(kept[0]).add_(grad, alpha=-lr)
+            m.mul_(kept[0]).sub_(grad * lr)
             block.add_(m)
         else:
             self._move(block, m, v[0], move)
             m.mul_(kept[0])
             v[0].mul_(kept[1])
+            own = torch.is_tensor(
+                lr
+            )  # one rate per column: steps of rate 1 go into a scratch block
+            target = self.scratch[0][:n].zero_() if own else block
             torch._fused_adam_(
-                [block],
+                [target],
                 [grad],
                 [m],
                 v,
                 [],
                 [time],
-                lr=lr,
+                lr=1.0 if own else lr,
                 beta1=self.betas[0],
                 beta2=self.betas[1],
                 weight_decay=0.0,
@@ -163,11 +172,51 @@ class SparseChainStep(Step):
                 amsgrad=False,
                 maximize=False,
             )
+            if own:
+                block.addcmul_(target, lr)
         self._put(used, n)
+
+
+class SparseChainStep(Step):
+    """The chain step for CSR input: only table rows that a batch touches are read and written.
+
+    Parameters
+    ----------
+    module : MLP
+        A net with a table.
+    loss : BoundLoss
+        Gives ``loss_grad``.
+    batch_size : int
+        Largest batch.
+    lr_of : callable
+        Gives the learning rate.
+    **rule : dict
+        Parameters of :class:`SparseTable`.
+    """
+
+    def __init__(self, module, loss, batch_size, *, lr_of, **rule):
+        self.module, self.loss = module, loss
+        self.inner = Tail(module, loss, batch_size)
+        self.optimizer = None
+        self.lr_of = lr_of
+        self.rows = SparseTable(module.table.detach(), **rule)
+
+    def __call__(self, X, code, weight):
+        first = self.rows.forward(X)
+        loss, d_first = self.inner.loss_grad(first, code, weight, total=float(len(X)))
+        self.rows.update(d_first, self.lr_of())
+        self.optimizer.step()
+        if self.loss.stateful:
+            self.loss.observe(self.inner.scores, code, weight)
+        return loss
+
+    def settle(self):
+        """Bring every row of the table up to the present step."""
+        self.rows.settle(self.lr_of())
 
     def tensors(self):
         """State tensors of the table, for saving."""
-        return [self.m, self.v, self.touched]
+        return [self.rows.m, self.rows.v, self.rows.touched]
 
 
 class _Moves:
