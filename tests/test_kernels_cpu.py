@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from scipy import sparse
 
 from skimb import kernels
 from skimb._core.priors import ClassPrior
-from skimb.functional import _hidden, confusion, sigmoid, softmax
+from skimb.functional import _hidden, _lazy_adam, confusion, sigmoid, softmax
 from skimb.functional import _shapes as shapes
 from skimb.kernels import cpu
+from skimb.linear_model import LinearClassifier
 from skimb.losses import (
     LDAM,
     AnyLoss,
@@ -222,6 +225,7 @@ def test_what_no_kernel_takes_goes_to_the_reference():
 def test_everything_works_without_the_extension():
     code = """
 import sys
+from contextlib import nullcontext
 import skimb.kernels.cpu as cpu
 assert cpu.missing is None or "C extension" in cpu.missing
 from importlib import machinery
@@ -230,6 +234,8 @@ import importlib
 cpu = importlib.reload(cpu)
 assert not cpu.available and "not built" in cpu.missing, cpu.missing
 import torch
+from scipy import sparse
+
 from skimb import kernels
 from skimb.losses import Focal
 from skimb._core.priors import ClassPrior
@@ -303,3 +309,42 @@ def test_relu_output(dtype, layout, members, n, h):
     z = torch.relu(x).mul(w.double().unsqueeze(1)).sum(-1)
     z.backward(d.double())
     torch.testing.assert_close(wanted_out, x.grad)
+
+
+@needs_c
+@dtypes
+@pytest.mark.parametrize(("d", "u", "width"), [(50, 20, 1), (9, 9, 5), (2000, 700, 64)])
+def test_lazy_adam(dtype, d, u, width):
+    table, m, v = draw(d, width), draw(d, width, seed=1), draw(d, width, seed=2).square()
+    grad = draw(u, width, seed=3)
+    used = np.random.default_rng(0).permutation(d)[:u].astype(np.int64)
+    kept = [torch.linspace(0.1, 1.0, u, dtype=torch.float64).unsqueeze(1) for _ in range(2)]
+    move = torch.linspace(0.0, 3.0, u, dtype=torch.float64).unsqueeze(1)
+    columns = [draw(width, seed=s).abs() for s in (4, 5, 6)]
+    results = []
+    for function, kind in ((cpu.lazy_adam, dtype), (_lazy_adam.lazy_adam, torch.float64)):
+        own = [x.to(dtype).to(kind).clone() for x in (table, m, v)]
+        rates = [(0.01 * c).to(dtype).to(kind) for c in columns]
+        function(
+            grad.to(dtype).to(kind).clone(), *own, used, [k.to(dtype).to(kind) for k in kept],
+            move.to(dtype).to(kind), rates[0], l2=rates[1], decay=rates[2], betas=(0.9, 0.99), eps=1e-8, t=7,
+        )  # fmt: skip
+        results.append(own)
+    compare(*results, dtype)
+    rest = np.setdiff1d(np.arange(d), used)
+    assert torch.equal(results[1][0][rest], table.to(dtype).double()[rest])
+    assert not torch.equal(results[1][0][used], table[used])
+
+
+@needs_c
+def test_sparse_training_is_the_same_without_the_kernels():
+    generator = np.random.default_rng(0)
+    X = sparse.random(300, 80, 0.1, format="csr", random_state=0)
+    y = (generator.random(300) < 0.2).astype(int)
+    fits = []
+    for context in (nullcontext(), kernels.reference_only()):
+        with context:
+            fits.append(
+                LinearClassifier(solver="adam", max_iter=4, batch_size=20, random_state=0).fit(X, y)
+            )
+    np.testing.assert_allclose(*(f.coef_ for f in fits), rtol=1e-9)

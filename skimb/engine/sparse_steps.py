@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from skimb import kernels
 from skimb.engine.steps import ChainStep, Step, evaluate, squeeze_outputs
+from skimb.functional._lazy_adam import PIECE_BYTES, move_rows
 
-_PIECE_BYTES = 1 << 17  # rows of the table updated at once
 _LONGEST_GAP = 1 << 14  # steps without a row after which its moments decay no further
 
 
@@ -38,14 +39,7 @@ class SparseTable:
         like = table.numpy().dtype
         self.m = torch.from_numpy(np.zeros(table.shape, like))
         self.v = torch.from_numpy(np.zeros(table.shape if momentum is None else (0, 0), like))
-        used = [t for t in (table, self.m, self.v) if t.numel()]
         self.table, self.matrix = table, table.numpy()
-        # numpy gathers and scatters rows faster than torch's index operations on the CPU
-        self.rows = [_as_records(t.numpy()) for t in used]
-        self.piece = max(64, _PIECE_BYTES // (table.shape[1] * table.element_size()))
-        self.pieces = [torch.empty(self.piece, table.shape[1], dtype=table.dtype) for _ in used]
-        self.buffers = [_as_records(t.numpy()) for t in self.pieces]
-        self.scratch = [torch.empty_like(self.pieces[0]) for _ in range(2)]
         gaps = torch.arange(_LONGEST_GAP, dtype=torch.float64)
         if momentum is None:
             powers = [torch.pow(b, gaps) for b in betas]
@@ -83,98 +77,56 @@ class SparseTable:
         `lr` is a number, or one per column.
         """
         grad = torch.from_numpy(self.local.T @ d_first.numpy())
-        used = self.used
         self.t += 1
-        index = torch.from_numpy(used)
-        kept, move = self._absence(index, self.t - 1, lr)
+        index = torch.from_numpy(self.used)
+        kept, move = self._absence(index, self.t - 1)
         self.touched.index_fill_(0, index, self.t)
-        time = torch.tensor(float(self.t))
-        # in pieces that stay in cache between reading the moments and writing them back
-        for s in range(0, len(used), self.piece):
-            part = slice(s, s + self.piece)
-            rows = [k[part] for k in kept]
-            self._update_piece(used[part], grad[part], rows, move[part], lr, time)
+        if self.momentum is not None:
+            self._descend(index, grad, kept[0], lr)
+            return
+        columns = [self._by_column(value) for value in (lr, self.l2, self.decay)]
+        kernels.lazy_adam(
+            grad, self.table, self.m, self.v, self.used, kept, move, columns[0],
+            l2=columns[1], decay=columns[2], betas=self.betas, eps=self.eps, t=self.t,
+        )  # fmt: skip
 
-    def _absence(self, index, now, lr):
-        """Factors by which moments of rows have decayed until step `now`, and how far rows move."""
+    def _by_column(self, value):
+        if torch.is_tensor(value):
+            return value
+        return torch.full((self.table.shape[1],), float(value), dtype=self.table.dtype)
+
+    def _descend(self, index, grad, kept, lr):
+        """Stochastic gradient descent on the rows of a batch."""
+        block, m = self.table.index_select(0, index), self.m.index_select(0, index)
+        grad.addcmul_(self._by_column(self.l2), block)
+        block.mul_(1.0 - self._by_column(lr) * self.decay)
+        m.mul_(kept).sub_(grad.mul_(lr))
+        self.table.index_copy_(0, index, block.add_(m))
+        self.m.index_copy_(0, index, m)
+
+    def _absence(self, index, now):
+        """Factors by which moments of rows have decayed until step `now`, and how far rows have moved."""
         last = self.touched.index_select(0, index)
         missed = (now - last).clamp_(max=_LONGEST_GAP - 1)
         kept = [p.index_select(0, missed).unsqueeze(1) for p in self.powers]
         if self.momentum is not None:
             return kept, missed
-        return kept, self.moves(last, missed).unsqueeze(1) * -lr
+        return kept, self.moves(last, missed).unsqueeze(1)
 
     def settle(self, lr):
         """Bring every row up to the present step."""
         if self.t == 0 or self.momentum is not None:
             return
-        behind = np.flatnonzero(((self.touched > 0) & (self.touched < self.t)).numpy())
-        kept, move = self._absence(torch.from_numpy(behind), self.t, lr)
-        for s in range(0, len(behind), self.piece):
-            part = slice(s, s + self.piece)
-            n = len(behind[part])
-            block, m, v = self._take(behind[part], n)
-            self._move(block, m, v, move[part])
-            m.mul_(kept[0][part])
-            v.mul_(kept[1][part])
-            self._put(behind[part], n)
+        behind = ((self.touched > 0) & (self.touched < self.t)).nonzero().squeeze(1)
+        kept, move = self._absence(behind, self.t)
+        size = max(64, PIECE_BYTES // (self.table.shape[1] * self.table.element_size()))
+        for index, k1, k2, far in zip(*(x.split(size) for x in (behind, *kept, move)), strict=True):
+            block, m, v = (x.index_select(0, index) for x in (self.table, self.m, self.v))
+            move_rows(block, m, v, far, lr, self.eps)
+            self.table.index_copy_(0, index, block)
+            self.m.index_copy_(0, index, m.mul_(k1))
+            self.v.index_copy_(0, index, v.mul_(k2))
         self.touched[self.touched > 0] = self.t
-
-    def _take(self, used, n):
-        for rows, buffer in zip(self.rows, self.buffers, strict=True):
-            rows.take(used, out=buffer[:n], mode="clip")
-        return [t[:n] for t in self.pieces]
-
-    def _put(self, used, n):
-        for rows, buffer in zip(self.rows, self.buffers, strict=True):
-            rows[used] = buffer[:n]
-
-    def _move(self, block, m, v, move):
-        """Add ``move * m / sqrt(v)`` to weights; the floor under the root stands for epsilon."""
-        n = len(block)
-        root, top = self.scratch[0][:n], self.scratch[1][:n]
-        torch.add(v, self.eps**2 + 1e-30, out=root).sqrt_()
-        torch.mul(m, move, out=top)
-        block.addcdiv_(top, root)
-
-    def _update_piece(self, used, grad, kept, move, lr, time):
-        n = len(used)
-        block, m, *v = self._take(used, n)
-        if torch.is_tensor(self.l2):
-            grad.addcmul_(self.l2, block)
-        elif self.l2:
-            grad.add_(block, alpha=self.l2)
-        if torch.is_tensor(self.decay) or self.decay:
-            block.mul_(1.0 - lr * self.decay)
-        if self.momentum is not None:
-            m.mul_(kept[0]).sub_(grad * lr)
-            block.add_(m)
-        else:
-            self._move(block, m, v[0], move)
-            m.mul_(kept[0])
-            v[0].mul_(kept[1])
-            own = torch.is_tensor(
-                lr
-            )  # one rate per column: steps of rate 1 go into a scratch block
-            target = self.scratch[0][:n].zero_() if own else block
-            torch._fused_adam_(
-                [target],
-                [grad],
-                [m],
-                v,
-                [],
-                [time],
-                lr=1.0 if own else lr,
-                beta1=self.betas[0],
-                beta2=self.betas[1],
-                weight_decay=0.0,
-                eps=self.eps,
-                amsgrad=False,
-                maximize=False,
-            )
-            if own:
-                block.addcmul_(target, lr)
-        self._put(used, n)
 
 
 class SparseChainStep(Step):
@@ -236,11 +188,6 @@ class _Moves:
     def __call__(self, last, missed):
         step = self.lags.index_select(0, missed).add_(last).clamp_(max=_LONGEST_GAP - 1)
         return self.corrections.index_select(0, step).mul_(self.sums.index_select(0, missed))
-
-
-def _as_records(array):
-    """A contiguous matrix as a vector of whole rows: numpy moves records faster than matrix rows."""
-    return array.view(np.dtype((np.void, array.shape[1] * array.itemsize))).reshape(-1)
 
 
 class Tail(ChainStep):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from skimb.functional import _hidden, confusion, pairs, sigmoid, softmax
+from skimb.functional import _hidden, _lazy_adam, confusion, pairs, sigmoid, softmax
 from skimb.kernels import cpu
 
 _enabled = True
@@ -88,6 +88,7 @@ TABLE = {
     "asymmetric_rows": sigmoid.asymmetric_rows,
     "binary_loss": confusion.binary_loss,
     "logistic_pairs": pairs.logistic_pairs,
+    "lazy_adam": _lazy_adam.lazy_adam,
     "relu_output": _hidden.relu_output,
     "relu_output_grad": _hidden.relu_output_grad,
 }
@@ -96,6 +97,7 @@ rows = _dispatch("rows", softmax.rows)
 asymmetric_rows = _dispatch("asymmetric_rows", sigmoid.asymmetric_rows)
 binary_loss = _dispatch("binary_loss", confusion.binary_loss)
 logistic_pairs = _dispatch("logistic_pairs", pairs.logistic_pairs)
+lazy_adam = _dispatch("lazy_adam", _lazy_adam.lazy_adam)
 relu_output = _dispatch("relu_output", _hidden.relu_output)
 relu_output_grad = _dispatch("relu_output_grad", _hidden.relu_output_grad)
 

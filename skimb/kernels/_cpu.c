@@ -441,6 +441,44 @@ RELU_OUTPUT(relu_output_f64, double)
 RELU_OUTPUT_GRAD(relu_output_grad_f32, float)
 RELU_OUTPUT_GRAD(relu_output_grad_f64, double)
 
+/* ---- Adam on some rows of a table, with moments that catch up ---------------------------------- */
+
+#define LAZY_ADAM(NAME, T, SQRT)                                                                   \
+    CLONES EXPORT void NAME(int64_t rows, int64_t width, const int64_t *restrict used,             \
+                            const T *restrict grad, T *restrict table, T *restrict first,          \
+                            T *restrict second, const T *restrict kept1,                           \
+                            const T *restrict kept2, const T *restrict move,                       \
+                            const T *restrict lr, const T *restrict l2,                            \
+                            const T *restrict decay, double beta1_, double beta2_,                 \
+                            double eps_, double floor_, double correction1,                        \
+                            double correction2)                                                    \
+    {                                                                                              \
+        const T rest1 = (T)(1.0 - beta1_), beta2 = (T)beta2_, rest2 = (T)(1.0 - beta2_);           \
+        const T eps = (T)eps_, least = (T)floor_;                                                  \
+        const T scale = (T)(1.0 / correction1), root = (T)(1.0 / sqrt(correction2));               \
+        for (int64_t r = 0; r < rows; r++) {                                                       \
+            const int64_t at = used[r] * width;                                                    \
+            T *restrict w = table + at, *restrict m = first + at, *restrict v = second + at;       \
+            const T *restrict g_in = grad + r * width;                                             \
+            const T k1 = kept1[r], k2 = kept2[r], far = move[r];                                   \
+            for (int64_t j = 0; j < width; j++) {                                                  \
+                const T g = g_in[j] + l2[j] * w[j];                                                \
+                T x = w[j] * ((T)1 - lr[j] * decay[j]);                                            \
+                x -= lr[j] * far * m[j] / (T)SQRT(v[j] + least);                                   \
+                T a = m[j] * k1, b = v[j] * k2;                                                    \
+                a += rest1 * (g - a);                                                              \
+                b = beta2 * b + rest2 * g * g;                                                     \
+                x -= lr[j] * scale * a / ((T)SQRT(b) * root + eps);                                \
+                w[j] = x;                                                                          \
+                m[j] = a;                                                                          \
+                v[j] = b;                                                                          \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+LAZY_ADAM(lazy_adam_f32, float, sqrtf)
+LAZY_ADAM(lazy_adam_f64, double, sqrt)
+
 /* ---- an empty Python module, so that the file installs and loads like any extension ---------- */
 
 static struct PyModuleDef definition = {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
+from skimb.functional import _lazy_adam, confusion
 from skimb.functional import _shapes as shapes
-from skimb.functional import confusion
 
 #: below this many logits the call overhead eats the gain
 MIN_SIZE = 512
@@ -20,6 +20,7 @@ _I, _P, _D, _N = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double, ctypes.c_int
 _SIGNATURES = {
     "margin_rows": (_I, _P, _P, _P, _P, _N, *[_D] * 6),
     "margin_members": (_I, _I, _P, _P, _P, _P, _N, _P, *[_D] * 5),
+    "lazy_adam": (_I, _I, *[_P] * 11, *[_D] * 6),
     "relu_output": (*[_I] * 5, *[_P] * 4),
     "relu_output_grad": (*[_I] * 5, *[_P] * 6),
     "softmax_rows": (_I, _I, _P, _P, _P, _P, _D, _N, _D, _D, _P, _P),
@@ -98,6 +99,21 @@ def relu_output_grad(a, d, w, out):
     pointers = [t.data_ptr() for t in (d, a, w, out, gw, gb)]
     _FUNCTIONS["relu_output_grad", a.dtype](*a.shape, *a.stride()[:2], *pointers)
     return gw, gb
+
+
+def lazy_adam(grad, table, m, v, used, kept, move, lr, *, l2, decay, betas, eps, t):
+    """As :func:`skimb.functional._lazy_adam.lazy_adam`, or None."""
+    columns = (*kept, move, lr, l2, decay)
+    tensors = (grad, table, m, v, *columns)
+    if not all(x.is_contiguous() and x.dtype == grad.dtype for x in tensors):
+        return None
+    pointers = [x.data_ptr() for x in (grad, table, m, v, *columns)]
+    corrections = [1.0 - beta**t for beta in betas]
+    floor = eps**2 + _lazy_adam.FLOOR
+    _FUNCTIONS["lazy_adam", grad.dtype](
+        *grad.shape, used.ctypes.data, *pointers, *betas, eps, floor, *corrections
+    )
+    return table
 
 
 def _scalar(value, default):
