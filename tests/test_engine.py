@@ -263,8 +263,8 @@ def test_catch_up_equals_dense_moments_with_zero_gradients():
             step(SparseRows(part.indptr, part.indices, part.data), code[s : s + 20], None)
             full.loss_grad(torch.from_numpy(part.toarray()), code[s : s + 20], None, 20.0)
             moments.mul_(0.9).add_(dense.split(dense.flat.grad)[0][0][0], alpha=0.1)
-    touched = step.touched == 3
-    torch.testing.assert_close(step.m[touched], moments[touched])
+    touched = step.rows.touched == 3
+    torch.testing.assert_close(step.rows.m[touched], moments[touched])
 
 
 def test_returning_rows_move_as_under_dense_adam():
