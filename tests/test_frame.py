@@ -45,7 +45,7 @@ def test_the_cold_import_test_can_fail():
 def test_estimators_work_without_the_extras():
     block = (
         "import sys\n"
-        "for m in ('matplotlib', 'lightgbm', 'xgboost', 'pandas', 'triton', 'skops'):\n"
+        "for m in ('matplotlib', 'lightgbm', 'xgboost', 'pandas', 'triton', 'skops', 'dask', 'distributed'):\n"
         "    sys.modules[m] = None\n"
     )
     code = block + (

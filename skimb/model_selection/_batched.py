@@ -91,7 +91,7 @@ register_parallel_backend("skimb-populations", _Backend)
 
 
 @contextmanager
-def batched_fits(*, max_memory=1 << 30):
+def batched_fits(*, max_memory=1 << 30, backend="threads", client=None):
     """Train the fits that scikit-learn runs in parallel inside the block as populations.
 
     Whatever goes through joblib inside (``GridSearchCV``, ``cross_validate``, ``BaggingClassifier``,
@@ -106,11 +106,22 @@ def batched_fits(*, max_memory=1 << 30):
     max_memory : int, default=2**30
         Bytes that the state of one population may take, and the training rows of all fits that wait;
         beyond it fits are trained in several populations.
+    backend : {"threads", "dask"}, default="threads"
+        ``"dask"`` sends the fits of each parallel call in one bundle to each worker process of a cluster,
+        which prepares, trains and scores them as populations; large arrays travel once. Needs
+        ``skimb[dask]``.
+    client : distributed.Client, default=None
+        The cluster of ``backend="dask"``; None takes the current client.
 
     Yields
     ------
-    Coordinator
-        Its ``sizes`` list the populations that were trained.
+    Coordinator or DaskBundles
+        Its ``sizes`` list the populations that were trained; with ``"dask"`` the bundles that were sent.
+
+    Raises
+    ------
+    ValueError
+        If `backend` is unknown, or no Dask client is found.
 
     Notes
     -----
@@ -135,6 +146,15 @@ def batched_fits(*, max_memory=1 << 30):
     >>> sum(batch.sizes)  # two populations, one per fold
     12
     """
+    if backend == "dask":
+        from skimb.model_selection._dask import current_client
+
+        place = {"client": current_client(client), "max_memory": max_memory, "sizes": []}
+        with parallel_config(backend="skimb-dask", **place) as config:
+            yield config["backend"]
+        return
+    if backend != "threads":
+        raise ValueError(f"batched_fits: backend={backend!r} must be 'threads' or 'dask'.")
     with (
         Coordinator(max_memory) as coordinator,
         parallel_config(backend="skimb-populations", coordinator=coordinator),
