@@ -326,7 +326,7 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
                     stacklevel=7,
                 )
         trained = self.prior_
-        if np.allclose(wanted, trained, rtol=1e-12, atol=0.0):
+        if wanted is trained or np.allclose(wanted, trained, rtol=1e-12, atol=0.0):
             return None
         tiny = 1e-300
         if self._multilabel:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import torch
 
 from skimb.engine.joint import JointTraining
-from skimb.engine.runtime import small_batch_settings
+from skimb.engine.runtime import no_collections, small_batch_settings
 from skimb.engine.steps import Step
 
 _FIT_PARAMS = {"sample_weight", "cost"}
@@ -35,8 +35,16 @@ class FitsTogether:
         self.estimators = estimators
         self.fits, self.errors = {}, {}
         weight, cost = fit_params.get("sample_weight"), fit_params.get("cost")
+        with no_collections():
+            self._prepare(X, y, weight, cost)
+        self.going = [k for k in self.fits if k not in self.errors]
+        jobs = [(self.fits[k].net, self.fits[k].data) for k in self.going]
+        self.order = {k: at for at, k in enumerate(self.going)}
+        self.training = JointTraining(jobs, max_memory)
+
+    def _prepare(self, X, y, weight, cost):
         rows = checked = None
-        for k, estimator in enumerate(estimators):
+        for k, estimator in enumerate(self.estimators):
             try:
                 if rows is None:
                     rows = estimator._validate(X, y, weight, None, True, False, cost)
@@ -47,14 +55,10 @@ class FitsTogether:
                 fit.net.notify("on_train_begin", X=fit.data, y=None)
             except Exception as error:  # belongs to this estimator, whose caller reports it
                 self.errors[k] = error
-        self.going = [k for k in self.fits if k not in self.errors]
-        jobs = [(self.fits[k].net, self.fits[k].data) for k in self.going]
-        self.order = {k: at for at, k in enumerate(self.going)}
-        self.training = JointTraining(jobs, max_memory)
 
     def run(self, until=None):
         """Train to the end, or up to the epoch `until`; estimators that fail are left out from then on."""
-        with small_batch_settings(one_thread=True):
+        with small_batch_settings(one_thread=True), no_collections():
             self.training.run(until)
         for k, at in self.order.items():
             if at in self.training.errors:

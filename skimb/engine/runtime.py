@@ -1,5 +1,6 @@
 """Process-wide settings that a fit borrows and gives back, and the choice of a device."""
 
+import gc
 import threading
 from contextlib import contextmanager
 
@@ -76,6 +77,18 @@ def resolve_device(device, *, sparse=False):
             "use device='auto' or pass a dense X."
         )
     return torch.device(device)
+
+
+@contextmanager
+def no_collections():
+    """No passes of the garbage collector inside, for loops that make many small objects that stay."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class Draws:

@@ -77,11 +77,8 @@ class ChainStep(Step):
         self.W, self.b = module.split(flat.detach())
         self.gW, self.gb = module.split(flat.grad)
         self.optimizer = None
-        shape = (batch_size,) if one else (module.members, batch_size)
         self.widths = module.widths
-        new = {"dtype": flat.dtype, "device": flat.device}
-        self.H = [torch.empty(*shape, w, **new) for w in self.widths[1:]]
-        self.D = [torch.empty(*shape, w, **new) for w in self.widths[1:-1]]
+        self.H = self.D = None  # made when first needed: members of populations never do
         self.batch_size = batch_size
         self.one = one
         self.act = ACTIVATIONS[module.activation]
@@ -91,7 +88,6 @@ class ChainStep(Step):
                 views[:] = [v[0] for v in views]
             # a single output is a vector: matrix-vector products are much faster than thin gemms
             self.Wt = [w.t() for w in self.W]
-            self.Ht = [h.t() for h in self.H]
         self.vector = one and self.widths[-1] == 1 and len(self.W) > 0
         if self.vector:
             self.w_out, self.gw_out = self.W[-1][:, 0], self.gW[-1][:, 0]
@@ -107,9 +103,19 @@ class ChainStep(Step):
 
     def buffers(self, n):
         """Workspaces for n rows."""
+        if self.H is None:
+            self._make_buffers()
         if n == self.batch_size:
             return self.H, self.D
         return [h[..., :n, :] for h in self.H], [d[..., :n, :] for d in self.D]
+
+    def _make_buffers(self):
+        shape = (self.batch_size,) if self.one else (self.module.members, self.batch_size)
+        new = self.module.flat.detach().new_empty
+        self.H = [new(*shape, w) for w in self.widths[1:]]
+        self.D = [new(*shape, w) for w in self.widths[1:-1]]
+        if self.one:
+            self.Ht = [h.t() for h in self.H]
 
     def _transposed(self, i, a):
         """Transpose of the input of layer i, cached for whole batches."""
