@@ -17,8 +17,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skimb.losses import Asymmetric, CrossEntropy, Focal, LogitAdjusted
-from skimb.model_selection import batched_fits
+from skimb.losses import AnyLoss, Asymmetric, CrossEntropy, Focal, LogitAdjusted
+from skimb.model_selection import LossSearchCV, batched_fits
 from skimb.neural_network import MLPClassifier
 
 warnings.simplefilter("ignore", ConvergenceWarning)
@@ -63,3 +63,32 @@ print(f"populations: {batch.sizes}")
 print(f"alone {seconds:.1f} s, as populations {shared_seconds:.1f} s")
 print(f"largest difference of a mean score: {difference:.1e}")
 print(f"best: {together.best_params_}")
+
+# %%
+# Which loss for my metric?
+# -------------------------
+# ``LossSearchCV`` takes the losses themselves as candidates, always with plain and class-weighted cross-entropy
+# beside them, fits the scaler once per fold and scores all members of a fold at once. Thresholds come from the
+# predictions of the other folds, so every candidate is judged at its best decision without being flattered.
+
+losses = [Focal, LogitAdjusted, Asymmetric(), AnyLoss("f1")]
+start = time.perf_counter()
+which = LossSearchCV(model, shared, losses=losses, scoring="f1", threshold=True, cv=5).fit(X, y)
+print(
+    f"{len(which.cv_results_['params'])} candidates x 5 folds in {time.perf_counter() - start:.1f} s"
+)
+print(which.advice_)
+columns = ["loss", "role", "mean", "std", "mean_untuned_score", "threshold"]
+print(
+    which.results_frame()
+    .groupby(["loss", "role"], sort=False)
+    .head(1)[columns]
+    .to_string(index=False)
+)
+
+# %%
+# The refitted model decides at the threshold that all folds' predictions suggest; how far the folds' own thresholds
+# lie apart says how well it is known.
+
+print(f"threshold {which.threshold_:.2f}, by fold {np.round(which.thresholds_, 2).tolist()}")
+which.plot()

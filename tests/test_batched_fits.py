@@ -369,6 +369,61 @@ def test_threshold_tuning_predictions_curves_and_permutations(rare):
         assert max(sizes) > 1
 
 
+@pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("hidden", [(), (6,), (5, 4)])
+def test_members_with_differently_many_rows(rare, three, solver, hidden):
+    for X, y in (rare, three):
+        X, y = X[:387], y[:387]
+        kw = {
+            "solver": solver,
+            "batch_size": 50,
+            "max_iter": 6,
+            "random_state": 0,
+            "tol": 0.0,
+            "learning_rate_init": 0.01,
+        }
+        kw |= {"alpha": 0.01, "class_weight": "balanced"}
+        estimator = MLPClassifier(hidden, **kw) if hidden else LinearClassifier(**kw)
+        grid = {"loss": [Focal(), CrossEntropy()]}
+        alone, together, sizes = both(lambda e=estimator, X=X, y=y, g=grid: GridSearchCV(e, g, cv=5, scoring="neg_log_loss").fit(X, y))  # fmt: skip
+        np.testing.assert_allclose(scores(together), scores(alone), rtol=1e-9)
+        assert grouped(sizes, [10, 1])
+
+
+def test_bootstrap_samples_are_one_population(rare):
+    X, y = rare
+    for base in (
+        model(max_iter=5),
+        model(max_iter=5, loss=AnyLoss(), learning_rate="invscaling", solver="sgd"),
+    ):
+        bag = BaggingClassifier(base, 7, random_state=0)
+        alone, together, sizes = both(lambda b=bag: clone(b).fit(X, y))
+        np.testing.assert_allclose(together.predict_proba(X), alone.predict_proba(X), rtol=1e-9)
+        assert sizes == [7]
+        rows = {e.t_ for e in alone.estimators_}
+        assert len(rows) > 1
+
+
+def test_unequal_members_that_stop_early_and_go_on(rare):
+    X, y = rare
+    estimator = model(
+        max_iter=40,
+        early_stopping=True,
+        validation_fraction=0.2,
+        n_iter_no_change=2,
+        learning_rate_init=0.02,
+    )
+    bag = BaggingClassifier(estimator, 6, max_samples=0.7, random_state=1)
+    alone, together, sizes = both(lambda: clone(bag).fit(X, y))
+    np.testing.assert_allclose(together.predict_proba(X), alone.predict_proba(X), rtol=1e-9)
+    epochs = [e.n_iter_ for e in alone.estimators_]
+    assert len(set(epochs)) > 1
+    assert [e.n_iter_ for e in together.estimators_] == epochs
+    for one, other in zip(alone.estimators_, together.estimators_, strict=True):
+        np.testing.assert_allclose(one.loss_curve_, other.loss_curve_, rtol=1e-9)
+    assert sizes == [6]
+
+
 # --- other nets and rows ---------------------------------------------------------------------
 
 

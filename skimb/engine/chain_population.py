@@ -4,8 +4,6 @@ Members that share their rows have one product for all first layers; on CSR rows
 columns of one table. Deeper layers are batched products.
 """
 
-from itertools import pairwise
-
 import torch
 
 from skimb import kernels
@@ -48,23 +46,18 @@ class ChainPopulation(Population):
 
     # --- members in one tensor -----------------------------------------------------------------
 
-    def _layers(self):
-        """Sizes of the layers whose weights lie in the flat tensor; on CSR rows all but the first."""
-        widths = self.nets[0].step.module.widths
-        return list(pairwise(widths))[1 if self.sparse else 0 :]
-
-    def _views(self, flat):
+    def _views(self, flat, members):
         """First layer (d, K h) or (K, d, h), others (K, in, out), intercepts (K, out) of a tensor."""
-        members, o = len(self.alive), 0
-        weights, biases = [None] if self.sparse else [], []
-        for a, b in self._layers():
-            size = members * a * b
-            view = flat[o : o + size]
-            wide = not weights and self.shared
-            weights.append(view.view(a, members * b) if wide else view.view(members, a, b))
-            o += size
+        module = self.nets[0].step.module
+        if not self.shared:  # member by member
+            return module.split(flat.view(members, -1))
+        o, weights, biases = 0, [None] if self.sparse else [], []
+        for a, b in module.shapes:
+            view = flat[o : o + members * a * b]
+            weights.append(view.view(members, a, b) if weights else view.view(a, members * b))
+            o += members * a * b
         self.n_weights = o
-        for b in self.nets[0].step.module.widths[1:]:
+        for b in module.widths[1:]:
             biases.append(flat[o : o + members * b].view(members, b))
             o += members * b
         return weights, biases
@@ -72,7 +65,7 @@ class ChainPopulation(Population):
     def _copy(self, flat, tensors, *, back=False):
         module = self.nets[0].step.module
         self.sparse = module.sparse
-        weights, biases = self._views(flat)
+        weights, biases = self._views(flat, len(tensors))
         for j, own in enumerate(tensors):
             mine, own_biases = module.split(own)
             theirs = [w[0] for w in ([None, *mine] if self.sparse else mine) if w is not None]
@@ -89,7 +82,7 @@ class ChainPopulation(Population):
 
     def _spread(self, values):
         flat = torch.empty_like(self.P)
-        weights, biases = self._views(flat)
+        weights, biases = self._views(flat, len(values))
         v = torch.tensor(values, dtype=flat.dtype)
         for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
             if w is not None and i == 0 and self.shared:
@@ -100,29 +93,26 @@ class ChainPopulation(Population):
         return flat
 
     def _decayed(self, values, neutral):
-        return self._spread(values)[: self.n_weights]  # weights lie before intercepts
+        if self.shared:  # weights lie before intercepts
+            return self._spread(values)[: self.n_weights]
+        flat = torch.full_like(self.P, neutral)
+        weights, _ = self._views(flat, len(values))
+        for w in weights:
+            w.copy_(torch.tensor(values, dtype=flat.dtype)[:, None, None].expand_as(w))
+        return flat
 
     def _prepare(self):
         module = self.nets[0].step.module
-        self.widths, self.activation = module.widths, module.activation
-        self.act = ACTIVATIONS[self.activation]
-        self.act_grad = ACTIVATION_GRADIENTS[self.activation]
-        self.W, self.b = self._views(self.P)
-        self.gW, self.gb = self._views(self.G)
-        self.bias_row = self.b[0].reshape(-1)
-        self.thin = self.widths[-1] == 1 and len(self.W) > 1 and self.activation == "relu"
-        if self.thin:
-            self.w_out, self.b_out = self.W[-1].squeeze(-1), self.b[-1].squeeze(-1)
-        members, size = len(self.alive), self.order.max_batch
-        new = self.P.new_empty
-        self.h, self.skip = self.widths[1], self.sparse and module.linear_skip
-        self.columns = module.table_width if self.sparse else self.h  # of one member's first layer
-        shape = (size, members * self.columns) if self.shared else (members, size, self.h)
-        self.first, self.d_first = new(*shape), new(*shape)
-        self.deep = [new(members, size, h) for h in self.widths[2:]]
-        self.d_deep = [new(members, size, h) for h in self.widths[2:-1]]
+        self.columns = module.table_width if self.sparse else module.widths[1]
         if self.sparse:
             self._gather_tables()
+        members = len(self.alive)
+        size = max(self.nets[k].order.max_batch for k in self.alive)
+        new = self.P.new_empty
+        shape = (size, members * self.columns) if self.shared else (members, size, self.columns)
+        self.first, self.d_first = new(*shape), new(*shape)
+        self.deep = [new(members, size, h) for h in module.widths[2:]]
+        self.d_deep = [new(members, size, h) for h in module.widths[2:-1]]
 
     def _rates(self):
         super()._rates()
@@ -166,44 +156,74 @@ class ChainPopulation(Population):
             step.rows.touched.copy_(self.table.touched)
             step.rows.t = self.table.t
 
-    # --- one batch -----------------------------------------------------------------------------
+    def gradients(self, X, targets, window):
+        if window.chain is None:
+            window.chain = _Chain(self, window)
+        return window.chain(X, lambda z: self.losses(z, targets, window))
 
-    def step(self, X, targets):
+
+class _Chain:
+    """Forward and backward of a window's members."""
+
+    def __init__(self, population, window):
+        self.members, self.shared, self.sparse = (
+            window.members,
+            population.shared,
+            population.sparse,
+        )
+        module = population.nets[0].step.module
+        self.widths, self.h, self.columns = module.widths, module.widths[1], population.columns
+        self.act, self.act_grad = (
+            ACTIVATIONS[module.activation],
+            ACTIVATION_GRADIENTS[module.activation],
+        )
+        P, G, _ = window.flats
+        self.W, self.b = population._views(P, self.members)
+        self.gW, self.gb = population._views(G, self.members)
+        self.thin = self.widths[-1] == 1 and len(self.W) > 1 and module.activation == "relu"
+        self.skip = self.sparse and module.linear_skip
+        self.population = population
+        own = slice(None) if self.shared else slice(window.low, window.high)
+        self.first, self.d_first = population.first[own], population.d_first[own]
+        self.deep = [t[own] for t in population.deep]
+        self.d_deep = [t[own] for t in population.d_deep]
+
+    def __call__(self, X, losses):
         n, last = (len(X) if self.sparse else X.shape[-2]), len(self.W) - 1
         acts = [self._first_layer(X, n)]
         for i in range(1, last + 1):
             acts.append(self._layer(i, acts[-1], n, last))
         z = acts[-1]
         if self.skip:
-            z = z + self.first_sums.view(n, len(self.alive), -1)[..., self.h :].transpose(0, 1)
-        loss, d = self._losses(z, targets, float(n))
+            z = z + self.first_sums.view(n, self.members, -1)[..., self.h :].transpose(0, 1)
+        loss, d = losses(z)
         d_out, summed = d, None  # the layer whose intercepts are done already
         for i in range(last, 0, -1):
             d = self._back(i, d, acts[i - 1], n, summed != i)
             summed = i - 1 if i == last and self.thin else None
         self._first_grad(X, d, d_out, n, summed != 0)
-        self._update()
         return loss
 
-    def _members(self, tensor, n):
+    def _hidden(self, tensor, n):
         """First-layer rows (n, K columns) or (K, n, h) as (K, n, h) without a copy."""
         if not self.shared:
             return tensor[:, :n]
-        return tensor[:n].view(n, len(self.alive), self.columns)[..., : self.h].transpose(0, 1)
+        return tensor[:n].view(n, self.members, self.columns)[..., : self.h].transpose(0, 1)
 
     def _first_layer(self, X, n):
         if self.sparse:
-            self.first_sums = self.table.forward(X)
-            return self._members(self.first_sums, n).add_(self.b[0].unsqueeze(1))
+            self.first_sums = self.population.table.forward(X)
+            return self._hidden(self.first_sums, n).add_(self.b[0].unsqueeze(1))
         if self.shared:
-            torch.addmm(self.bias_row, X, self.W[0], out=self.first[:n])
+            torch.addmm(self.b[0].reshape(-1), X, self.W[0], out=self.first[:n])
         else:
             torch.baddbmm(self.b[0].unsqueeze(1), X, self.W[0], out=self.first[:, :n])
-        return self._members(self.first, n)
+        return self._hidden(self.first, n)
 
     def _layer(self, i, below, n, last):
         if i == last and self.thin:
-            return kernels.relu_output(below, self.w_out, self.b_out).unsqueeze(-1)
+            w, b = self.W[i].squeeze(-1).contiguous(), self.b[i].squeeze(-1).contiguous()
+            return kernels.relu_output(below, w, b).unsqueeze(-1)
         if self.act is not None:
             self.act(below)
         if self.widths[i + 1] == 1:  # products with a vector are slow as matrix products
@@ -214,16 +234,16 @@ class ChainPopulation(Population):
 
     def _back(self, i, d, below, n, sums):
         """Gradients of layer i from that in its outputs; returns the one in the sums below."""
-        up = self._members(self.d_first, n) if i == 1 else self.d_deep[i - 2][:, :n]
+        up = self._hidden(self.d_first, n) if i == 1 else self.d_deep[i - 2][:, :n]
         if i == len(self.W) - 1 and self.thin:
             d = d.squeeze(-1).contiguous()
-            gw, gb = kernels.relu_output_grad(below, d, self.w_out, up)
+            gw, gb = kernels.relu_output_grad(below, d, self.W[i].squeeze(-1).contiguous(), up)
             self.gW[i].copy_(gw.unsqueeze(-1))
             self.gb[i - 1].copy_(gb)
             torch.sum(d, 1, keepdim=True, out=self.gb[i])
             return up
         if self.widths[i + 1] == 1:
-            torch.bmm(d.transpose(1, 2), below, out=self.gW[i].view(len(self.alive), 1, -1))
+            self.gW[i].copy_(torch.bmm(d.transpose(1, 2), below).transpose(1, 2))
             torch.mul(d, self.W[i].transpose(1, 2), out=up)
         else:
             torch.bmm(below.transpose(1, 2), d, out=self.gW[i])
@@ -244,11 +264,11 @@ class ChainPopulation(Population):
             return
         rows = self.d_first[:n]
         if len(self.W) == 1:
-            self._members(self.d_first, n).copy_(d)
+            self._hidden(self.d_first, n).copy_(d)
         if not self.sparse:
             torch.mm(X.t(), rows, out=self.gW[0])
             return
         if self.skip:
-            whole = rows.view(n, len(self.alive), self.columns)
+            whole = rows.view(n, self.members, self.columns)
             whole[..., self.h :].copy_(d_out.transpose(0, 1))
-        self.table.update(rows, self.table_lr)
+        self.population.table.update(rows, self.population.table_lr)

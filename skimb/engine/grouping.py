@@ -30,7 +30,7 @@ def _structure(kind, net, data):
         rule = ("adam", optimizer.betas, optimizer.eps, float(optimizer.t[0]))  # one clock for all
     else:
         rule = ("sgd", optimizer.momentum, optimizer.nesterov)
-    batches = (order.n, order.batch_size, order.shuffle, order.every_class)
+    batches = (order.batch_size, order.shuffle, order.every_class)
     return (kind, kind.structure(net, data), str(optimizer.values[0].dtype), rule, batches)
 
 
@@ -38,7 +38,7 @@ def _same_rows(a, b):
     """Whether two jobs visit equal rows in the same order."""
     (net_a, data_a), (net_b, data_b) = a, b
     one, two = net_a.order, net_b.order
-    if one.generator.initial_seed() != two.generator.initial_seed():
+    if one.n != two.n or one.generator.initial_seed() != two.generator.initial_seed():
         return False
     if not torch.equal(one.generator.get_state(), two.generator.get_state()):
         return False
@@ -69,7 +69,11 @@ def populations(jobs):
         if kind is ModulePopulation and not (len(alike) > 1 and kind.works(*alike[0])):
             groups += [(None, [job], True) for job in alike]
             continue
-        groups += [(kind, _by_loss(group), shared) for group, shared in _by_rows(alike)]
+        for group, shared in _by_rows(alike):
+            members = _by_loss(group)
+            if not shared:  # see Population._own_epoch
+                members.sort(key=lambda job: -len(job[1]))
+            groups.append((kind, members, shared))
     return groups
 
 
@@ -84,7 +88,7 @@ def _by_rows(alike):
         else:
             found.append([job])
     for group in found:
-        if len(group) >= _FEW or group[0][0].order.every_class or group[0][1].sparse:
+        if len(group) >= _FEW or group[0][1].sparse:
             groups.append((group, True))
         else:
             alone += group

@@ -92,19 +92,20 @@ class ModulePopulation(Population):
 
     # --- one batch -----------------------------------------------------------------------------
 
-    def step(self, X, targets):
+    def gradients(self, X, targets, window):
+        own = slice(window.low, window.high)
         with torch.enable_grad():
-            flat = self.whole.detach().requires_grad_()
+            flat = self.whole[own].detach().requires_grad_()
             named = {
                 name: flat[:, o : o + size].view(-1, *shape) for name, o, size, shape in self.places
             }
+            fixed = {name: t[own] for name, t in self.fixed.items()}
             rows = None if self.shared else 0
             run = vmap(lambda p, x: _outputs(self.module, p, x), in_dims=(0, rows))
-            z = run(named | self.fixed, X)
-        loss, d = self._losses(z.detach(), targets, float(X.shape[-2]))
+            z = run(named | fixed, X)
+        loss, d = self.losses(z.detach(), targets, window)
         (grad,) = torch.autograd.grad(z, flat, d)
-        self.G.copy_(grad.reshape(-1))
-        self._update()
+        window.flats[1].copy_(grad.reshape(-1))
         return loss
 
 

@@ -74,8 +74,8 @@ class Population(ABC):
         """Make views and workspaces for the living members."""
 
     @abstractmethod
-    def step(self, X, targets):
-        """Update all members from one batch of rows; returns their losses (K,).
+    def gradients(self, X, targets, window):
+        """Fill the gradients of a window's members from one batch of rows; returns their losses (K,).
 
         `targets` holds codes and weights for each part of the members.
         """
@@ -98,11 +98,19 @@ class Population(ABC):
             state = new(size)
             self._copy(state, [o.tensors()[slot] for o in optimizers])
             self.slots.append(state)
-        self.clock = first.t[0].clone() if self.adam else None
+        # members on the same rows make the same steps, others count their own
+        counted = optimizers[:1] if self.shared else optimizers
+        self.clocks = [o.t[0].clone() for o in counted] if self.adam else []
         self.scratch = torch.zeros_like(self.P)
-        self.parts = self._loss_parts()
+        self.windows = {}
         self._prepare()
         self._rates()
+
+    def window(self, low, high):
+        """Members `low` to `high`, as they are updated together."""
+        if (low, high) not in self.windows:
+            self.windows[low, high] = Window(self, low, high)
+        return self.windows[low, high]
 
     def scatter(self):
         """Write parameters and optimiser state back into the nets."""
@@ -111,32 +119,34 @@ class Population(ABC):
         for slot, state in enumerate(self.slots):
             self._copy(state, [o.tensors()[slot] for o in optimizers], back=True)
         if self.adam:
-            for o in optimizers:
-                o.t[0].copy_(self.clock)
+            clocks = self.clocks * len(optimizers) if self.shared else self.clocks
+            for o, clock in zip(optimizers, clocks, strict=True):
+                o.t[0].copy_(clock)
 
-    def _loss_parts(self):
-        """Members in runs that share one call of their loss."""
-        keys = [loss_key(self.nets[k], self.data[k]) for k in self.alive]
-        self.weights_seen = [self.data[k].weight for k in self.alive]
+    def loss_parts(self, low, high):
+        """Members in runs that share one call of their loss; positions count from `low`."""
+        members = self.alive[low:high]
+        keys = [loss_key(self.nets[k], self.data[k]) for k in members]
         parts, start = [], 0
         for stop in range(1, len(keys) + 1):
             if stop == len(keys) or keys[stop] != keys[start]:
-                members = self.alive[start:stop]
-                bound = stack([self.nets[k].step.loss for k in members])
-                parts.append(_Part(slice(start, stop), bound, [self.data[k] for k in members]))
+                some = members[start:stop]
+                bound = stack([self.nets[k].step.loss for k in some])
+                parts.append(_Part(slice(start, stop), bound, [self.data[k] for k in some]))
                 start = stop
         return parts
 
     # --- losses and updates --------------------------------------------------------------------
 
-    def _losses(self, z, targets, n):
+    @staticmethod
+    def losses(z, targets, window):
         """Losses (K,) and their gradient in the outputs (K, n, C)."""
-        losses, d = z.new_empty(len(z)), None
-        for part, (code, weight) in zip(self.parts, targets, strict=True):
+        losses, d, n = z.new_empty(len(z)), None, float(z.shape[1])
+        for part, (code, weight) in zip(window.parts, targets, strict=True):
             scores = z[part.members] if part.several else z[part.members.start]
             scores = squeeze_outputs(scores, code).contiguous()
             losses[part.members], grad = part.bound.loss_grad(scores, code, weight, n)
-            if len(self.parts) == 1:
+            if len(window.parts) == 1:
                 return losses, grad.reshape(z.shape)
             if d is None:
                 d = torch.empty(z.shape, dtype=z.dtype)
@@ -156,33 +166,36 @@ class Population(ABC):
         self.l2 = self._decayed(l2, 0.0) if any(l2) else None
         self.decay = self._decayed(decay, 1.0) if any(o.decay for o in optimizers) else None
 
-    def _update(self):
+    def _step(self, X, targets, window):
+        losses = self.gradients(X, targets, window)
+        P, G, slots = window.flats
+        rate = self.rate if self.uniform else self.rate[window.flat]
         if self.l2 is not None:
-            n = len(self.l2)
-            self.G[:n].addcmul_(self.l2, self.P[:n])
+            n = min(len(self.l2), len(P))
+            G[:n].addcmul_(window.of(self.l2), P[:n])
         if self.decay is not None:
-            self.P[: len(self.decay)].mul_(self.decay)
+            P[: min(len(self.decay), len(P))].mul_(window.of(self.decay))
         optimizer = self.nets[self.alive[0]].step.optimizer
         if not self.adam:
-            (v,) = self.slots
+            (v,) = slots
             v.mul_(optimizer.momentum)
-            torch.sub(v, self.G * self.rate, out=v)
+            torch.sub(v, G * rate, out=v)
             if optimizer.nesterov:
-                self.P.add_(v, alpha=optimizer.momentum).sub_(self.G * self.rate)
+                P.add_(v, alpha=optimizer.momentum).sub_(G * rate)
             else:
-                self.P.add_(v)
-            return
-        self.clock += 1.0
-        # with members' own rates the fused call writes steps of rate 1 into a scratch tensor
-        target = self.P if self.uniform else self.scratch.zero_()
+                P.add_(v)
+            return losses
+        for clock in window.clocks:
+            clock += 1.0
+        if not self.uniform:  # with members' own rates the fused call writes steps of rate 1
+            window.scratch.zero_()
         torch._fused_adam_(
-            [target],
-            [self.G],
-            [self.slots[0]],
-            [self.slots[1]],
+            window.values if self.uniform else window.steps,
+            window.grads,
+            *window.moments,
             [],
-            [self.clock],
-            lr=self.rate if self.uniform else 1.0,
+            window.clocks,
+            lr=rate if self.uniform else 1.0,
             beta1=optimizer.betas[0],
             beta2=optimizer.betas[1],
             weight_decay=0.0,
@@ -191,7 +204,8 @@ class Population(ABC):
             maximize=False,
         )
         if not self.uniform:
-            self.P.addcmul_(target, self.rate)
+            P.addcmul_(window.scratch, rate)
+        return losses
 
     # --- epochs --------------------------------------------------------------------------------
 
@@ -210,12 +224,9 @@ class Population(ABC):
             self._finish_some()
             if not self.alive:
                 break
-            now = [self.data[k].weight for k in self.alive]
-            if any(a is not b for a, b in zip(now, self.weights_seen, strict=True)):
-                self.parts = self._loss_parts()  # deferred re-weighting has set in
-            losses, sizes = self._epoch()
-            for column, k in enumerate(self.alive):
-                self.nets[k].record_epoch(losses[:, column].tolist(), sizes, "train")
+            epoch = self._shared_epoch() if self.shared else self._own_epoch()
+            for k, (losses, sizes) in zip(self.alive, epoch, strict=True):
+                self.nets[k].record_epoch(losses, sizes, "train")
             if any(self.nets[k].watches_weights() for k in self.alive):
                 self.scatter()
             self._each(
@@ -234,35 +245,67 @@ class Population(ABC):
         self.done = set(self.alive) - set(members)
         self._finish_some()
 
-    def _epoch(self):
-        indices = self._indices()
-        sizes = indices[0][1]
-        targets = [part.rows([i for i, _ in indices[part.members]]) for part in self.parts]
-        losses, start = [], 0
-        for X, size in zip(self._batches(indices, sizes), sizes, strict=True):
-            rows = slice(start, start + size)
-            batch = [part.batch(one, rows) for part, one in zip(self.parts, targets, strict=True)]
-            losses.append(self.step(X, batch))
-            start += size
-        return torch.stack(losses), sizes
-
-    def _batches(self, indices, sizes):
-        """Rows of each batch: (n, d), or (K, n, d) where members have their own."""
-        if self.shared:
-            yield from row_batches(self.X, indices[0][0], sizes)
-            return
-        rows = [self.data[k].X for k in self.alive]
-        X = torch.stack([_rows(x, i) for x, (i, _) in zip(rows, indices, strict=True)])
-        yield from X.split(sizes, 1)
-
-    def _indices(self):
-        """Order of rows and batch sizes of each living member."""
-        if not self.shared:
-            return [self.nets[k].order.next() for k in self.alive]
-        drawn = self.order.next()
+    def _shared_epoch(self):
+        """Losses and sizes of the batches of each member, all on the same rows."""
+        index, sizes = self.order.next()
         for net in self.nets[1:]:  # so that going on later draws what it would have drawn
             net.order.generator.set_state(self.order.generator.get_state())
-        return [drawn] * len(self.alive)
+        window = self._current_window(0, len(self.alive))
+        targets = [part.rows(index) for part in window.parts]
+        losses, start = [], 0
+        for X, size in zip(row_batches(self.X, index, sizes), sizes, strict=True):
+            rows = slice(start, start + size)
+            batch = [part.batch(one, rows) for part, one in zip(window.parts, targets, strict=True)]
+            losses.append(self._step(X, batch, window))
+            start += size
+        by_member = torch.stack(losses, 1).tolist()
+        return [(own, sizes) for own in by_member]
+
+    def _own_epoch(self):
+        """The same with rows of its own for each member, which may be differently many.
+
+        Members are sorted by falling number of rows, so that those with a whole batch left are the first
+        ones; last batches are made by members that have the same number left.
+        """
+        rows, sizes = [], []
+        for k in self.alive:
+            index, own_sizes = self.nets[k].order.next()
+            rows.append([_rows(t, index) for t in (self.data[k].X, self.data[k].code)])
+            weight = self.data[k].weight
+            rows[-1].append(None if weight is None else _rows(weight, index))
+            sizes.append(own_sizes)
+        found, starts = [[] for _ in self.alive], [0] * len(self.alive)
+        for step in range(max(len(own) for own in sizes)):
+            now = [own[step] if step < len(own) else 0 for own in sizes]
+            low = 0
+            while low < len(now):
+                size, high = now[low], low + 1
+                while high < len(now) and now[high] == size:
+                    high += 1
+                if size:
+                    window = self._current_window(low, high)
+                    own = [
+                        [None if t is None else t[start : start + size] for t in one]
+                        for one, start in zip(rows[low:high], starts[low:high], strict=True)
+                    ]
+                    X = torch.stack([one[0] for one in own])
+                    losses = self._step(X, window.targets(own), window)
+                    for kept, loss in zip(found[low:high], losses.tolist(), strict=True):
+                        kept.append(loss)
+                low = high
+            starts = [start + size for start, size in zip(starts, now, strict=True)]
+        return list(zip(found, sizes, strict=True))
+
+    def _current_window(self, low, high):
+        """The window, with the weights that its members have now."""
+        window = self.window(low, high)
+        now = [self.data[k].weight for k in self.alive[low:high]]
+        if any(a is not b for a, b in zip(now, window.weights, strict=True)):
+            window.parts, window.weights = (
+                self.loss_parts(low, high),
+                now,
+            )  # deferred weights set in
+        return window
 
     def _each(self, call):
         """Run something for each living member; what one raises ends that member alone."""
@@ -288,20 +331,71 @@ class Population(ABC):
             self._gather()
 
 
+class Window:
+    """Neighbouring members of a population: their losses, and their parts of its flat tensors.
+
+    A population on shared rows has one window. Where members have their own rows, each member's parameters
+    are contiguous, so that those of a window are too.
+    """
+
+    def __init__(self, population, low, high):
+        self.low, self.high = low, high
+        self.members = high - low
+        self.parts = population.loss_parts(low, high)
+        self.weights = [population.data[k].weight for k in population.alive[low:high]]
+        total = len(population.alive)
+        size = len(population.P) // total
+        self.flat = slice(low * size, high * size)
+        self.flats = (
+            population.P[self.flat],
+            population.G[self.flat],
+            [slot[self.flat] for slot in population.slots],
+        )
+        self.scratch = population.scratch[self.flat]
+        one = len(population.clocks) <= 1 or self.members == 1
+        self.clocks = population.clocks[low:high] if population.clocks[1:] else population.clocks
+        P, G, slots = self.flats
+        each = [
+            [t] if one else list(t.view(self.members, -1)) for t in (P, G, *slots, self.scratch)
+        ]
+        self.values, self.grads, *self.moments, self.steps = each
+        self.chain = None  # what a kind of population keeps for its windows
+
+    def of(self, vector):
+        """The window's part of a vector over all parameters, or over the first ones of one window."""
+        return vector[self.flat]
+
+    def targets(self, rows):
+        """Targets and weights of a batch for each run of members, from members' own rows."""
+        found = []
+        for run in self.parts:
+            columns = [[one[column] for one in rows[run.members]] for column in (1, 2)]
+            found.append([_stacked(column) for column in columns])
+        return found
+
+
+def _stacked(tensors):
+    if tensors[0] is None or len(tensors) == 1:
+        return tensors[0]
+    return torch.stack(tensors)
+
+
 class _Part:
     """Members whose losses are one call: their targets and weights, with an axis for members if several."""
 
     def __init__(self, members, bound, data):
         self.members, self.bound = members, bound
         self.several = len(data) > 1
-        weights = [d.weight for d in data]
-        self.columns = [_Column([d.code for d in data])]
-        if weights[0] is not None:
-            self.columns.append(_Column(weights))
+        self.data = data
+        self.columns = None
 
-    def rows(self, indices):
-        """Targets and weights of an epoch in the orders of its members."""
-        return [column.rows(indices) for column in self.columns]
+    def rows(self, index):
+        """Targets and weights of an epoch in the order of all members."""
+        if self.columns is None:
+            self.columns = [_Column([d.code for d in self.data])]
+            if self.data[0].weight is not None:
+                self.columns.append(_Column([d.weight for d in self.data]))
+        return [column.rows(index) for column in self.columns]
 
     def batch(self, epoch, rows):
         """Targets, and weights or None, of a batch."""
@@ -318,23 +412,17 @@ class _Column:
         self.same = all(one_memory(t, first) or torch.equal(t, first) for t in tensors[1:])
         self.tensor = first if self.same else torch.stack(tensors)
 
-    def rows(self, indices):
-        """In the orders of an epoch, and whether that is still one for all."""
-        first = indices[0]
-        one_order = all(i is first for i in indices)
-        if self.same and one_order:
-            return _rows(self.tensor, first), True
-        if one_order:
-            return (self.tensor if first is None else self.tensor.index_select(1, first)), False
-        tensors = [self.tensor] * self.members if self.same else self.tensor
-        return torch.stack([_rows(t, i) for t, i in zip(tensors, indices, strict=True)]), False
+    def rows(self, index):
+        """In the order of an epoch."""
+        if index is None:
+            return self.tensor
+        return self.tensor.index_select(0 if self.same else 1, index)
 
     def batch(self, epoch, rows):
         """The part of a batch, contiguous, with an axis for members if there are several."""
-        tensor, same = epoch
-        if not same:
-            return tensor[:, rows].contiguous()
-        part = tensor[rows]
+        if not self.same:
+            return epoch[:, rows].contiguous()
+        part = epoch[rows]
         return part if self.members == 1 else part.expand(self.members, *part.shape).contiguous()
 
 
