@@ -13,7 +13,7 @@ from sklearn.metrics import get_scorer, make_scorer
 
 from skimb.model_selection import _counts
 from skimb.model_selection._bulk import bulk_score
-from skimb.model_selection._thresholds import decide, tune
+from skimb.model_selection._thresholds import CostObjective, CountObjective, decide, tune
 
 TOLERANCE = {"rtol": 1e-12, "atol": 1e-12}
 
@@ -137,7 +137,7 @@ def test_binary_threshold_is_the_best_of_all(metric):
         code, _, p, w = data(2, seed=seed)
         for member, weight in itertools.product((0, 2, 3), (None, w)):
             proba = p[member]
-            t, best = tune(metric, code, proba, weight)
+            t, best = tune(CountObjective(metric, code, weight), proba)
             tried = [value(metric, code, (proba[:, 1] >= c).astype(int), weight) for c in [*np.unique(proba[:, 1]), 2.0]]  # fmt: skip
             np.testing.assert_allclose(best, max(tried), **TOLERANCE)
             np.testing.assert_allclose(value(metric, code, decide(proba, t, False), weight), best, **TOLERANCE)  # fmt: skip
@@ -149,7 +149,7 @@ def test_binary_threshold_is_the_best_of_all(metric):
 def test_class_thresholds_reach_what_they_say_and_what_a_grid_finds(metric):
     code, _, p, w = data(3, n=60)
     for weight in (None, w):
-        rule, best = tune(metric, code, p[0], weight)
+        rule, best = tune(CountObjective(metric, code, weight), p[0])
         np.testing.assert_allclose(
             value(metric, code, decide(p[0], rule, False), weight, 3), best, rtol=1e-12
         )
@@ -176,7 +176,7 @@ def test_label_thresholds(average):
     Y = (rng.random((40, 2)) < [0.4, 0.2]).astype(int)
     p = 1 / (1 + np.exp(-(rng.normal(size=(40, 2)) + Y)))
     metric = _counts.Averaged(_counts.FRatio(), average, True)
-    rule, best = tune(metric, Y, p, multilabel=True)
+    rule, best = tune(CountObjective(metric, Y), p, multilabel=True)
     achieved = metrics.f1_score(Y, decide(p, rule, True), average=average)
     np.testing.assert_allclose(best, achieved, rtol=1e-12)
     tried = [
@@ -184,3 +184,26 @@ def test_label_thresholds(average):
         for a, b in itertools.product(np.r_[p[:, 0], 2], np.r_[p[:, 1], 2])
     ]
     assert best >= max(tried) - (1e-12 if average == "macro" else 0.02)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_thresholds_for_costs(n_classes):
+    code, _, p, w = data(n_classes)
+    rng = np.random.default_rng(5)
+    cost = rng.uniform(0, 1, (len(code), n_classes))
+    cost[np.arange(len(code)), code] = 0.0
+    for weight in (None, w):
+        rule, best = tune(CostObjective(cost, weight), p[0])
+
+        def mean_cost(rule, weight=weight):
+            decided = decide(p[0], rule, False)
+            return np.average(cost[np.arange(len(code)), decided], weights=weight)
+
+        np.testing.assert_allclose(-mean_cost(rule), best, rtol=1e-10)
+        if n_classes == 2:
+            tried = [mean_cost(t) for t in [*np.unique(p[0][:, 1]), 2.0]]
+            np.testing.assert_allclose(-best, min(tried), rtol=1e-10)
+        else:
+            grid = np.exp(np.linspace(-3, 3, 31))
+            tried = min(mean_cost(np.array([1.0, a, b])) for a, b in itertools.product(grid, grid))
+            assert -best <= tried * 1.05

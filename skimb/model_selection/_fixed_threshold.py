@@ -14,10 +14,22 @@ from sklearn.base import (
 )
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 
 from skimb.model_selection._batched import batched_fits_once
 from skimb.model_selection._thresholds import decide
+
+
+def checked_target(y):
+    """A classification target as an array, and whether it has several labels."""
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None.")
+    labels = check_array(y, ensure_2d=False, dtype=None, input_name="y")
+    check_classification_targets(labels)
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        return labels, True
+    return column_or_1d(labels, warn=True), False
 
 
 class FixedThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
@@ -31,8 +43,9 @@ class FixedThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
     ----------
     estimator : estimator
         A classifier with `predict_proba`.
-    threshold : float or array-like of shape (n_classes,) or (n_labels,), default=0.5
+    threshold : float or array-like of shape (n_classes,) or (n_labels,), default=None
         Thresholds, positive for more than two classes. A number is for two classes or for all labels.
+        None decides for the most probable class, and for labels from one half.
 
     Attributes
     ----------
@@ -59,10 +72,10 @@ class FixedThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
 
     _parameter_constraints = {
         "estimator": [HasMethods(["fit", "predict_proba"])],
-        "threshold": [Interval(Real, None, None, closed="neither"), "array-like"],
+        "threshold": [Interval(Real, None, None, closed="neither"), "array-like", None],
     }
 
-    def __init__(self, estimator, threshold=0.5):
+    def __init__(self, estimator, threshold=None):
         self.estimator = estimator
         self.threshold = threshold
 
@@ -91,12 +104,15 @@ class FixedThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
-        self._multilabel = np.ndim(y) == 2 and np.shape(y)[1] > 1
+        self._multilabel = checked_target(y)[1]
         self._rule = self._checked_rule()
         return self
 
     def _checked_rule(self):
-        rule, n = np.asarray(self.threshold, float), len(self.classes_)
+        n = len(self.classes_)
+        if self.threshold is None:
+            return np.full(n, 1.0 / n) if n > 2 and not self._multilabel else 0.5
+        rule = np.asarray(self.threshold, float)
         if rule.ndim == 0 and (self._multilabel or n == 2):
             return float(rule)
         positive = self._multilabel or (rule > 0).all()
@@ -170,7 +186,7 @@ class WeightedAverage(ClassifierMixin, BaseEstimator):
             jobs = (delayed(_fitted)(clone(e), X, y, params) for e in self.estimators)
             self.estimators_ = Parallel()(jobs)
         self.classes_ = self.estimators_[0].classes_
-        self._multilabel = np.ndim(y) == 2 and np.shape(y)[1] > 1
+        self._multilabel = checked_target(y)[1]
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimators_[0], name):
                 setattr(self, name, getattr(self.estimators_[0], name))

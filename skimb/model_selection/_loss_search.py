@@ -24,7 +24,7 @@ from skimb.model_selection._fixed_threshold import FixedThresholdClassifier, Wei
 from skimb.model_selection._fold import Candidate, Fold
 from skimb.model_selection._greedy import select
 from skimb.model_selection._loss_report import draw, fold_scores, frame, label
-from skimb.model_selection._thresholds import decide
+from skimb.model_selection._thresholds import CountObjective, decide
 
 
 class LossSearchCV(BaseSearchCV):
@@ -394,7 +394,19 @@ class LossSearchCV(BaseSearchCV):
 
     def _tune(self, outcomes, tuned, last):
         """Score candidates at thresholds from the other folds."""
-        self._tuned = CrossTuned(self._bulk, self._rows, len(self._classes))
+        rows, bulk = self._rows, self._bulk
+
+        def score(j, decided):
+            code, weight = rows[j]
+            return bulk(code, decided[None], weight, len(self._classes))[0]
+
+        def objective(folds):
+            code = np.concatenate([rows[i][0] for i in folds])
+            weights = [rows[i][1] for i in folds]
+            weight = None if weights[0] is None else np.concatenate(weights)
+            return CountObjective(bulk.function, code, weight)
+
+        self._tuned = CrossTuned(score, objective, self._multilabel)
         for k in sorted(tuned & set(last)):
             probas = [one[k].proba for one in outcomes]
             if all(p is not None for p in probas):

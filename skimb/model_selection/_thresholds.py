@@ -20,21 +20,114 @@ def decide(proba, rule, multilabel):
     return (proba / rule).argmax(-1)
 
 
-def tune(metric, code, proba, weight=None, multilabel=False):
-    """The rule that maximises a metric.
+class CountObjective:
+    """A metric of counts per class.
 
     Parameters
     ----------
     metric : callable
-        Function of counts per class (see ``_counts``).
+        Function of counts (see ``_counts``).
     code : ndarray of shape (n,) or (n, L)
         Class codes or 0/1 labels.
-    proba : ndarray of shape (n, C) or (n, L)
-        Probabilities.
     weight : ndarray of shape (n,), default=None
         Row weights.
+    """
+
+    def __init__(self, metric, code, weight=None):
+        self.metric, self.code = metric, code
+        self.weight = np.ones(len(code)) if weight is None else weight
+
+    def prior(self, proba):
+        """Shares of the classes."""
+        return np.bincount(self.code, self.weight, proba.shape[1]) / self.weight.sum()
+
+    def of_two(self, order, cuts):
+        """Values where the first rows of `order`, up to each cut, are decided for class 1."""
+        w, y = self.weight[order], self.code[order]
+        right1 = _cumulated(w * y)[cuts]
+        wrong1 = _cumulated(w * (1 - y))[cuts]
+        n1, n0 = right1[-1], wrong1[-1]
+        right = np.stack([n0 - wrong1, right1], -1)
+        decided = np.stack([n0 - wrong1 + n1 - right1, right1 + wrong1], -1)
+        return self.metric(right, decided, np.broadcast_to([n0, n1], right.shape))
+
+    def of_class(self, k, other, order, cuts, n_classes):
+        """Values where these rows are decided for class k and the rest for their `other` class."""
+        classes, code, weight = np.arange(n_classes), self.code, self.weight
+        w, y, alt = weight[order], code[order], other[order]
+        leaves = w[:, None] * (alt[:, None] == classes)
+        decided = np.bincount(other, weight, n_classes) - _cumulated(leaves)[cuts]
+        right = np.bincount(other, weight * (other == code), n_classes)
+        right = right - _cumulated(leaves * (alt == y)[:, None])[cuts]
+        decided[:, k] = _cumulated(w)[cuts]
+        right[:, k] = _cumulated(w * (y == k))[cuts]
+        there = np.bincount(code, weight, n_classes)
+        return self.metric(right, decided, np.broadcast_to(there, right.shape))
+
+
+class CostObjective:
+    """Minus the mean cost of decisions.
+
+    Parameters
+    ----------
+    cost : ndarray of shape (n, C)
+        Cost of deciding for each class in each row.
+    weight : ndarray of shape (n,), default=None
+        Row weights.
+    """
+
+    def __init__(self, cost, weight=None):
+        self.weight = np.ones(len(cost)) if weight is None else weight
+        self.cost = cost * self.weight[:, None] / self.weight.sum()
+
+    def prior(self, proba):
+        """Shares of the classes, as far as probabilities tell."""
+        return (self.weight @ proba) / self.weight.sum()
+
+    def of_two(self, order, cuts):
+        """As in `CountObjective`."""
+        more = (self.cost[:, 1] - self.cost[:, 0])[order]
+        return -(self.cost[:, 0].sum() + _cumulated(more)[cuts])
+
+    def of_class(self, k, other, order, cuts, n_classes):
+        """As in `CountObjective`."""
+        before = self.cost[np.arange(len(other)), other]
+        return -(before.sum() + _cumulated((self.cost[:, k] - before)[order])[cuts])
+
+
+class ScorerObjective:
+    """Any function of decided codes, one call per cut; two classes only.
+
+    Parameters
+    ----------
+    score : callable
+        Gives a number from codes (n,).
+    """
+
+    def __init__(self, score):
+        self.score = score
+
+    def of_two(self, order, cuts):
+        """As in `CountObjective`."""
+        values = []
+        for cut in cuts:
+            decided = np.zeros(len(order), int)
+            decided[order[:cut]] = 1
+            values.append(self.score(decided))
+        return np.array(values, float)
+
+
+def tune(objective, proba, multilabel=False):
+    """The rule that maximises an objective.
+
+    Parameters
+    ----------
+    objective : CountObjective, CostObjective or ScorerObjective
+        Values of decisions.
+    proba : ndarray of shape (n, C) or (n, L)
+        Probabilities.
     multilabel : bool, default=False
-        Whether the target has several labels.
+        Whether the target has several labels; counts only.
 
     Returns
     -------
@@ -42,17 +135,15 @@ def tune(metric, code, proba, weight=None, multilabel=False):
         The rule; the exact maximum for two classes and for metrics that are means over labels, a
         coordinate-wise maximum otherwise.
     float
-        The metric.
+        The value.
     """
-    weight = np.ones(len(code)) if weight is None else weight
     if multilabel:
-        return _tune_labels(metric, code, proba, weight)
+        return _tune_labels(objective, proba)
     if proba.shape[1] == 2:
-        return _tune_binary(metric, code, proba[:, 1], weight)
-    prior = np.log((np.bincount(code, weight, proba.shape[1]) / weight.sum()).clip(1e-6))
+        return _tune_binary(objective, proba[:, 1])
+    prior = np.log(objective.prior(proba).clip(1e-6))
     starts = [power * prior for power in (0.0, 0.5, 1.0)]  # from argmax to the balanced decision
-    found = [_tune_classes(metric, code, proba, weight, start) for start in starts]
-    return max(found, key=lambda f: f[1])
+    return max((_tune_classes(objective, proba, start) for start in starts), key=lambda f: f[1])
 
 
 def _cuts(sorted_scores):
@@ -75,48 +166,32 @@ def _cumulated(values):
     return np.concatenate([np.zeros((1, *values.shape[1:])), values.cumsum(0)])
 
 
-def _tune_binary(metric, code, score, weight):
+def _tune_binary(objective, score):
     order = np.argsort(-score, kind="stable")
     cuts, thresholds = _cuts(score[order])
-    w, y = weight[order], code[order]
-    right1 = _cumulated(w * y)[cuts]
-    wrong1 = _cumulated(w * (1 - y))[cuts]
-    n1, n0 = right1[-1], wrong1[-1]
-    right = np.stack([n0 - wrong1, right1], -1)
-    decided = np.stack([n0 - wrong1 + n1 - right1, right1 + wrong1], -1)
-    values = metric(right, decided, np.broadcast_to([n0, n1], right.shape))
+    values = objective.of_two(order, cuts)
     best = int(np.argmax(values))
     return float(thresholds[best]), float(values[best])
 
 
-def _tune_classes(metric, code, proba, weight, log_t):
+def _tune_classes(objective, proba, log_t):
     """Move one class's threshold after the other to its best place until nothing improves."""
     logp = np.log(proba.clip(1e-300))
-    classes = np.arange(proba.shape[1])
-    rows = np.arange(len(code))
+    n, width = proba.shape
     log_t = log_t.copy()
     best = -np.inf
     for _ in range(_SWEEPS):
         before = best
-        for k in classes:
+        for k in range(width):
             margin = logp - log_t
             own = logp[:, k].copy()
             margin[:, k] = -np.inf
             other = margin.argmax(1)
-            need = own - margin[rows, other]  # class k is decided where log t_k is at most this
+            need = own - margin[np.arange(n), other]  # k is decided where log t_k is at most this
             order = np.argsort(-need, kind="stable")
             cuts, thresholds = _cuts(need[order])
             thresholds[-1] = need.min() - 1.0  # logs may be negative: no floor at 0
-            w, y, alt = weight[order], code[order], other[order]
-            leaves = w[:, None] * (alt[:, None] == classes)
-            decided = np.bincount(other, weight, len(classes)) - _cumulated(leaves)[cuts]
-            agree = alt == y
-            right = np.bincount(other, weight * (other == code), len(classes))
-            right = right - _cumulated(leaves * agree[:, None])[cuts]
-            decided[:, k] = _cumulated(w)[cuts]
-            right[:, k] = _cumulated(w * (y == k))[cuts]
-            there = np.bincount(code, weight, len(classes))
-            values = metric(right, decided, np.broadcast_to(there, right.shape))
+            values = objective.of_class(k, other, order, cuts, width)
             top = int(np.argmax(values))
             if values[top] > best + _TINY:
                 best = float(values[top])
@@ -131,8 +206,9 @@ def _normalised(log_t):
     return t / t.sum()
 
 
-def _tune_labels(metric, code, proba, weight):
+def _tune_labels(objective, proba):
     """Move one label's threshold after the other to its best place until nothing improves."""
+    metric, code, weight = objective.metric, objective.code, objective.weight
     labels = range(code.shape[1])
     there = weight @ code
     rule = np.full(code.shape[1], 0.5)
