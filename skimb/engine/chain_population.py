@@ -83,7 +83,7 @@ class ChainPopulation(Population):
     def _spread(self, values):
         flat = torch.empty_like(self.P)
         weights, biases = self._views(flat, len(values))
-        v = torch.tensor(values, dtype=flat.dtype)
+        v = flat.new_tensor(values)
         for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
             if w is not None and i == 0 and self.shared:
                 w.view(len(w), len(v), -1).copy_(v[:, None].expand(-1, b.shape[1]))
@@ -98,7 +98,7 @@ class ChainPopulation(Population):
         flat = torch.full_like(self.P, neutral)
         weights, _ = self._views(flat, len(values))
         for w in weights:
-            w.copy_(torch.tensor(values, dtype=flat.dtype)[:, None, None].expand_as(w))
+            w.copy_(flat.new_tensor(values)[:, None, None].expand_as(w))
         return flat
 
     def _prepare(self):
@@ -125,7 +125,7 @@ class ChainPopulation(Population):
                 setattr(self.table, name, values[0] if one else self._by_column(values))
 
     def _by_column(self, values):
-        v = torch.tensor(values, dtype=self.P.dtype)
+        v = self.P.new_tensor(values)
         return v.repeat_interleave(self.columns)
 
     def _gather_tables(self):

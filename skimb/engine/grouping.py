@@ -14,7 +14,7 @@ _FEW = 4  # members from which a group on the same rows is worth a population of
 def kind_of(net, data):
     """The kind of population that takes a net, or None."""
     step = net.step
-    if type(getattr(step, "optimizer", None)) not in (Adam, SGD) or net.device != "cpu":
+    if type(getattr(step, "optimizer", None)) not in (Adam, SGD):
         return None
     loss = step.loss
     plain = not (loss.stateful or loss.needs_features or loss.attack)
@@ -31,7 +31,8 @@ def _structure(kind, net, data):
     else:
         rule = ("sgd", optimizer.momentum, optimizer.nesterov)
     batches = (order.batch_size, order.shuffle, order.every_class)
-    return (kind, kind.structure(net, data), str(optimizer.values[0].dtype), rule, batches)
+    place = (str(optimizer.values[0].dtype), str(optimizer.values[0].device))
+    return (kind, kind.structure(net, data), place, rule, batches)
 
 
 def _same_rows(a, b):

@@ -64,14 +64,14 @@ class ModulePopulation(Population):
             (here if back else there).copy_(there if back else here)
 
     def _spread(self, values):
-        v = torch.tensor(values, dtype=self.P.dtype)
+        v = self.P.new_tensor(values)
         return v.repeat_interleave(self.P.numel() // len(v))
 
     def _decayed(self, values, neutral):
-        mask = torch.zeros(self.P.numel() // len(values), dtype=torch.bool)
+        mask = self.P.new_zeros(self.P.numel() // len(values), dtype=torch.bool)
         for _, start, size, shape in self.places:
             mask[start : start + size] = len(shape) > 1  # matrices decay, vectors do not
-        v = torch.tensor(values, dtype=self.P.dtype)[:, None]
+        v = self.P.new_tensor(values)[:, None]
         return torch.where(mask, v, torch.full_like(v, neutral)).reshape(-1)
 
     def _prepare(self):

@@ -149,7 +149,7 @@ class Population(ABC):
             if len(window.parts) == 1:
                 return losses, grad.reshape(z.shape)
             if d is None:
-                d = torch.empty(z.shape, dtype=z.dtype)
+                d = z.new_empty(z.shape)
             whole = d[part.members]
             whole.copy_(grad.reshape(whole.shape))
         return losses, d
@@ -416,7 +416,7 @@ class _Column:
         """In the order of an epoch."""
         if index is None:
             return self.tensor
-        return self.tensor.index_select(0 if self.same else 1, index)
+        return self.tensor.index_select(0 if self.same else 1, index.to(self.tensor.device))
 
     def batch(self, epoch, rows):
         """The part of a batch, contiguous, with an axis for members if there are several."""
@@ -427,11 +427,13 @@ class _Column:
 
 
 def _rows(tensor, index):
-    return tensor if index is None else tensor.index_select(0, index)
+    return tensor if index is None else tensor.index_select(0, index.to(tensor.device))
 
 
 def one_memory(a, b):
     """Whether two tensors are the same numbers in the same place."""
+    if a is b:
+        return True
     same = a.data_ptr() == b.data_ptr() and a.shape == b.shape
     return same and a.stride() == b.stride() and a.dtype == b.dtype
 

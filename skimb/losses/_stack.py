@@ -36,7 +36,7 @@ class StackedSoftmax(SoftmaxBound):
         p = self.cached(
             logits,
             "parameter",
-            lambda: torch.tensor(self.parameter, dtype=logits.dtype).reshape(-1, *(1,) * axes),
+            lambda: logits.new_tensor(self.parameter).reshape(-1, *(1,) * axes),
         )
         return type(self.shape)(p)
 

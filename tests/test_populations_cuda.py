@@ -1,0 +1,104 @@
+"""Populations on CUDA: where every tensor lies, checked without a device, and results where there is one."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_classification
+from sklearn.model_selection import GridSearchCV
+
+from skimb import kernels
+from skimb._base.together import FitsTogether
+from skimb.engine.chain_population import ChainPopulation
+from skimb.engine.module_population import ModulePopulation
+from skimb.linear_model import LinearClassifier
+from skimb.losses import AnyLoss, Asymmetric, CrossEntropy, Focal, LogitAdjusted
+from skimb.model_selection import batched_fits
+from skimb.neural_network import MLPClassifier, NeuralNetClassifier
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+LOSSES = [
+    CrossEntropy(),
+    Focal(gamma=1.0),
+    Focal(gamma=2.0),
+    LogitAdjusted(),
+    AnyLoss(),
+    Asymmetric(),
+]
+
+
+def rows():
+    return make_classification(300, 5, weights=[0.8], random_state=0)
+
+
+def moved(jobs):
+    """Prepared nets whose tensors are stand-ins on another device, without numbers."""
+    X, code = (
+        torch.empty(t.shape, dtype=t.dtype, device="meta") for t in (jobs[0][1].X, jobs[0][1].code)
+    )
+    weight = torch.empty(len(code), dtype=X.dtype, device="meta")
+    for net, data in jobs:
+        optimizer = net.step.optimizer
+        for name in ("values", "m", "v", "t"):
+            stand_ins = [
+                torch.empty(t.shape, dtype=t.dtype, device="meta") for t in getattr(optimizer, name)
+            ]
+            setattr(optimizer, name, stand_ins)
+        optimizer.clocks = None
+        data.X, data.code = X, code
+        data.weight = None if data.weight is None else weight
+    return jobs
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("kind", ["linear", "wide", "deep", "module"])
+def test_an_epoch_mixes_no_devices(kind, shared):
+    """Runs one epoch on stand-ins: an operation on tensors of two devices raises."""
+    X, y = rows()
+    kw = {"solver": "adamw", "batch_size": 64, "random_state": 0, "alpha": 0.01}
+    make = {
+        "linear": lambda: LinearClassifier(**kw),
+        "wide": lambda: MLPClassifier((7,), **kw),
+        "deep": lambda: MLPClassifier((7, 4), activation="tanh", **kw),
+        "module": lambda: NeuralNetClassifier(**kw),
+    }[kind]
+    members = []
+    for k, loss in enumerate(LOSSES):
+        weight = "balanced" if k % 2 else None
+        members.append(
+            make().set_params(loss=loss, class_weight=weight, learning_rate_init=0.01 * (k + 1))
+        )
+    fits = FitsTogether(members, X, y, {}, 1 << 30)
+    assert not fits.errors
+    jobs = [(fit.net, fit.data) for fit in fits.fits.values()]
+    population = ModulePopulation if kind == "module" else ChainPopulation
+    with kernels.reference_only(), torch.no_grad():
+        made = population(moved(jobs), shared)
+        assert made.P.device.type == "meta"
+        epoch = made._shared_epoch if shared else made._own_epoch
+        # reading the losses comes after all steps of the epoch (of the first window, with own rows)
+        with pytest.raises(NotImplementedError, match="meta tensor"):
+            epoch()
+        made.scatter()
+
+
+def test_stand_ins_notice_a_mix():
+    stand_in = torch.empty(2, 2, device="meta")
+    with pytest.raises(RuntimeError, match="device"):
+        stand_in + torch.empty(2, 2)
+    with pytest.raises(RuntimeError, match="device"):
+        torch.addmm(stand_in[0], torch.empty(2, 2), stand_in)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("hidden", [(), (16,), (16, 8)])
+def test_members_on_cuda_equal_single_fits(hidden):
+    X, y = rows()
+    kw = {"batch_size": 64, "random_state": 0, "max_iter": 5, "device": "cuda", "tol": 0.0}
+    model = MLPClassifier(hidden, **kw) if hidden else LinearClassifier(solver="adam", **kw)
+    grid = {"loss": LOSSES, "learning_rate_init": [0.001, 0.01], "class_weight": [None, "balanced"]}
+    with batched_fits() as batch:
+        together = GridSearchCV(model, grid, cv=2, scoring="neg_log_loss", refit=False).fit(X, y)
+    alone = GridSearchCV(model, grid, cv=2, scoring="neg_log_loss", refit=False).fit(X, y)
+    found, wanted = (s.cv_results_["mean_test_score"] for s in (together, alone))
+    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
+    assert max(batch.sizes) == 24
