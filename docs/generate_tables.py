@@ -16,6 +16,7 @@ PUBLIC = (
     "model_selection",
     "nets",
     "neural_network",
+    "posthoc",
     "testing",
 )
 

@@ -19,6 +19,7 @@ _SUBPACKAGES = (
     "model_selection",
     "neural_network",
     "nets",
+    "posthoc",
     "testing",
 )
 

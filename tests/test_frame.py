@@ -23,6 +23,7 @@ PUBLIC = [
     "skimb.model_selection",
     "skimb.nets",
     "skimb.neural_network",
+    "skimb.posthoc",
     "skimb.testing",
 ]
 

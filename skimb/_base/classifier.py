@@ -20,6 +20,8 @@ from skimb.losses import CrossEntropy
 class NeuralClassifier(ClassifierMixin, NeuralBase):
     """Base of the classifiers: binary, multi-class and multi-label."""
 
+    _undoes_class_weight = True  # predict_proba answers for the population as it is
+
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, cost=None):

@@ -14,22 +14,11 @@ from sklearn.base import (
 )
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
+from skimb._core.validation import checked_target
 from skimb.model_selection._batched import batched_fits_once
 from skimb.model_selection._thresholds import decide
-
-
-def checked_target(y):
-    """A classification target as an array, and whether it has several labels."""
-    if y is None:
-        raise ValueError("requires y to be passed, but the target y is None.")
-    labels = check_array(y, ensure_2d=False, dtype=None, input_name="y")
-    check_classification_targets(labels)
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        return labels, True
-    return column_or_1d(labels, warn=True), False
 
 
 class FixedThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):

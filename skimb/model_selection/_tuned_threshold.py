@@ -13,9 +13,9 @@ from sklearn.utils.validation import (
     indexable,
 )
 
+from skimb._core.validation import checked_target
 from skimb.model_selection._bulk import bulk_score
 from skimb.model_selection._cross_tuned import CrossTuned
-from skimb.model_selection._fixed_threshold import checked_target
 from skimb.model_selection._thresholds import (
     CostObjective,
     CountObjective,

@@ -1,0 +1,5 @@
+"""Meta-estimators that change what a fitted classifier answers."""
+
+from skimb.posthoc._prior import PriorCorrectedClassifier
+
+__all__ = ["PriorCorrectedClassifier"]
