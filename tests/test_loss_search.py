@@ -552,3 +552,29 @@ def test_warnings_of_members_are_given(rare):
     X, y = rare
     with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
         LossSearchCV(model(), losses=[Focal()], scoring="roc_auc", cv=2).fit(X, y)
+
+
+def test_callbacks_of_scikit_learn_see_stages(rare):
+    X, y = rare
+    seen = []
+
+    class Listener:
+        def setup(self, *args, **kwargs):
+            seen.append(("setup", ""))
+
+        def on_fit_task_begin(self, *args, **kwargs):
+            seen.append(("begin", next(a.task_name for a in args if hasattr(a, "task_name"))))
+
+        def on_fit_task_end(self, *args, **kwargs):
+            seen.append(("end", next(a.task_name for a in args if hasattr(a, "task_name"))))
+
+        def teardown(self, *args, **kwargs):
+            seen.append(("teardown", ""))
+
+    search = LossSearchCV(model(), losses=SOME, scoring="roc_auc", cv=2, halving=2)
+    search.set_callbacks(Listener()).fit(X, y)
+    begun = sorted(name for kind, name in seen if kind == "begin")
+    assert begun.count("stage") >= 2
+    assert begun == sorted(name for kind, name in seen if kind == "end")
+    verbose = LossSearchCV(model(), losses=SOME, scoring="roc_auc", cv=2, verbose=1)
+    verbose.set_callbacks(Listener()).fit(X, y)

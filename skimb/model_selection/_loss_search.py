@@ -7,6 +7,7 @@ from numbers import Integral
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import _fit_context, clone
+from sklearn.callback import with_callbacks
 from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import check_cv
@@ -196,6 +197,7 @@ class LossSearchCV(BaseSearchCV):
         self.return_train_score = return_train_score
         self.max_memory = max_memory
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, **params):
         """Search.
@@ -249,7 +251,9 @@ class LossSearchCV(BaseSearchCV):
             )
             for train, test in splits
         ]  # fmt: skip
-        outcomes, last, epochs = self._run(folds, metric)
+        task = {"estimator": self, "X": X, "y": y}
+        task["metadata"] = {k: v for k, v in params.items() if k == "sample_weight"} or None
+        outcomes, last, epochs, context = self._run(folds, metric, task)
         self._check_errors(outcomes)
         weights = [f.score_params.get("sample_weight") for f in folds]
         self._rows = [
@@ -272,6 +276,8 @@ class LossSearchCV(BaseSearchCV):
         if self.nested is not None:
             self._nest(X, y, params, routed.splitter.split)
         del self._rows
+        if context is not None:
+            context.call_on_fit_task_end(**task)
         return self
 
     def _task(self, y):
@@ -285,8 +291,8 @@ class LossSearchCV(BaseSearchCV):
 
     # --- training ------------------------------------------------------------------------------
 
-    def _run(self, folds, metric):
-        """Outcomes by fold and candidate, the candidates trained to the end, and the epochs of each."""
+    def _run(self, folds, metric, task):
+        """Outcomes by fold and candidate, candidates trained to the end, epochs, scikit-learn's context."""
         n = len(folds[0].candidates)
         outcomes = [{} for _ in folds]
         kept, epochs = list(range(n)), np.zeros(n, int)
@@ -295,8 +301,16 @@ class LossSearchCV(BaseSearchCV):
         )
         shared = "sharedmem" if self.halving else None  # nets go on where they stopped
         parallel = Parallel(n_jobs=self.n_jobs, prefer="threads", require=shared)
+        stages = [*self._stops(n, longest), None]
+        context = None
+        if getattr(self, "_skl_callbacks", None):  # somebody listens; a stage is a subtask
+            context = self._init_callback_context(max_subtasks=len(stages))
+            context.call_on_fit_task_begin(**task)
         with parallel:
-            for until in [*self._stops(n, longest), None]:
+            for until in stages:
+                stage = None if context is None else context.subcontext(task_name="stage")
+                if stage is not None:
+                    stage.call_on_fit_task_begin(**task)
                 began = time.perf_counter()
                 found = parallel(delayed(_advance)(fold, until, kept) for fold in folds)
                 for one, new in zip(outcomes, found, strict=True):
@@ -304,11 +318,13 @@ class LossSearchCV(BaseSearchCV):
                 epochs[kept] = longest if until is None else until
                 if self.verbose > 0:
                     seconds = time.perf_counter() - began
-                    stage = "" if until is None else f", {until} epochs"
-                    print(f"{len(kept)} candidates x {len(folds)} folds{stage}: {seconds:.1f} s")
+                    so_far = "" if until is None else f", {until} epochs"
+                    print(f"{len(kept)} candidates x {len(folds)} folds{so_far}: {seconds:.1f} s")
                 if until is not None:
                     kept = self._best_of(kept, outcomes, metric)
-        return outcomes, kept, epochs
+                if stage is not None:
+                    stage.call_on_fit_task_end(**task)
+        return outcomes, kept, epochs, context
 
     def _stops(self, n, longest):
         """Epochs after which candidates are dropped."""
