@@ -38,4 +38,8 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
 }
 # inherited docstrings of scikit-learn point into its own documentation
-suppress_warnings = ["config.cache", "ref.ref", "ref.term"]  # inherited docstrings refer to scikit-learn's pages
+suppress_warnings = [
+    "config.cache",
+    "ref.ref",
+    "ref.term",
+]  # inherited docstrings refer to scikit-learn's pages
