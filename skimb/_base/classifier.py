@@ -10,10 +10,11 @@ from sklearn.base import ClassifierMixin, _fit_context, clone
 from sklearn.callback import with_callbacks
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_array, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from skimb._base.estimator import NeuralBase, stochastic
 from skimb._core.priors import ClassPrior, class_weights
+from skimb._core.validation import row_costs
 from skimb.losses import CrossEntropy
 
 
@@ -146,16 +147,13 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
     def _check_cost(self, cost, code):
         if cost is None:
             return None
-        cost = check_array(cost, dtype=np.float64, input_name="cost")
-        n, width = len(code), len(self.classes_)
-        if cost.shape == (n, 4) and width == 2 and code.ndim == 1:  # FP, FN, TP, TN
-            return np.where(code[:, None] == 0, cost[:, [3, 0]], cost[:, [1, 2]])
-        if code.ndim == 2 or cost.shape != (n, width):
+        costs = row_costs(cost, code, self.classes_)
+        if costs is None:
             raise ValueError(
-                f"{type(self).__name__}: cost must have shape ({n}, {width}), one column per class of "
-                f"{self.classes_.tolist()}, got {cost.shape}; multi-label y takes no costs."
+                f"{type(self).__name__}: cost must have shape ({len(code)}, {len(self.classes_)}), one column per "
+                f"class of {self.classes_.tolist()}, got {np.shape(cost)}; multi-label y takes no costs."
             )
-        return cost
+        return costs
 
     def _loss(self):
         return CrossEntropy() if self.loss is None else self.loss

@@ -1,5 +1,6 @@
 """Checks of input that several parts share."""
 
+import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, column_or_1d
 
@@ -26,3 +27,35 @@ def checked_target(y):
     if labels.ndim == 2 and labels.shape[1] > 1:
         return labels, True
     return column_or_1d(labels, warn=True), False
+
+
+def row_costs(cost, code, classes):
+    """Costs of deciding for each class in each row.
+
+    Parameters
+    ----------
+    cost : array-like of shape (n, n_classes) or, for two classes, (n, 4)
+        Costs; four columns are those of a false positive, a false negative, a true positive and a true
+        negative.
+    code : ndarray of int, shape (n,)
+        Class codes.
+    classes : ndarray of shape (n_classes,)
+        Class labels.
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes), or None
+        Costs, or None if the shape does not fit.
+    """
+    cost = check_array(cost, dtype=np.float64, input_name="cost")
+    n, width = len(code), len(classes)
+    if code.ndim == 1 and width == 2 and cost.shape == (n, 4):
+        return np.where(code[:, None] == 0, cost[:, [3, 0]], cost[:, [1, 2]])
+    return cost if code.ndim == 1 and cost.shape == (n, width) else None
+
+
+def take_names(estimator, fitted):
+    """Give a meta-estimator the number and the names of the features its inner estimator saw."""
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(fitted, name):
+            setattr(estimator, name, getattr(fitted, name))

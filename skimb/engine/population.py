@@ -248,8 +248,9 @@ class Population(ABC):
     def _shared_epoch(self):
         """Losses and sizes of the batches of each member, all on the same rows."""
         index, sizes = self.order.next()
+        state = self.order.generator.get_state()
         for net in self.nets[1:]:  # so that going on later draws what it would have drawn
-            net.order.generator.set_state(self.order.generator.get_state())
+            net.order.generator.set_state(state)
         window = self._current_window(0, len(self.alive))
         targets = [part.rows(index) for part in window.parts]
         losses, start = [], 0

@@ -12,7 +12,7 @@ from skimb.engine.net import training_is_shared
 _TASKS = 1024  # tasks of one parallel call that may wait at the same time
 
 
-class _Outcome:
+class Outcome:
     """What a task gave or raised; joblib asks for it through the backend."""
 
     def __init__(self, value, error):
@@ -61,7 +61,7 @@ class _Backend(ParallelBackendBase):
             finally:
                 coordinator.leave()
             if callback is not None:
-                callback(_Outcome(value, error))
+                callback(Outcome(value, error))
 
         threading.Thread(target=run, daemon=True, name="skimb-fit").start()
 

@@ -9,24 +9,12 @@ from joblib import Parallel, delayed
 from joblib.parallel import ParallelBackendBase, register_parallel_backend
 
 from skimb._core.optional import require
+from skimb.model_selection._batched import Outcome, batched_fits
 
 _TASKS = 4096  # tasks of one parallel call that may be collected
 _LINGER = 0.05  # seconds without a new task after which the bundles are made
 _LARGE = 1 << 16  # bytes from which an array travels by itself, once
 _ONE_BUNDLE = threading.Lock()
-
-
-class _Outcome:
-    """What a task gave or raised."""
-
-    def __init__(self, value, error):
-        self.value, self.error = value, error
-
-    def get(self, timeout=None):
-        """The value, or raise."""
-        if self.error is not None:
-            raise self.error
-        return self.value
 
 
 class _Pickler(cloudpickle.Pickler):
@@ -61,15 +49,13 @@ def _is_large(obj):
 
 def _caught(function):
     try:
-        return _Outcome(function(), None)
+        return Outcome(function(), None)
     except Exception as error:  # carried to the caller, who raises it
-        return _Outcome(None, error)
+        return Outcome(None, error)
 
 
 def run_bundle(payload, large, max_memory):
     """Run tasks on a worker as one block of batched fits; one bundle at a time in a process."""
-    from skimb.model_selection._batched import batched_fits
-
     functions = _Unpickler(io.BytesIO(payload), large).load()
     with _ONE_BUNDLE, batched_fits(max_memory=max_memory):
         return Parallel()(delayed(_caught)(function) for function in functions)
@@ -129,7 +115,7 @@ class DaskBundles(ParallelBackendBase):
                 self._send_bundle(bundle)
             except Exception as error:  # what cannot travel is each task's own failure
                 for _, callback in bundle:
-                    callback(_Outcome(None, error))
+                    callback(Outcome(None, error))
 
     def _send_bundle(self, bundle):
         file = io.BytesIO()
@@ -148,7 +134,7 @@ class DaskBundles(ParallelBackendBase):
         except (
             BaseException
         ) as error:  # a lost worker or a cancelled bundle: carried to the callers
-            outcomes = [_Outcome(None, error)] * len(bundle)
+            outcomes = [Outcome(None, error)] * len(bundle)
         for (_, callback), outcome in zip(bundle, outcomes, strict=True):
             callback(outcome)
 

@@ -16,12 +16,63 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import check_is_fitted
 
-from skimb._core.validation import checked_target
+from skimb._core.validation import checked_target, take_names
 from skimb.model_selection._batched import batched_fits_once
 from skimb.model_selection._thresholds import decide
 
 
-class FixedThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+def one_array(proba):
+    """Probabilities of labels as one array (n, L); forests answer one array per label."""
+    return np.stack([p[:, 1] for p in proba], 1) if isinstance(proba, list) else proba
+
+
+class ThresholdDecisions(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    """Base of classifiers that decide by thresholds; `fit` sets ``estimator_``, ``classes_`` and ``_rule``."""
+
+    def predict_proba(self, X):
+        """Probabilities of the classifier.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Probabilities.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
+
+    def predict(self, X):
+        """Decide by the thresholds.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Labels, or a 0/1 indicator matrix.
+        """
+        proba = one_array(self.predict_proba(X))
+        codes = decide(proba, self._rule, self._multilabel)
+        return codes if self._multilabel else self.classes_[codes]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.input_tags = inner.input_tags
+        if inner.classifier_tags is not None:
+            tags.classifier_tags.multi_label = inner.classifier_tags.multi_label
+            tags.classifier_tags.multi_class = inner.classifier_tags.multi_class
+        return tags
+
+
+class FixedThresholdClassifier(ThresholdDecisions):
     r"""A classifier whose probabilities are turned into decisions by given thresholds.
 
     Two classes: the second one where its probability is at least :math:`t`. More classes:
@@ -90,9 +141,7 @@ class FixedThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
             raise ValueError(f"estimator={self.estimator!r} is no classifier.")
         self.estimator_ = clone(self.estimator).fit(X, y, **params)
         self.classes_ = self.estimator_.classes_
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimator_, name):
-                setattr(self, name, getattr(self.estimator_, name))
+        take_names(self, self.estimator_)
         self._multilabel = checked_target(y)[1]
         self._rule = self._checked_rule()
         return self
@@ -111,47 +160,6 @@ class FixedThresholdClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
                 f"one for each of {list(self.classes_)}."
             )
         return rule
-
-    def predict_proba(self, X):
-        """Probabilities of the classifier.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
-            Probabilities.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
-
-    def predict(self, X):
-        """Decide by the thresholds.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_labels)
-            Labels, or a 0/1 indicator matrix.
-        """
-        codes = decide(self.predict_proba(X), self._rule, self._multilabel)
-        return codes if self._multilabel else self.classes_[codes]
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        tags.input_tags = inner.input_tags
-        if inner.classifier_tags is not None:
-            tags.classifier_tags.multi_label = inner.classifier_tags.multi_label
-            tags.classifier_tags.multi_class = inner.classifier_tags.multi_class
-        return tags
 
 
 class WeightedAverage(ClassifierMixin, BaseEstimator):
@@ -176,9 +184,7 @@ class WeightedAverage(ClassifierMixin, BaseEstimator):
             self.estimators_ = Parallel()(jobs)
         self.classes_ = self.estimators_[0].classes_
         self._multilabel = checked_target(y)[1]
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimators_[0], name):
-                setattr(self, name, getattr(self.estimators_[0], name))
+        take_names(self, self.estimators_[0])
         return self
 
     def predict_proba(self, X):

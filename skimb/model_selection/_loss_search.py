@@ -266,9 +266,9 @@ class LossSearchCV(BaseSearchCV):
             more["n_epochs"] = epochs
         results = self._results(wanted, outcomes, metric, more)
         self._choose(results, metric, last, wanted)
-        self._advise(results, metric, splits, last)
+        self._advise(results, splits, last)
         if self.ensemble:
-            self._pick_members(outcomes, scorer, metric, wanted, last)
+            self._pick_members(outcomes, wanted, last)
         self.cv_results_ = results
         self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
         if self.refit:
@@ -472,7 +472,7 @@ class LossSearchCV(BaseSearchCV):
             self.best_score_ = results[f"mean_test_{self._metric}"][self.best_index_]
         self.best_params_ = wanted[self.best_index_]
 
-    def _advise(self, results, metric, splits, last):
+    def _advise(self, results, splits, last):
         """Compare the best special loss with the best class-weighted cross-entropy."""
         self.advice_, self.comparison_ = "", None
         if f"mean_test_{self._metric}" not in results:
@@ -505,7 +505,7 @@ class LossSearchCV(BaseSearchCV):
 
     # --- members, refit, outer folds -----------------------------------------------------------
 
-    def _pick_members(self, outcomes, scorer, metric, wanted, last):
+    def _pick_members(self, outcomes, wanted, last):
         able = [k for k in last if all(one[k].proba is not None for one in outcomes)]
         probas = [np.stack([one[k].proba for k in able]) for one in outcomes]
         two = not self._multilabel and len(self._classes) == 2

@@ -1,30 +1,28 @@
 """Decision thresholds tuned by cross-validation for any classifier."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv, cross_val_predict
-from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_array,
-    check_is_fitted,
     indexable,
 )
 
-from skimb._core.validation import checked_target
+from skimb._core.validation import checked_target, row_costs, take_names
 from skimb.model_selection._bulk import bulk_score
 from skimb.model_selection._cross_tuned import CrossTuned
+from skimb.model_selection._fixed_threshold import ThresholdDecisions, one_array
 from skimb.model_selection._thresholds import (
     CostObjective,
     CountObjective,
     ScorerObjective,
-    decide,
 )
 
 
-class TunedThresholdClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+class TunedThresholdClassifierCV(ThresholdDecisions):
     r"""Tune decision thresholds of any classifier by cross-validation.
 
     The classifier predicts every row out of fold; the thresholds that maximise a metric on these
@@ -142,17 +140,15 @@ class TunedThresholdClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstima
         proba = cross_val_predict(
             self.estimator, X, labels, cv=splitter, method="predict_proba", n_jobs=self.n_jobs, params=params
         )  # fmt: skip
-        if self._multilabel and isinstance(proba, list):  # one array per label, as forests answer
-            proba = np.stack([p[:, 1] for p in proba], 1)
+        proba = one_array(proba)
         tuned = self._tuner(code, folds, sample_weight, costs)
         tuned.add(0, [proba[test] for test in folds])
         self.threshold_, self.thresholds_ = tuned.pooled[0], tuned.rules[0]
+        self._rule = self.threshold_
         self.scores_ = tuned.scores[0]
         self.best_score_ = float(self.scores_.mean())
         self.estimator_ = clone(self.estimator).fit(X, labels, **params)
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimator_, name):
-                setattr(self, name, getattr(self.estimator_, name))
+        take_names(self, self.estimator_)
         return self
 
     def _costs(self, cost, code):
@@ -172,15 +168,13 @@ class TunedThresholdClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstima
                     f"{self.classes_.tolist()}, got {matrix.shape}."
                 )
             return matrix[code]
-        cost = check_array(cost, dtype=np.float64, input_name="cost")
-        if cost.shape == (n, 4) and width == 2:  # FP, FN, TP, TN
-            return np.where(code[:, None] == 0, cost[:, [3, 0]], cost[:, [1, 2]])
-        if cost.shape != (n, width):
+        costs = row_costs(cost, code, self.classes_)
+        if costs is None:
             raise ValueError(
                 f"cost must have shape ({n}, {width}), one column per class of "
-                f"{self.classes_.tolist()}, got {cost.shape}."
+                f"{self.classes_.tolist()}, got {np.shape(cost)}."
             )
-        return cost
+        return costs
 
     def _tuner(self, code, folds, weight, costs):
         """What tunes on the folds' predictions."""
@@ -229,50 +223,6 @@ class TunedThresholdClassifierCV(ClassifierMixin, MetaEstimatorMixin, BaseEstima
             return ScorerObjective(lambda decided: called(at, w, decided))
 
         return CrossTuned(lambda j, d: called(*rows([j]), d), scorer_objective, False)
-
-    def predict_proba(self, X):
-        """Probabilities of the classifier.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
-            Probabilities.
-        """
-        check_is_fitted(self)
-        return self.estimator_.predict_proba(X)
-
-    def predict(self, X):
-        """Decide by the tuned thresholds.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_labels)
-            Labels, or a 0/1 indicator matrix.
-        """
-        proba = self.predict_proba(X)
-        if self._multilabel and isinstance(proba, list):
-            proba = np.stack([p[:, 1] for p in proba], 1)
-        codes = decide(proba, self.threshold_, self._multilabel)
-        return codes if self._multilabel else self.classes_[codes]
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self.estimator)
-        tags.input_tags = inner.input_tags
-        if inner.classifier_tags is not None:
-            tags.classifier_tags.multi_label = inner.classifier_tags.multi_label
-            tags.classifier_tags.multi_class = inner.classifier_tags.multi_class
-        return tags
 
 
 class _Decided(ClassifierMixin, BaseEstimator):

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skimb._core.validation import checked_target
+from skimb._core.validation import checked_target, take_names
 
 _TINY = 1e-300
 
@@ -137,9 +137,7 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         self.log_offset_ = np.log(np.maximum(self.prior_, _TINY)) - np.log(
             np.maximum(self.trained_prior_, _TINY)
         )
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self.estimator_, name):
-                setattr(self, name, getattr(self.estimator_, name))
+        take_names(self, self.estimator_)
         return self
 
     def _given(self, name, value):
