@@ -13,6 +13,7 @@ PUBLIC = (
     "kernels",
     "linear_model",
     "losses",
+    "metrics",
     "model_selection",
     "nets",
     "neural_network",

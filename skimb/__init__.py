@@ -16,6 +16,7 @@ _SUBPACKAGES = (
     "kernels",
     "linear_model",
     "losses",
+    "metrics",
     "model_selection",
     "neural_network",
     "nets",

@@ -20,6 +20,7 @@ PUBLIC = [
     "skimb.kernels",
     "skimb.linear_model",
     "skimb.losses",
+    "skimb.metrics",
     "skimb.model_selection",
     "skimb.nets",
     "skimb.neural_network",

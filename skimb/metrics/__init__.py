@@ -1,0 +1,40 @@
+"""Scores for rare classes and rare target values."""
+
+from skimb.metrics._decisions import (
+    classification_table,
+    geometric_mean_score,
+    separated_kappa_score,
+)
+from skimb.metrics._probabilities import (
+    calibration_table,
+    expected_calibration_error,
+    weighted_brier_score,
+    weighted_log_loss,
+)
+from skimb.metrics._ranking import partial_roc_auc_score, precision_at_budget, recall_at_budget
+from skimb.metrics._regression import (
+    balanced_mean_absolute_error,
+    binned_absolute_errors,
+    geometric_mean_absolute_error,
+)
+from skimb.metrics._scorers import get_scorer, get_scorer_names, per_class_scorer, register_scorers
+
+__all__ = [
+    "balanced_mean_absolute_error",
+    "binned_absolute_errors",
+    "calibration_table",
+    "classification_table",
+    "expected_calibration_error",
+    "geometric_mean_absolute_error",
+    "geometric_mean_score",
+    "get_scorer",
+    "get_scorer_names",
+    "partial_roc_auc_score",
+    "per_class_scorer",
+    "precision_at_budget",
+    "recall_at_budget",
+    "register_scorers",
+    "separated_kappa_score",
+    "weighted_brier_score",
+    "weighted_log_loss",
+]

@@ -1,0 +1,61 @@
+"""Checks and intervals that several scores share."""
+
+import numpy as np
+from scipy.stats import beta
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_consistent_length,
+    column_or_1d,
+)
+
+
+def weights_of(sample_weight, y):
+    """Row weights as floats, ones where none are given."""
+    return _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
+
+
+def binary(y_true, y_score, pos_label, sample_weight):
+    """A 0/1 target, finite scores and weights, without rows of weight 0."""
+    y, s = column_or_1d(y_true), column_or_1d(y_score)
+    check_consistent_length(y, s)
+    s = check_array(s, ensure_2d=False, dtype=np.float64, input_name="y_score")
+    classes = np.unique(y)
+    if pos_label is None:
+        if len(classes) > 2:
+            raise ValueError(
+                f"y_true holds the {len(classes)} classes {classes.tolist()[:10]}; give the one that counts as "
+                "pos_label=."
+            )
+        if not set(classes.tolist()) <= {0, 1} and not set(classes.tolist()) <= {-1, 1}:
+            raise ValueError(f"y_true holds {classes.tolist()}; give the rare class as pos_label=.")
+        pos_label = 1
+    w = weights_of(sample_weight, y)
+    kept = w > 0
+    return (y[kept] == pos_label).astype(float), s[kept], w[kept]
+
+
+def both_classes(y, name):
+    """Refuse a target of one class."""
+    if not 0 < y.sum() < len(y):
+        held = "positive" if y.any() else "negative"
+        raise ValueError(
+            f"{name} needs rows of both classes, y_true holds only {held} ones; stratify the folds."
+        )
+
+
+def proportion_interval(hits, n, confidence):
+    """Clopper-Pearson interval of a proportion; counts may be fractions."""
+    hits, n = np.broadcast_arrays(np.asarray(hits, float), np.asarray(n, float))
+    tail = 0.5 * (1.0 - confidence)
+    low = np.where(hits > 0, beta.ppf(tail, np.maximum(hits, 1e-12), n - hits + 1.0), 0.0)
+    high = np.where(
+        n - hits > 0, beta.ppf(1.0 - tail, hits + 1.0, np.maximum(n - hits, 1e-12)), 1.0
+    )
+    return low, high
+
+
+def effective_rows(weight):
+    """Kish's number of equally weighted rows that vary as much as these."""
+    total = weight.sum()
+    return total * total / np.square(weight).sum() if total > 0 else 0.0
