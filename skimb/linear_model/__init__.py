@@ -1,5 +1,7 @@
 """Linear estimators for imbalanced data."""
 
 from skimb.linear_model._linear import LinearClassifier
+from skimb.linear_model._presto import PrestoClassifier
+from skimb.linear_model._presto_cv import PrestoClassifierCV
 
-__all__ = ["LinearClassifier"]
+__all__ = ["LinearClassifier", "PrestoClassifier", "PrestoClassifierCV"]
