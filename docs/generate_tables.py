@@ -18,6 +18,7 @@ PUBLIC = (
     "nets",
     "neural_network",
     "posthoc",
+    "streaming",
     "testing",
 )
 

@@ -18,9 +18,10 @@ _SUBPACKAGES = (
     "losses",
     "metrics",
     "model_selection",
-    "neural_network",
     "nets",
+    "neural_network",
     "posthoc",
+    "streaming",
     "testing",
 )
 

@@ -25,6 +25,7 @@ PUBLIC = [
     "skimb.nets",
     "skimb.neural_network",
     "skimb.posthoc",
+    "skimb.streaming",
     "skimb.testing",
 ]
 

@@ -1,0 +1,69 @@
+"""Fixed random features."""
+
+import numpy as np
+from scipy import sparse
+
+KINDS = ("relu", "rbf")
+
+
+class Expansion:
+    """Random ReLU units, random Fourier features of the Gaussian kernel, or the rows as they are.
+
+    Parameters
+    ----------
+    kind : {"relu", "rbf"} or None
+        Which.
+    n_features : int
+        Features of the rows.
+    n_components : int
+        Random features.
+    rng : RandomState
+        Draws directions (variance 1 / n_features) and offsets.
+    """
+
+    def __init__(self, kind, n_features, n_components, rng):
+        self.kind = kind
+        self.width = n_features if kind is None else n_components
+        if kind is None:
+            return
+        self.directions = rng.normal(size=(n_features, n_components)) / np.sqrt(n_features)
+        if kind == "relu":
+            self.offsets = rng.normal(size=n_components)
+        else:
+            self.offsets = rng.uniform(0.0, 2.0 * np.pi, n_components)
+
+    def __call__(self, X):
+        if self.kind is None:
+            return X
+        H = np.asarray(X @ self.directions) + self.offsets
+        if self.kind == "relu":
+            return np.maximum(H, 0.0, out=H)
+        return np.sqrt(2.0 / self.width) * np.cos(H, out=H)
+
+    def same_as(self, other):
+        """Whether two draws are equal."""
+        if self.kind is None or other.kind is None:
+            return self.kind == other.kind and self.width == other.width
+        return (
+            self.kind == other.kind
+            and np.array_equal(self.directions, other.directions)
+            and np.array_equal(self.offsets, other.offsets)
+        )
+
+
+def augmented_moments(H, weight, intercept):
+    """Second moments of features, with a constant column at the end, and their sums."""
+    width = H.shape[1]
+    size = width + intercept
+    moments = np.empty((size, size))
+    if sparse.issparse(H):
+        product = (H.T @ H.multiply(weight[:, None])).toarray()
+    else:
+        product = H.T @ (H * weight[:, None])
+    moments[:width, :width] = product
+    sums = np.empty(size)
+    sums[:width] = np.asarray(H.T @ weight).ravel()
+    if intercept:
+        sums[width] = weight.sum()
+        moments[width], moments[:, width] = sums, sums
+    return moments, sums
