@@ -9,6 +9,7 @@ PUBLIC = (
     "boosting",
     "datasets",
     "engine",
+    "ensemble",
     "functional",
     "kernels",
     "linear_model",

@@ -12,6 +12,7 @@ _SUBPACKAGES = (
     "boosting",
     "datasets",
     "engine",
+    "ensemble",
     "functional",
     "kernels",
     "linear_model",

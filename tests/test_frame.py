@@ -16,6 +16,7 @@ PUBLIC = [
     "skimb.boosting",
     "skimb.datasets",
     "skimb.engine",
+    "skimb.ensemble",
     "skimb.functional",
     "skimb.kernels",
     "skimb.linear_model",

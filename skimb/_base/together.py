@@ -1,4 +1,4 @@
-"""Fits of several estimators on the same rows: checked once, trained side by side."""
+"""Fits of several estimators on the same rows, checked once, or on bags of them: trained side by side."""
 
 from contextlib import contextmanager
 
@@ -24,9 +24,11 @@ class FitsTogether:
         ``sample_weight`` and ``cost``, as `fit` takes them.
     max_memory : int
         Bytes that the state of one population may take.
+    bags : list of ndarray of int, default=None
+        Rows of each estimator, where they differ.
     """
 
-    def __init__(self, estimators, X, y, fit_params, max_memory):
+    def __init__(self, estimators, X, y, fit_params, max_memory, bags=None):
         unknown = sorted(set(fit_params) - _FIT_PARAMS)
         if unknown:
             raise TypeError(
@@ -34,6 +36,7 @@ class FitsTogether:
             )
         self.estimators = estimators
         self.fits, self.errors = {}, {}
+        self.bags = bags
         weight, cost = fit_params.get("sample_weight"), fit_params.get("cost")
         with no_collections():
             self._prepare(X, y, weight, cost)
@@ -46,7 +49,11 @@ class FitsTogether:
         rows = checked = None
         for k, estimator in enumerate(self.estimators):
             try:
-                if rows is None:
+                if self.bags is not None:
+                    at = self.bags[k]
+                    own = None if weight is None else weight[at]
+                    rows = estimator._validate(X[at], y[at], own, None, True, False, cost)
+                elif rows is None:
                     rows = estimator._validate(X, y, weight, None, True, False, cost)
                     checked = estimator
                 else:

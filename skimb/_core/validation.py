@@ -29,6 +29,28 @@ def checked_target(y):
     return column_or_1d(labels, warn=True), False
 
 
+def exclusive_target(estimator, y):
+    """A target of one class per row; several labels are refused."""
+    labels, multilabel = checked_target(y)
+    if multilabel:
+        raise ValueError(
+            f"{type(estimator).__name__} is for exclusive classes; y of shape {labels.shape} has several "
+            "labels."
+        )
+    return labels
+
+
+def several_classes(estimator, labels):
+    """The sorted classes of a target and the class numbers of its rows; one class is refused."""
+    classes, code = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"{type(estimator).__name__} needs at least two classes, y holds only one class: "
+            f"{classes.tolist()}."
+        )
+    return classes, code
+
+
 def row_costs(cost, code, classes):
     """Costs of deciding for each class in each row.
 
@@ -59,3 +81,10 @@ def take_names(estimator, fitted):
     for name in ("n_features_in_", "feature_names_in_"):
         if hasattr(fitted, name):
             setattr(estimator, name, getattr(fitted, name))
+
+
+def indexable_rows(X):
+    """Rows that can be picked from and handed on: data frames as they are, others as arrays or CSR."""
+    if hasattr(X, "columns"):
+        return X
+    return check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite=False)

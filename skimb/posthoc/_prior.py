@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skimb._core.validation import checked_target, take_names
+from skimb._core.validation import exclusive_target, several_classes, take_names
 
 _TINY = 1e-300
 
@@ -106,18 +106,8 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         PriorCorrectedClassifier
             Itself.
         """
-        labels, multilabel = checked_target(y)
-        if multilabel:
-            raise ValueError(
-                f"{type(self).__name__} is for exclusive classes; y of shape {labels.shape} has several "
-                "labels."
-            )
-        self.classes_ = np.unique(labels)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs at least two classes, y holds only one class: "
-                f"{self.classes_.tolist()}."
-            )
+        labels = exclusive_target(self, y)
+        self.classes_, _ = several_classes(self, labels)
         params = {}
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)

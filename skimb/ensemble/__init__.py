@@ -1,0 +1,10 @@
+"""Ensembles that see rare classes in full and common ones in part."""
+
+from skimb.ensemble._hardness import BalanceCascadeClassifier, SelfPacedEnsembleClassifier
+from skimb.ensemble._population import PopulationBaggingClassifier
+
+__all__ = [
+    "BalanceCascadeClassifier",
+    "PopulationBaggingClassifier",
+    "SelfPacedEnsembleClassifier",
+]
