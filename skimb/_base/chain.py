@@ -103,6 +103,25 @@ class ChainEstimator(NeuralBase):
         widths = config.pop("widths")
         return MLP(widths, config.pop("activation"), dtype=dtype, **config)
 
+    def _take_weights(self, coefs, intercepts, classes, seen):
+        """Become a fitted classifier with these weights, as if trained on the counts in `seen`."""
+        self.classes_, self._seen, self._multilabel = classes, seen, False
+        self.n_outputs_, self.n_layers_ = coefs[-1].shape[1], len(coefs) + 1
+        self._dtype, self._sparse = "float64", False
+        self._config = {
+            "widths": [len(coefs[0]), *(w.shape[1] for w in coefs)],
+            "activation": self.activation,
+            "sparse": False,
+            "linear_skip": False,
+        }
+        self.n_iter_ = self.t_ = self._no_improvement_count = 0
+        self.loss_curve_, self.validation_scores_ = [], None
+        self.loss_ = self.best_loss_ = float("nan")
+        self._generator_state = self._optimizer_state = None
+        flat = np.concatenate([a.ravel() for a in (*coefs, *intercepts)])
+        self._restore([flat[None]], [])
+        return self
+
     def _start_linear(self, module, data, bound):
         """Fit a linear model, as LogisticRegression(C=10), into the skip path; the rest adds zero."""
         widths = self._config["widths"]

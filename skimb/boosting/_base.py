@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from skimb._core.priors import ClassPrior, class_weights
+from skimb._core.validation import several_classes
 from skimb.boosting._objectives import best_constant, bind_rows
 from skimb.losses import CrossEntropy, Loss
 
@@ -64,6 +65,8 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
         "params": [dict, None],
     }
 
+    _missing_values = True  # the libraries take them
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
         """Fit to labelled rows.
@@ -82,14 +85,7 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
         BoostedClassifier
             Itself.
         """
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=(np.float64, np.float32),
-            ensure_all_finite="allow-nan",
-        )
+        X, y = self._check_rows(X, y)
         check_classification_targets(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
@@ -97,12 +93,7 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
             )
             used = sample_weight > 0
             X, y, sample_weight = X[used], y[used], sample_weight[used]
-        self.classes_, code = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs at least two classes, y holds only one class: "
-                f"{self.classes_.tolist()}."
-            )
+        self.classes_, code = several_classes(self, y)
         rng = check_random_state(self.random_state)
         valid = None
         if self.early_stopping:
@@ -115,6 +106,17 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
         seed = int(rng.randint(np.iinfo(np.int32).max))
         self._train(X, code, weight, valid, seed)
         return self
+
+    def _check_rows(self, *given):
+        """Validated rows; with labels those of `fit`."""
+        return validate_data(
+            self,
+            *given,
+            accept_sparse="csr",
+            dtype=(np.float64, np.float32),
+            ensure_all_finite="allow-nan" if self._missing_values else True,
+            reset=len(given) == 2,
+        )
 
     def _split(self, X, code, sample_weight, rng):
         rows = np.arange(len(code))
@@ -138,6 +140,13 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
         seen = ClassPrior.of(code, sample_weight, classes=np.arange(k))
         loss = CrossEntropy() if self.loss is None else clone(self.loss)
         self.prior_ = seen.prior
+        total = float(len(code) if sample_weight is None else sample_weight.sum())
+        self._seen = {
+            "counts": seen.counts,
+            "mass": seen.prior * total,
+            "rows": len(code),
+            "total": total,
+        }
         self.class_weight_ = None
         if self.class_weight is not None:
             known = self.classes_.tolist()
@@ -184,14 +193,7 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
 
     def _scores(self, X):
         check_is_fitted(self)
-        X = validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=(np.float64, np.float32),
-            ensure_all_finite="allow-nan",
-            reset=False,
-        )
+        X = self._check_rows(X)
         return self._raw(X).astype(np.float64) + self._start()
 
     def _start(self):
@@ -260,5 +262,5 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = True
+        tags.input_tags.allow_nan = self._missing_values
         return tags

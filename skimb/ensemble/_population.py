@@ -174,7 +174,8 @@ class PopulationBaggingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Scores as one net gives them.
         """
-        return self.estimators_[0]._decision(self._logits(X))
+        logits = self._logits(X)
+        return self.estimators_[0]._decision(logits)
 
     def predict(self, X):
         """The decision of the mean score.
