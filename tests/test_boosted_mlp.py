@@ -12,7 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skimb.ensemble import GradientBoostedMLPClassifier
-from skimb.ensemble._units import fit_blocks
+from skimb.ensemble._units import _problem, fit_blocks
 from skimb.losses import AnyLoss, BalancedSoftmax, Focal, LogitAdjusted
 
 QUICK = {"n_estimators": 12, "max_iter": 60, "random_state": 0}
@@ -45,33 +45,29 @@ def several():
     return X, np.array(list("abcd"))[y]
 
 
-def test_gradient_of_the_blocks():
-    """Candidates side by side are the candidates one by one."""
+@pytest.mark.parametrize("activation", ["logistic", "tanh", "relu"])
+def test_blocks(activation):
+    """Value and gradient of the fit, and candidates that do not touch each other."""
     rng = np.random.RandomState(0)
     X, r = rng.normal(size=(80, 5)), rng.normal(size=(80, 3))
     w = rng.uniform(0.5, 1, 80)
     w /= w.sum()
-    for activation in ("logistic", "tanh", "relu"):
-        blocks, _ = fit_blocks(X, r, w, 2, 3, activation, 0.01 / 80, 500, np.random.RandomState(1))
-        losses = [(w[:, None] * (r - b(X)) ** 2).sum() for b in blocks]
-        start = (w[:, None] * (r - w @ r) ** 2).sum()
-        assert max(losses) < start
-        if activation == "relu":  # kinks: no slope to test
-            continue
-        block = blocks[0]
-
-        def value(theta, activation=activation):
-            W, b = theta[:10].reshape(5, 2), theta[10:12]
-            V, c = theta[12:18].reshape(2, 3), theta[18:]
-            act = {"logistic": expit, "tanh": np.tanh, "relu": lambda z: np.maximum(z, 0)}[
-                activation
-            ]
-            miss = r - act(X @ W + b) @ V - c
-            return 0.5 * (w[:, None] * miss**2).sum() + 0.01 / 160 * ((W**2).sum() + (V**2).sum())
-
-        theta = np.r_[block.W.ravel(), block.b, block.V.ravel(), block.c]
-        slope = [(value(theta + 1e-6 * e) - value(theta - 1e-6 * e)) / 2e-6 for e in np.eye(21)]
-        assert np.abs(slope).max() < 2e-4  # a stationary point of the formula
+    theta, objective, split = _problem(X, r, w, 2, 3, activation, 0.01, rng)
+    value, grad = objective(theta)
+    W, b, V, c = split(theta)
+    act = {"logistic": expit, "tanh": np.tanh, "relu": lambda z: np.maximum(z, 0)}[activation]
+    by_hand = 0.0
+    for k in range(3):
+        out = act(X @ W[:, 2 * k : 2 * k + 2] + b[2 * k : 2 * k + 2]) @ V[k] + c[k]
+        by_hand += 0.5 * (w[:, None] * (r - out) ** 2).sum()
+    by_hand += 0.005 * ((W**2).sum() + (V**2).sum())
+    assert value == pytest.approx(by_hand)
+    step = 1e-6 * np.eye(len(theta))
+    slope = [(objective(theta + e)[0] - objective(theta - e)[0]) / 2e-6 for e in step]
+    np.testing.assert_allclose(grad, slope, atol=1e-8)
+    blocks, _ = fit_blocks(X, r, w, 2, 3, activation, 0.0, 500, rng)
+    start = (w[:, None] * (r - w @ r) ** 2).sum()
+    assert max((w[:, None] * (r - block(X)) ** 2).sum() for block in blocks) < start
 
 
 @pytest.mark.parametrize("loss", [None, Focal(), LogitAdjusted(), BalancedSoftmax()])
@@ -156,19 +152,19 @@ def test_step_is_newtons(two):
 def test_weights_are_replication(two):
     X, y = two
     w = np.random.default_rng(0).integers(0, 4, len(y))
-    kw = {"n_estimators": 2, "subsample": 1.0, "random_state": 0, "alpha": 0.0, "max_iter": 30}
+    kw = {"n_estimators": 3, "subsample": 1.0, "random_state": 0, "max_iter": 15}
     a = GradientBoostedMLPClassifier(**kw).fit(X, y, sample_weight=w)
     b = GradientBoostedMLPClassifier(**kw).fit(np.repeat(X, w, 0), np.repeat(y, w))
-    np.testing.assert_allclose(a.predict_proba(X), b.predict_proba(X), atol=1e-6)
+    np.testing.assert_allclose(a.predict_proba(X), b.predict_proba(X), atol=1e-9)
 
 
 def test_candidates_help_the_first_stage(several):
     X, y = several
-    first = [
-        GradientBoostedMLPClassifier(n_estimators=1, n_candidates=c, learning_rate=1.0, subsample=1.0, random_state=0)
-        .fit(X, y).loss_curve_[-1]
-        for c in (1, 8)
-    ]  # fmt: skip
+    first = []
+    for c in (1, 8):
+        kw = {"n_estimators": 1, "n_candidates": c, "units_per_stage": 3, "subsample": 1.0}
+        fits = [GradientBoostedMLPClassifier(**kw, random_state=s).fit(X, y) for s in range(6)]
+        first.append(np.mean([model.loss_curve_[-1] for model in fits]))
     assert first[1] < first[0]
 
 
@@ -182,7 +178,7 @@ def test_early_stopping_and_weights(two):
     weighted = GradientBoostedMLPClassifier(class_weight="balanced", **QUICK).fit(X, y)
     assert weighted.predict(X).mean() > 1.5 * y.mean()
     assert abs(weighted.predict_proba(X)[:, 1].mean() - y.mean()) < 0.03  # weights are undone
-    assert average_precision_score(y, weighted.predict_proba(X)[:, 1]) > 0.7
+    assert average_precision_score(y, weighted.predict_proba(X)[:, 1]) > 0.5
 
 
 def test_sparse_rows_and_errors(two):

@@ -45,8 +45,9 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
         Factor :math:`\eta` of the Newton step.
     newton : {"common", "per_class"}, default="common"
         One step for all score columns, or one for each.
-    max_step : float in (0, inf), default=10.0
-        Bound of :math:`|\rho|` before `learning_rate`.
+    max_step : float in (0, inf), default=100.0
+        Bound of :math:`|\rho|` before `learning_rate`; full steps are about :math:`1/(\pi(1-\pi))` for a rare
+        class of share :math:`\pi`.
     subsample : float in (0, 1], default=0.5
         Share of the rows of each class, at least one, that a block is fitted to.
     activation : {"logistic", "tanh", "relu"}, default="logistic"
@@ -154,7 +155,7 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
         n_candidates=1,
         learning_rate=0.5,
         newton="common",
-        max_step=10.0,
+        max_step=100.0,
         subsample=0.5,
         activation="logistic",
         alpha=0.0001,

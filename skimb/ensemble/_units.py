@@ -22,39 +22,8 @@ class Block:
         return ACTIVATIONS[self.activation][0](X @ self.W + self.b) @ self.V + self.c
 
 
-def fit_blocks(X, residual, weight, units, candidates, activation, shrink, max_iter, rng):
-    r"""Fit candidates of a block by weighted least squares, all in one descent of L-BFGS.
-
-    Minimises :math:`\sum_c\left[\frac1{2}\sum_i
-    w_i\|r_i-h_c(x_i)\|^2+\frac s2(\|W_c\|^2+\|V_c\|^2)\right]`; the candidates do not touch each other,
-    so they only share matrix products and iterations.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, p)
-        Rows.
-    residual : ndarray of shape (n, k)
-        What to fit.
-    weight : ndarray of shape (n,)
-        Row weights, together 1.
-    units, candidates : int
-        Hidden units of a block, blocks.
-    activation : str
-        Of the units.
-    shrink : float
-        L2 strength s.
-    max_iter : int
-        Iterations.
-    rng : RandomState
-        Draws the start, Glorot-uniform.
-
-    Returns
-    -------
-    list of Block
-        The candidates.
-    bool
-        Whether the descent converged.
-    """
+def _problem(X, residual, weight, units, candidates, activation, shrink, rng):
+    """Start, value with gradient, and the parts of the parameters."""
     n, p = X.shape
     k = residual.shape[1]
     act, slope = ACTIVATIONS[activation]
@@ -89,14 +58,53 @@ def fit_blocks(X, residual, weight, units, candidates, activation, shrink, max_i
         ]
         return value, np.concatenate([g.ravel() for g in grads])
 
+    return np.concatenate([s.ravel() for s in start]), objective, split
+
+
+def fit_blocks(X, residual, weight, units, candidates, activation, shrink, max_iter, rng):
+    r"""Fit candidates of a block by weighted least squares, all in one descent of L-BFGS.
+
+    Minimises :math:`\sum_c\left[\frac1{2}\sum_i
+    w_i\|r_i-h_c(x_i)\|^2+\frac s2(\|W_c\|^2+\|V_c\|^2)\right]`; the candidates do not touch each other,
+    so they only share matrix products and iterations.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, p)
+        Rows.
+    residual : ndarray of shape (n, k)
+        What to fit.
+    weight : ndarray of shape (n,)
+        Row weights, together 1.
+    units, candidates : int
+        Hidden units of a block, blocks.
+    activation : str
+        Of the units.
+    shrink : float
+        L2 strength s.
+    max_iter : int
+        Iterations.
+    rng : RandomState
+        Draws the start, Glorot-uniform.
+
+    Returns
+    -------
+    list of Block
+        The candidates.
+    bool
+        Whether the descent converged.
+    """
+    theta, objective, split = _problem(
+        X, residual, weight, units, candidates, activation, shrink, rng
+    )
     done = minimize(
         objective,
-        np.concatenate([s.ravel() for s in start]),
+        theta,
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": max_iter, "maxfun": 20 * max_iter, "gtol": 1e-6},
     )
     W, b, V, c = split(done.x)
-    own = [slice(i * J, (i + 1) * J) for i in range(C)]
+    own = [slice(i * units, (i + 1) * units) for i in range(candidates)]
     blocks = [Block(W[:, s], b[s], V[i], c[i], activation) for i, s in enumerate(own)]
     return blocks, bool(done.success)
