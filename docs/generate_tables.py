@@ -18,9 +18,11 @@ PUBLIC = (
     "model_selection",
     "nets",
     "neural_network",
+    "pipeline",
     "posthoc",
     "streaming",
     "testing",
+    "under_sampling",
 )
 
 

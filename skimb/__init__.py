@@ -21,9 +21,11 @@ _SUBPACKAGES = (
     "model_selection",
     "nets",
     "neural_network",
+    "pipeline",
     "posthoc",
     "streaming",
     "testing",
+    "under_sampling",
 )
 
 __all__ = [*_SUBPACKAGES, "__version__"]

@@ -25,9 +25,11 @@ PUBLIC = [
     "skimb.model_selection",
     "skimb.nets",
     "skimb.neural_network",
+    "skimb.pipeline",
     "skimb.posthoc",
     "skimb.streaming",
     "skimb.testing",
+    "skimb.under_sampling",
 ]
 
 

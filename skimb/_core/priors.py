@@ -9,6 +9,7 @@ Logit adjustment reads it. They differ as soon as rows are weighted or resampled
 from dataclasses import dataclass, field
 
 import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +211,48 @@ def class_weights(given, classes, counts, mass):
         weights = 1.0 / effective_number(counts, (n - 1.0) / n)
     share = mass / mass.sum(-1, keepdims=True)
     return weights / (share * weights).sum(-1, keepdims=True)
+
+
+def class_shares(classes, labels, weight=None):
+    """Label distribution of rows, in the order of the sorted classes; other labels do not count."""
+    at = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
+    known = classes[at] == labels
+    mass = np.bincount(at, known if weight is None else known * weight, len(classes))
+    return mass / mass.sum()
+
+
+def trained_shares(classes, labels, weight, estimator):
+    """Label distribution that an estimator was trained on, its own class weights included.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (C,)
+        Sorted class labels.
+    labels : ndarray of shape (n,)
+        Labels of the rows it was fitted to.
+    weight : ndarray of shape (n,) or None
+        Their weights.
+    estimator : classifier
+        Its ``class_weight`` parameter counts, unless its probabilities undo it.
+
+    Returns
+    -------
+    ndarray of shape (C,)
+        Positive shares.
+    """
+    shares = class_shares(classes, labels, weight)
+    given = estimator.get_params().get("class_weight")
+    if given is not None and not getattr(estimator, "_undoes_class_weight", False):
+        if not isinstance(given, dict) and given != "balanced":
+            raise ValueError(
+                f"class_weight={given!r} of {estimator!r} cannot be turned into a label distribution."
+            )
+        kw = {"classes": classes, "y": labels, "sample_weight": weight}
+        shares = shares * compute_class_weight(given, **kw)
+    if (shares <= 0).any():
+        lost = classes[shares <= 0].tolist()
+        raise ValueError(f"The classes {lost} have no rows left when {estimator!r} is trained.")
+    return shares / shares.sum()
 
 
 def _vector(name, value):

@@ -9,7 +9,7 @@ from sklearn.ensemble._base import _set_random_states
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import _safe_indexing, check_random_state, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from skimb._core.validation import exclusive_target, indexable_rows, several_classes, take_names
 from skimb.ensemble._draws import hardness, self_paced_draw
@@ -44,6 +44,7 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
         """
         labels = exclusive_target(self, y)
         X = indexable_rows(X)
+        check_consistent_length(X, labels)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True

@@ -5,9 +5,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fi
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+from skimb._core.priors import class_shares, trained_shares
 from skimb._core.validation import exclusive_target, several_classes, take_names
 
 _TINY = 1e-300
@@ -114,7 +114,7 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
             params["sample_weight"] = sample_weight
         self.prior_ = self._given("prior", self.prior)
         if self.prior_ is None:
-            self.prior_ = self._shares(labels, sample_weight)
+            self.prior_ = class_shares(self.classes_, labels, sample_weight)
         self.estimator_, seen = self._fitted(X, labels, params)
         self.trained_prior_ = self._given("trained_prior", self.trained_prior)
         if self.trained_prior_ is None:
@@ -123,7 +123,7 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
                     f"{self.estimator!r} was fitted elsewhere; give the label distribution that it was trained "
                     "on as trained_prior=."
                 )
-            self.trained_prior_ = self._trained(*seen)
+            self.trained_prior_ = trained_shares(self.classes_, *seen)
         self.log_offset_ = np.log(np.maximum(self.prior_, _TINY)) - np.log(
             np.maximum(self.trained_prior_, _TINY)
         )
@@ -148,10 +148,6 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
             )
         return array
 
-    def _shares(self, labels, weight):
-        mass = np.bincount(np.searchsorted(self.classes_, labels), weight, len(self.classes_))
-        return mass / mass.sum()
-
     def _fitted(self, X, labels, params):
         """The fitted estimator, and labels and weights of the rows that reached the classifier."""
         model = clone(self.estimator)
@@ -165,23 +161,6 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         model.fit(X, labels, **{f"{name}__{k}": v for k, v in params.items()})
         model.steps[-1] = (name, spy.final)
         return model, (*spy.seen, spy.final)
-
-    def _trained(self, labels, weight, final):
-        """Distribution of the rows the classifier saw, with its class weights."""
-        shares = self._shares(labels, weight)
-        given = final.get_params().get("class_weight")
-        if given is not None and not getattr(final, "_undoes_class_weight", False):
-            if not isinstance(given, dict) and given != "balanced":
-                raise ValueError(
-                    f"class_weight={given!r} of {final!r} cannot be turned into a label distribution; give "
-                    "it as trained_prior=."
-                )
-            kw = {"classes": self.classes_, "y": labels, "sample_weight": weight}
-            shares = shares * compute_class_weight(given, **kw)
-        if (shares <= 0).any():
-            lost = self.classes_[shares <= 0].tolist()
-            raise ValueError(f"The classes {lost} have no rows left when {final!r} is trained.")
-        return shares / shares.sum()
 
     def predict_proba(self, X):
         """Probabilities in the population.

@@ -1,0 +1,5 @@
+"""Plumbing between samplers and estimators."""
+
+from skimb.pipeline._resampled import ResampledClassifier
+
+__all__ = ["ResampledClassifier"]
