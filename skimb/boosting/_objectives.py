@@ -3,7 +3,13 @@
 import numpy as np
 import torch
 from scipy.optimize import minimize
+from sklearn.utils.validation import check_array, column_or_1d
 
+from skimb._core.priors import ClassPrior
+from skimb.functional import regression as kernel
+from skimb.losses.regression import label_groups
+
+_MOST_LABELS = 1000  # target values that batch Monte Carlo compares with
 FLOOR = 1e-6  # least Hessian: below it leaf values explode
 _START_BOUND = 8.0  # largest starting score of losses whose best constant is infinite
 
@@ -62,6 +68,66 @@ class XGBoostObjective(Objective):
         return type(self), (self.bound,)
 
 
+_LEAST_CURVATURE = 0.1  # of balanced squared errors, 1 of squared errors
+
+
+class RegressionObjective:
+    """Gradient and Hessian of balanced mean squared error, half the paper's: squared errors have 1 and 1.
+
+    Parameters
+    ----------
+    bound : BalancedMSEBound
+        Bound to the training target, with its own columns or mixture.
+    """
+
+    def __init__(self, bound):
+        self.bound = bound
+
+    def _rows(self, y_true, y_pred, weight):
+        bound, sigma = self.bound, self.bound.sigma
+        f = torch.from_numpy(np.asarray(y_pred, dtype=np.float64))
+        t = torch.from_numpy(np.asarray(y_true, dtype=np.float64))
+        if bound.mixture is not None:
+            grad, hess = kernel.rows_against_mixture(f, t, bound.mixture, sigma)
+        else:
+            grad, hess = kernel.rows_against_labels(f, t, *bound.columns, sigma)
+        grad, hess = grad.numpy(), np.maximum(hess.numpy(), _LEAST_CURVATURE)
+        if weight is not None:
+            w = np.asarray(weight, dtype=np.float64)
+            grad, hess = grad * w, hess * w
+        return grad, hess
+
+
+class LightGBMRegressionObjective(RegressionObjective):
+    """Under the argument names that LightGBM looks for."""
+
+    def __call__(self, y_true, y_pred, weight=None):
+        return self._rows(y_true, y_pred, weight)
+
+
+class XGBoostRegressionObjective(RegressionObjective):
+    """Under the argument names that XGBoost looks for."""
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        return self._rows(y_true, y_pred, sample_weight)
+
+
+def bind_target(loss, y):
+    """Bind balanced mean squared error to a training target, for boosting."""
+    if loss.learn_sigma:
+        raise ValueError(
+            f"{loss!r} would learn its noise scale, which boosting cannot; set learn_sigma=False and "
+            "noise_sigma, for instance to the standard deviation of a model's residuals."
+        )
+    if isinstance(y, ClassPrior):
+        raise ValueError(f"{loss!r} is for regression: give the training target instead of {y!r}.")
+    y = check_array(column_or_1d(y), ensure_2d=False, dtype=np.float64, input_name="y")
+    bound = loss.bind(y)
+    if bound.columns is None and bound.mixture is None:
+        bound.columns = label_groups(y, np.ones(len(y)), _MOST_LABELS)
+    return bound
+
+
 def bind_rows(loss, prior):
     """Bind a loss for boosting, which needs losses of single rows."""
     if loss.scope != "row":
@@ -82,10 +148,11 @@ def as_lightgbm(loss, prior):
 
     Parameters
     ----------
-    loss : Loss
-        A row-separable loss.
-    prior : ClassPrior
-        Counts and label distribution of the training target, ``ClassPrior.of(y)``.
+    loss : Loss or BalancedMSE
+        A row-separable loss, or for regressors balanced mean squared error with a fixed noise scale.
+    prior : ClassPrior or array-like of shape (n,)
+        Counts and label distribution of the training target, ``ClassPrior.of(y)``; for `BalancedMSE` the
+        training target itself.
 
     Returns
     -------
@@ -96,7 +163,7 @@ def as_lightgbm(loss, prior):
     Raises
     ------
     ValueError
-        If the loss couples rows or needs more than scores.
+        If the loss couples rows, needs more than scores or would learn its noise scale.
 
     Notes
     -----
@@ -116,6 +183,8 @@ def as_lightgbm(loss, prior):
     >>> grad.round(4).tolist()
     [-0.2983, 0.0003]
     """
+    if loss.regression:
+        return LightGBMRegressionObjective(bind_target(loss, prior))
     return LightGBMObjective(bind_rows(loss, prior))
 
 
@@ -124,10 +193,11 @@ def as_xgboost(loss, prior):
 
     Parameters
     ----------
-    loss : Loss
-        A row-separable loss.
-    prior : ClassPrior
-        Counts and label distribution of the training target, ``ClassPrior.of(y)``.
+    loss : Loss or BalancedMSE
+        A row-separable loss, or for regressors balanced mean squared error with a fixed noise scale.
+    prior : ClassPrior or array-like of shape (n,)
+        Counts and label distribution of the training target, ``ClassPrior.of(y)``; for `BalancedMSE` the
+        training target itself.
 
     Returns
     -------
@@ -138,7 +208,7 @@ def as_xgboost(loss, prior):
     Raises
     ------
     ValueError
-        If the loss couples rows or needs more than scores.
+        If the loss couples rows, needs more than scores or would learn its noise scale.
 
     Notes
     -----
@@ -158,6 +228,8 @@ def as_xgboost(loss, prior):
     >>> hess.round(4).tolist()
     [0.3991, 0.0009]
     """
+    if loss.regression:
+        return XGBoostRegressionObjective(bind_target(loss, prior))
     return XGBoostObjective(bind_rows(loss, prior))
 
 

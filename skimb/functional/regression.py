@@ -73,6 +73,32 @@ def against_mixture(predictions, target, mixture, sigma, weight=None):
     return loss, grad.view(predictions.shape), slope
 
 
+def rows_against_labels(predictions, target, labels, log_weight, sigma):
+    """Gradient and curvature of each row of half the loss of `against_labels`, for one target (n,)."""
+    grad, curve = torch.empty_like(predictions), torch.empty_like(predictions)
+    rows = max(1, _TILE // max(len(labels), 1))
+    for i in range(0, len(predictions), rows):
+        f = predictions[i : i + rows, None]
+        p = torch.softmax((f - labels).square() / (-2.0 * sigma**2) + log_weight, 1)
+        mean = p @ labels
+        grad[i : i + rows] = mean - target[i : i + rows]
+        curve[i : i + rows] = (p * (labels - mean[:, None]).square()).sum(1) / sigma**2
+    return grad, curve
+
+
+def rows_against_mixture(predictions, target, mixture, sigma):
+    """The same of `against_mixture`, for one target (n,)."""
+    log_w, means, values, _ = mixture
+    wide = values[:, 0] + sigma**2
+    d = predictions[:, None] - means[:, 0]
+    r = torch.softmax(log_w - 0.5 * wide.log() - 0.5 * d * d / wide, 1)
+    u = d / wide
+    pull = (r * u).sum(1)
+    spread = (r * u * u).sum(1) - pull * pull
+    grad = predictions - target - sigma**2 * pull
+    return grad, 1.0 - sigma**2 * ((r / wide).sum(1) - spread)
+
+
 class _BalancedMSE(torch.autograd.Function):
     @staticmethod
     def forward(ctx, predictions, target, sigma, weight):

@@ -1,6 +1,7 @@
 """Losses for imbalanced classification, as searchable parameter objects."""
 
 from skimb.losses._base import BoundLoss, Loss
+from skimb.losses._density import density_weights
 from skimb.losses.adversarial import AdversarialCompSum
 from skimb.losses.confusion import AnyLoss, ScoreOriented, Tversky
 from skimb.losses.contrastive import SupervisedContrastive
@@ -96,6 +97,7 @@ __all__ = [
     "VectorScaling",
     "ZLoss",
     "all_losses",
+    "density_weights",
 ]
 
 

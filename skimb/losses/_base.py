@@ -34,6 +34,7 @@ class Loss(BaseEstimator, ABC):
     shift_invariant = False
     #: whether two classes can share one logit without changing what the loss means
     one_logit = True
+    regression = False
     #: whether two classes play different parts, class 1 being the positive one
     one_sided = False
     #: declared identities: (parameters, equal loss, tasks on which they are equal)

@@ -185,6 +185,8 @@ class BalancedMSE(BaseEstimator):
     [0.6233, 0.1328, -0.5122]
     """
 
+    regression = True
+
     _parameter_constraints = {
         "method": [StrOptions({"bmc", "gai", "bni"})],
         "noise_sigma": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
@@ -271,3 +273,34 @@ class BalancedMSE(BaseEstimator):
         values, vectors = np.linalg.eigh(fitted.covariances_)
         parts = (np.log(fitted.weights_), fitted.means_, np.maximum(values, 0.0), vectors)
         return tuple(torch.as_tensor(a) for a in parts)
+
+
+def label_groups(y, weight, size):
+    """Target values and log weights, put together in at most `size` groups of equal weight.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        Target.
+    weight : ndarray of shape (n,)
+        Row weights.
+    size : int
+        Most groups.
+
+    Returns
+    -------
+    Tensor of shape (k,)
+        Mean target of each group.
+    Tensor of shape (k,)
+        Logarithm of its share of the weight.
+    """
+    values, at = np.unique(y, return_inverse=True)
+    mass = np.bincount(at, weight)
+    if len(values) > size:
+        middle = mass.cumsum() - 0.5 * mass
+        group = np.minimum((middle / mass.sum() * size).astype(int), size - 1)
+        total = np.bincount(group, mass, size)
+        used = total > 0
+        values = np.bincount(group, mass * values, size)[used] / total[used]
+        mass = total[used]
+    return torch.from_numpy(values), torch.from_numpy(np.log(mass / mass.sum()))

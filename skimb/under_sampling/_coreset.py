@@ -105,7 +105,7 @@ class AutoCoresetSampler(BaseSampler):
     >>> from sklearn.linear_model import LogisticRegression
     >>> from skimb.pipeline import ResampledClassifier
     >>> from skimb.under_sampling import AutoCoresetSampler
-    >>> X, y = make_classification(3000, weights=[0.95], random_state=0)
+    >>> X, y = make_classification(3000, 6, weights=[0.95], random_state=0)
     >>> sampler = AutoCoresetSampler(60, random_state=0)
     >>> X_few, y_few = sampler.fit_resample(X, y)
     >>> len(y_few) <= 60, float(sampler.sample_weight_.sum().round(6))
