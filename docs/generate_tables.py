@@ -16,6 +16,7 @@ PUBLIC = (
     "losses",
     "metrics",
     "model_selection",
+    "naive_bayes",
     "nets",
     "neural_network",
     "pipeline",

@@ -23,6 +23,7 @@ PUBLIC = [
     "skimb.losses",
     "skimb.metrics",
     "skimb.model_selection",
+    "skimb.naive_bayes",
     "skimb.nets",
     "skimb.neural_network",
     "skimb.pipeline",

@@ -1,0 +1,5 @@
+"""Generative classifiers."""
+
+from skimb.naive_bayes._pooled import PooledGaussianNB
+
+__all__ = ["PooledGaussianNB"]
