@@ -19,6 +19,7 @@ PUBLIC = (
     "naive_bayes",
     "nets",
     "neural_network",
+    "over_sampling",
     "pipeline",
     "posthoc",
     "streaming",

@@ -22,6 +22,7 @@ _SUBPACKAGES = (
     "naive_bayes",
     "nets",
     "neural_network",
+    "over_sampling",
     "pipeline",
     "posthoc",
     "streaming",

@@ -26,6 +26,7 @@ PUBLIC = [
     "skimb.naive_bayes",
     "skimb.nets",
     "skimb.neural_network",
+    "skimb.over_sampling",
     "skimb.pipeline",
     "skimb.posthoc",
     "skimb.streaming",

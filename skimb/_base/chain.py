@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from skimb._base.estimator import AUTO_BATCH, NeuralBase, unpack_optimizer
 from skimb.engine.lbfgs import FullBatch
+from skimb.engine.mixing import Mixer
 from skimb.engine.optim import SGD, Adam, Muon
 from skimb.engine.sparse_steps import SparseChainStep
 from skimb.engine.steps import AdversarialStep, AutogradStep, ChainStep
@@ -43,6 +44,7 @@ CLASSIFIER_CONSTRAINTS = {
     "prior": ["array-like", dict, None],
     "class_counts": ["array-like", dict, None],
     "sampler": [object, None],
+    "mix": [Mixer, None],
     "deferred_reweighting": [Interval(Real, 0, 1, closed="both"), None],
 }
 

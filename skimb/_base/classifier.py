@@ -15,6 +15,7 @@ from sklearn.utils.validation import column_or_1d
 from skimb._base.estimator import NeuralBase, stochastic
 from skimb._core.priors import ClassPrior, class_weights
 from skimb._core.validation import row_costs
+from skimb.engine.mixing import MixedStep
 from skimb.losses import CrossEntropy
 
 
@@ -217,6 +218,8 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             weight_of_a_row = natural.prior / np.maximum(self._seen["counts"], 1)
             trained = drawn * weight_of_a_row
             trained = trained / trained.sum()
+        if self.mix is not None:
+            trained = self.mix.label_mass(trained, self._seen["counts"])
         self.prior_ = trained
         self.class_counts_ = np.asarray(counts, float)
         loss = clone(self._loss())
@@ -337,12 +340,26 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
     def _check_solver_params(self):
         if not self._full_batch():
             return
-        for name in ("sampler", "deferred_reweighting"):
+        for name in ("sampler", "mix", "deferred_reweighting"):
             if getattr(self, name) is not None:
                 raise ValueError(
                     f"solver='lbfgs' sees all rows at once, so {name}={getattr(self, name)!r} has "
                     "nothing to act on; use a stochastic solver or class_weight."
                 )
+
+    def _mixed(self, step, data, seed):
+        if self.mix is None:
+            return step
+        loss, wrong = step.loss, None
+        if self._multilabel:
+            wrong = "mixes exclusive classes; multi-label y has none. Use mix=None"
+        elif self._loss().scope != "row" or loss.stateful or loss.needs_features or loss.attack:
+            wrong = f"gives rows two labels, which {self._loss()!r} cannot take. Use a loss of single rows"
+        elif data.sparse:
+            wrong = "would make sparse X dense. Reduce it first, for instance by TruncatedSVD"
+        if wrong is not None:
+            raise ValueError(f"mix={self.mix!r} {wrong}.")
+        return MixedStep(step, self.mix, data, self._seen["counts"], seed)
 
     # --- batches -----------------------------------------------------------------------------
 

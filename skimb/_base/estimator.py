@@ -160,6 +160,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         order = self._order(data, code, bound, generator)
         n_epochs = 1 if incremental else self.max_iter
         step = self._new_step(module, bound, data, order, incremental and not new)
+        step = self._mixed(step, data, seed)
         net = EngineNet(
             module,
             criterion=bound,
@@ -176,6 +177,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         self.net_ = net  # it can predict while it trains
         self._bound = bound
         return Fit(net, data, sample_weight, len(net.history), incremental)
+
+    def _mixed(self, step, data, seed):
+        """The step on mixtures of rows, where the estimator mixes."""
+        return step
 
     def _validate(self, X, y, sample_weight, classes, reset, incremental, cost):
         X, y = validate_data(

@@ -70,6 +70,8 @@ class NeuralNetClassifier(NeuralClassifier):
         Rows per class before resampling.
     sampler : ClassPowerSampler or None, default=None
         Draws batches by class.
+    mix : Mixup, BalancedMixup, Remix, UniMix or None, default=None
+        Trains on mixtures of rows, dense and of exclusive classes; ``prior_`` counts the mixed labels.
     deferred_reweighting : float in [0, 1] or None, default=None
         Share of `max_iter` after which class weights set in.
     validation_scoring : str, callable or None, default=None
@@ -161,6 +163,7 @@ class NeuralNetClassifier(NeuralClassifier):
         prior=None,
         class_counts=None,
         sampler=None,
+        mix=None,
         deferred_reweighting=None,
         validation_scoring=None,
         dtype="auto",
@@ -190,6 +193,7 @@ class NeuralNetClassifier(NeuralClassifier):
         self.prior = prior
         self.class_counts = class_counts
         self.sampler = sampler
+        self.mix = mix
         self.deferred_reweighting = deferred_reweighting
         self.validation_scoring = validation_scoring
         self.dtype = dtype

@@ -82,6 +82,8 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         Rows per class before resampling, for losses that read counts (LDAM, VectorScaling).
     sampler : ClassPowerSampler or None, default=None
         Draws batches by class; its shift is undone in ``predict_proba``.
+    mix : Mixup, BalancedMixup, Remix, UniMix or None, default=None
+        Trains on mixtures of rows, dense and of exclusive classes; ``prior_`` counts the mixed labels.
     deferred_reweighting : float in [0, 1] or None, default=None
         Share of `max_iter` after which class weights set in.
     validation_scoring : str, callable or None, default=None
@@ -185,6 +187,7 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         prior=None,
         class_counts=None,
         sampler=None,
+        mix=None,
         deferred_reweighting=None,
         validation_scoring=None,
         linear_skip="auto",
@@ -220,6 +223,7 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         self.prior = prior
         self.class_counts = class_counts
         self.sampler = sampler
+        self.mix = mix
         self.deferred_reweighting = deferred_reweighting
         self.validation_scoring = validation_scoring
         self.linear_skip = linear_skip

@@ -1,0 +1,102 @@
+"""
+Made rows, mixed rows, and what becomes of probabilities
+========================================================
+
+SMOTE in the space of a PCA, and mixtures of rows during training, on a rare class of 6 %. Decisions move, and so do
+probabilities, unless somebody moves them back.
+"""
+
+import os
+import warnings
+
+import numpy as np
+from imblearn.over_sampling import SMOTE
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, log_loss
+from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skimb.datasets import load_breast_cancer_rare
+from skimb.engine import BalancedMixup, Mixup, UniMix
+from skimb.losses import LogitAdjusted
+from skimb.neural_network import MLPClassifier
+from skimb.over_sampling import LatentSMOTE
+from skimb.pipeline import ResampledClassifier
+
+FAST = bool(os.environ.get("SKIMB_FAST"))
+warnings.simplefilter("ignore", ConvergenceWarning)
+X, y = load_breast_cancer_rare()
+print(f"{len(y)} rows, {100 * np.mean(y):.0f} % rare")
+
+
+def compare(models):
+    """Balanced accuracy, average precision and log-loss over splits."""
+    splits = StratifiedShuffleSplit(2 if FAST else 10, test_size=0.4, random_state=0)
+    rows = {name: [] for name in models}
+    for train, test in splits.split(X, y):
+        for name, model in models.items():
+            p = model.fit(X[train], y[train]).predict_proba(X[test])[:, 1]
+            decided = model.predict(X[test])
+            scores = (
+                balanced_accuracy_score(y[test], decided),
+                average_precision_score(y[test], p),
+                log_loss(y[test], p),
+            )
+            rows[name].append(scores)
+    print(f"{'model':42s} balanced accuracy     AP   log-loss")
+    for name, found in rows.items():
+        a, b, c = np.mean(found, 0)
+        print(f"{name:42s} {a:17.3f}  {b:.3f}   {c:.3f}")
+
+
+# %%
+# Made rows. ``ResampledClassifier`` with ``correct_prior=False`` shows what a plain pipeline answers.
+
+logistic = LogisticRegression()
+
+
+def around(sampler, correct=True):
+    return make_pipeline(
+        StandardScaler(), ResampledClassifier(sampler, logistic, correct_prior=correct)
+    )
+
+
+compare(
+    {
+        "logistic regression": make_pipeline(StandardScaler(), logistic),
+        "SMOTE, as it comes": around(SMOTE(random_state=0), False),
+        "SMOTE, prior corrected": around(SMOTE(random_state=0)),
+        "SMOTE in 5 components, as it comes": around(LatentSMOTE(PCA(5), random_state=0), False),
+        "SMOTE in 5 components, prior corrected": around(LatentSMOTE(PCA(5), random_state=0)),
+    }
+)
+
+# %%
+# Mixed rows. The net knows the label distribution of its mixtures and corrects by itself.
+
+
+def net(**kw):
+    return make_pipeline(
+        StandardScaler(),
+        MLPClassifier((16,), max_iter=10 if FAST else 120, random_state=0, **kw),
+    )
+
+
+compare(
+    {
+        "net": net(),
+        "net, class weights": net(class_weight="balanced"),
+        "net, logit adjustment": net(loss=LogitAdjusted()),
+        "net, mixup": net(mix=Mixup()),
+        "net, balanced mixup": net(mix=BalancedMixup(1.0)),
+        "net, UniMix": net(mix=UniMix()),
+        "net, UniMix and logit adjustment": net(mix=UniMix(), loss=LogitAdjusted()),
+    }
+)
+
+# %%
+# Read the log-loss first. Sampling without correction costs most of what probabilities are worth, and mixing is
+# no match for class weights or logit adjustment in balanced accuracy.

@@ -1,0 +1,344 @@
+"""Training on mixtures of rows and of their labels."""
+
+from numbers import Real
+
+import numpy as np
+import torch
+from scipy.special import betainc
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
+
+from skimb.engine.steps import Step
+
+_GRID = 2001  # points of the quantiles of the beta distribution, for expected labels
+
+
+def _quantiles(a, b):
+    """Equally probable values of a Beta(a, b) variable."""
+    x = np.linspace(0.0, 1.0, 20 * _GRID)
+    return np.interp((np.arange(_GRID) + 0.5) / _GRID, betainc(a, b, x), x)
+
+
+class Mixer(BaseEstimator):
+    """Base of mixers: partners of rows, and how much of a row and of its label stays."""
+
+    _alpha = [Interval(Real, 0, None, closed="neither")]
+
+    def partner_shares(self, shares, counts):
+        """Class distribution of partners, from that of rows and the rows per class."""
+        return shares
+
+    def partners(self, code, counts, rng):
+        """Positions in the batch of each row's partner."""
+        return rng.permutation(len(code))
+
+    def draw(self, size, rng):
+        """Random numbers that `row_share` turns into shares."""
+        return rng.beta(self.alpha, self.alpha, size)
+
+    def quantiles(self):
+        """Equally probable values of those."""
+        return _quantiles(self.alpha, self.alpha)
+
+    def row_share(self, drawn, n_i, n_j):
+        """How much of the row's features stays, from drawn numbers and both classes' counts."""
+        return drawn
+
+    def label_share(self, row_share, n_i, n_j):
+        """How much of the row's label stays."""
+        return row_share
+
+    def label_mass(self, shares, counts):
+        r"""Label distribution of the mixed rows.
+
+        Parameters
+        ----------
+        shares : array-like of shape (n_classes,)
+            Label distribution before mixing.
+        counts : array-like of shape (n_classes,)
+            Rows per class.
+
+        Returns
+        -------
+        ndarray of shape (n_classes,)
+            Expected weight of each label.
+        """
+        self._validate_params()
+        shares, counts = np.asarray(shares, float), np.asarray(counts, float)
+        partner = self.partner_shares(shares, counts)
+        drawn, mass = self.quantiles(), np.zeros(len(shares))
+        for i in np.flatnonzero(shares):
+            for j in np.flatnonzero(partner):
+                kept = self.row_share(drawn, counts[i], counts[j])
+                stays = self.label_share(kept, counts[i], counts[j]).mean()
+                mass[i] += shares[i] * partner[j] * stays
+                mass[j] += shares[i] * partner[j] * (1.0 - stays)
+        return mass / mass.sum()
+
+
+class Mixup(Mixer):
+    r"""Mixup: :math:`\lambda x_i+(1-\lambda)x_j`, labels alike, :math:`\lambda\sim\mathrm{Beta}(\alpha,\alpha)`.
+
+    Parameters
+    ----------
+    alpha : float in (0, inf), default=1.0
+        Both parameters of the beta distribution; towards 0 rows stay as they are.
+
+    Notes
+    -----
+    Under imbalance nearly all partners are common rows, so that rare classes get blurred: mixing alone made
+    balanced accuracy worse in our runs. Combine it with ``LogitAdjusted`` or take :class:`UniMix`.
+
+    References
+    ----------
+    Zhang et al. 2018, arXiv:1710.09412.
+
+    Examples
+    --------
+    >>> from skimb.engine import Mixup
+    >>> Mixup(alpha=0.4).label_mass([0.9, 0.1], [90, 10]).round(3).tolist()
+    [0.9, 0.1]
+    """
+
+    _parameter_constraints = {"alpha": Mixer._alpha}
+
+    def __init__(self, alpha=1.0):
+        self.alpha = alpha
+
+
+class BalancedMixup(Mixer):
+    r"""Balanced-MixUp: each row with some of a row from a class-balanced draw of all rows.
+
+    :math:`(1-\lambda)x_i+\lambda x_j` with :math:`\lambda\sim\mathrm{Beta}(\alpha,1)`, labels alike.
+
+    Parameters
+    ----------
+    alpha : float in (0, inf), default=0.2
+        The mean share of the balanced row is :math:`\alpha/(\alpha+1)`.
+
+    References
+    ----------
+    Galdran et al. 2021, arXiv:2109.09850.
+
+    Examples
+    --------
+    >>> from skimb.engine import BalancedMixup
+    >>> BalancedMixup(alpha=0.2).label_mass([0.9, 0.1], [90, 10]).round(3).tolist()
+    [0.833, 0.167]
+    """
+
+    _parameter_constraints = {"alpha": Mixer._alpha}
+
+    def __init__(self, alpha=0.2):
+        self.alpha = alpha
+
+    def partner_shares(self, shares, counts):
+        present = np.asarray(counts) > 0
+        return present / present.sum()
+
+    def partners(self, code, counts, rng):
+        return None  # from all rows
+
+    def draw(self, size, rng):
+        return rng.beta(self.alpha, 1.0, size)
+
+    def quantiles(self):
+        return ((np.arange(_GRID) + 0.5) / _GRID) ** (1.0 / self.alpha)
+
+    def row_share(self, drawn, n_i, n_j):
+        return 1.0 - drawn
+
+
+class Remix(Mixer):
+    r"""Remix: mixup whose labels go to the rarer of both classes, if it is much rarer and present enough.
+
+    The label of row i gets no weight if :math:`n_i/n_j\ge\kappa` and :math:`\lambda<\tau`, all of it if
+    :math:`n_i/n_j\le1/\kappa` and :math:`1-\lambda<\tau`, else :math:`\lambda`.
+
+    Parameters
+    ----------
+    alpha : float in (0, inf), default=1.0
+        Both parameters of the beta distribution.
+    kappa : float in [1, inf), default=3.0
+        Ratio of counts from which a class is much rarer.
+    tau : float in [0, 1], default=0.5
+        Share of the common row below which its label vanishes.
+
+    References
+    ----------
+    Chou et al. 2020, arXiv:2007.03943.
+
+    Examples
+    --------
+    >>> from skimb.engine import Remix
+    >>> Remix().label_mass([0.9, 0.1], [90, 10]).round(3).tolist()
+    [0.878, 0.122]
+    """
+
+    _parameter_constraints = {
+        "alpha": Mixer._alpha,
+        "kappa": [Interval(Real, 1, None, closed="left")],
+        "tau": [Interval(Real, 0, 1, closed="both")],
+    }
+
+    def __init__(self, alpha=1.0, kappa=3.0, tau=0.5):
+        self.alpha = alpha
+        self.kappa = kappa
+        self.tau = tau
+
+    def label_share(self, row_share, n_i, n_j):
+        none = (n_i >= self.kappa * n_j) & (row_share < self.tau)
+        whole = (n_j >= self.kappa * n_i) & (1.0 - row_share < self.tau)
+        return np.where(none, 0.0, np.where(whole, 1.0, row_share))
+
+
+class UniMix(Mixer):
+    r"""UniMix: partners from rarer classes, and shares that favour the rarer of both rows.
+
+    The partner is drawn within the batch with probability :math:`\propto n_{y_j}^\tau`; of row i stays
+    :math:`(b+\frac{n_j}{n_i+n_j})\bmod1` with :math:`b\sim\mathrm{Beta}(\alpha,\alpha)`.
+
+    Parameters
+    ----------
+    alpha : float in (0, inf), default=0.8
+        Both parameters of the beta distribution.
+    tau : float in (-inf, inf), default=-0.5
+        Exponent of the partner's class count per row; -1 draws classes equally often.
+
+    Notes
+    -----
+    Meant to go with the correction of the prior ("Bayias"), which here is
+    ``loss=LogitAdjusted()``: alone it lost to plain training in our runs, together with it it did as well as
+    logit adjustment does without mixing. The adjustment uses the label distribution of the mixed rows, which is
+    what the net sees; the authors' uses that of the rows before.
+
+    References
+    ----------
+    Xu et al. 2021, arXiv:2111.03874.
+
+    Examples
+    --------
+    >>> from skimb.engine import UniMix
+    >>> UniMix().label_mass([0.9, 0.1], [90, 10]).round(3).tolist()
+    [0.815, 0.185]
+    """
+
+    _parameter_constraints = {
+        "alpha": Mixer._alpha,
+        "tau": [Interval(Real, None, None, closed="neither")],
+    }
+
+    def __init__(self, alpha=0.8, tau=-0.5):
+        self.alpha = alpha
+        self.tau = tau
+
+    def partner_shares(self, shares, counts):
+        weight = shares * np.maximum(counts, 1.0) ** self.tau
+        return weight / weight.sum()
+
+    def partners(self, code, counts, rng):
+        p = np.maximum(counts[code], 1.0) ** self.tau
+        return rng.choice(len(code), len(code), p=p / p.sum())
+
+    def row_share(self, drawn, n_i, n_j):
+        return np.mod(drawn + n_j / (n_i + n_j), 1.0)
+
+
+def _classes(code):
+    """Class numbers from encoded targets, which for one logit may be 0/1 or -1/1."""
+    return np.maximum(code.cpu().numpy(), 0).astype(np.int64)
+
+
+class MixedStep(Step):
+    """Another step, on mixtures of the rows it is given.
+
+    Parameters
+    ----------
+    step : ChainStep or AutogradStep
+        Makes the update.
+    mixer : Mixer
+        What to mix.
+    data : TrainingData
+        All rows, for partners from outside the batch.
+    counts : ndarray of shape (n_classes,)
+        Rows per class.
+    seed : int
+        Seed of partners and shares.
+    """
+
+    def __init__(self, step, mixer, data, counts, seed):
+        self.step, self.mixer, self.data = step, mixer, data
+        self.counts = np.asarray(counts, float)
+        self.rng = np.random.default_rng(seed)
+        self.loss = step.loss
+        self.autograd = step.autograd
+        step.loss = self.mixed = _MixedLoss(step.loss)
+        code = _classes(data.code)
+        present = np.flatnonzero(np.bincount(code, minlength=len(counts)))
+        self._rows = [np.flatnonzero(code == k) for k in present]
+
+    @property
+    def optimizer(self):
+        """The inner step's."""
+        return self.step.optimizer
+
+    @property
+    def notify(self):
+        """The inner step's."""
+        return self.step.notify
+
+    @notify.setter
+    def notify(self, value):
+        self.step.notify = value
+
+    @property
+    def module(self):
+        """The inner step's."""
+        return self.step.module
+
+    def __call__(self, X, code, weight):
+        classes = _classes(code)
+        at = self.mixer.partners(classes, self.counts, self.rng)
+        if at is None:
+            other, other_code, other_weight = self._balanced(len(classes), weight is not None)
+        else:
+            at = torch.from_numpy(at).to(code.device)
+            other, other_code = X[at], code[at]
+            other_weight = None if weight is None else weight[at]
+        n_i = self.counts[classes]
+        n_j = self.counts[_classes(other_code)]
+        kept = self.mixer.row_share(self.mixer.draw(len(classes), self.rng), n_i, n_j)
+        label = self.mixer.label_share(kept, n_i, n_j)
+        kept = torch.from_numpy(kept).to(X)[:, None]
+        self.mixed.partner = other_code, other_weight, torch.from_numpy(label).to(X)
+        return self.step(other + kept * (X - other), code, weight)
+
+    def _balanced(self, n, weighted):
+        """Rows of all data, classes drawn equally often."""
+        kind = self.rng.integers(len(self._rows), size=n)
+        at = np.array([self.rng.choice(self._rows[k]) for k in kind])
+        at = torch.from_numpy(at).to(self.data.code.device)
+        weight = self.data.weight[at] if weighted else None
+        return self.data.X[at], self.data.code[at], weight
+
+    def tensors(self):
+        return self.step.tensors()
+
+
+class _MixedLoss:
+    """A loss of rows with two labels each: the weighted sum of both."""
+
+    def __init__(self, loss):
+        self.loss, self.partner = loss, None
+
+    def __getattr__(self, name):
+        return getattr(self.loss, name)
+
+    def loss_grad(self, z, code, weight=None, total=None):
+        """Loss and gradient of a batch, as of the loss itself."""
+        other, other_weight, share = self.partner
+        first = share if weight is None else share * weight
+        second = 1.0 - share if other_weight is None else (1.0 - share) * other_weight
+        value, grad = self.loss.loss_grad(z, code, first, total)
+        more, slope = self.loss.loss_grad(z, other, second, total)
+        return value + more, grad + slope

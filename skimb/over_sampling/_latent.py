@@ -1,0 +1,113 @@
+"""SMOTE in the space of a transformer."""
+
+from numbers import Integral
+
+import numpy as np
+from imblearn.over_sampling import SMOTE
+from imblearn.over_sampling.base import BaseOverSampler
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval
+
+
+class LatentSMOTE(BaseOverSampler):
+    r"""SMOTE between the images of rows under a transformer, mapped back.
+
+    .. math:: x_\mathrm{new}=g\bigl((1-u)f(x_i)+u\,f(x_j)\bigr)
+
+    with the transformer f, its inverse g, :math:`u\sim U(0,1)` and a neighbour :math:`f(x_j)` of the same class.
+
+    Parameters
+    ----------
+    transformer : transformer, default=None
+        Has ``inverse_transform``: a PCA, an autoencoder. None is a PCA that keeps all components, which gives the
+        rows of SMOTE itself; fewer components draw new rows onto the main directions, ``whiten=True`` changes
+        who is a neighbour.
+    sampling_strategy : float, str, dict or callable, default="auto"
+        How many rows of which class, as in imbalanced-learn.
+    k_neighbors : int in [1, inf), default=5
+        Neighbours to draw from.
+    random_state : int, RandomState or None, default=None
+        Seed.
+
+    Attributes
+    ----------
+    transformer_ : transformer
+        The fitted transformer.
+    sampling_strategy_ : dict
+        Rows added per class.
+    n_features_in_ : int
+        Features of X.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer rows than neighbours are wanted, or the inverse has another width.
+
+    Notes
+    -----
+    Given rows stay as they are; only new ones pass through the inverse. As after any oversampling probabilities
+    refer to the new class frequencies: wrap the sampler in :class:`~skimb.pipeline.ResampledClassifier`, or set
+    ``prior=`` of skimb's own classifiers. What SMOTE does to the shape of a class no such correction undoes.
+
+    References
+    ----------
+    Dablain et al. 2021 (DeepSMOTE), arXiv:2105.02340; Chawla et al. 2002, arXiv:1106.1813.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from imblearn.over_sampling import SMOTE
+    >>> from sklearn.datasets import make_classification
+    >>> from skimb.over_sampling import LatentSMOTE
+    >>> X, y = make_classification(300, weights=[0.9], random_state=0)
+    >>> X_new, y_new = LatentSMOTE(random_state=0).fit_resample(X, y)
+    >>> bool(np.allclose(X_new, SMOTE(random_state=0).fit_resample(X, y)[0]))
+    True
+    """
+
+    _parameter_constraints = {
+        **BaseOverSampler._parameter_constraints,
+        "transformer": [HasMethods(["fit_transform", "inverse_transform"]), None],
+        "k_neighbors": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self, transformer=None, *, sampling_strategy="auto", k_neighbors=5, random_state=None
+    ):
+        super().__init__(sampling_strategy=sampling_strategy)
+        self.transformer = transformer
+        self.k_neighbors = k_neighbors
+        self.random_state = random_state
+
+    def _fit_resample(self, X, y):
+        if self.transformer is None:
+            self.transformer_ = PCA(svd_solver="covariance_eigh")
+        else:
+            self.transformer_ = clone(self.transformer)
+        rng = check_random_state(self.random_state)
+        if "random_state" in self.transformer_.get_params() and self.transformer is not None:
+            given = self.transformer_.get_params()["random_state"]
+            if given is None:
+                self.transformer_.set_params(random_state=rng.randint(np.iinfo(np.int32).max))
+        latent = self.transformer_.fit_transform(X)
+        totals = {k: int((y == k).sum()) + n for k, n in self.sampling_strategy_.items()}
+        smote = SMOTE(sampling_strategy=totals, k_neighbors=self.k_neighbors, random_state=rng)
+        grown, labels = smote.fit_resample(latent, y)
+        made = grown[len(y) :]
+        if made.shape[0] == 0:
+            return X.copy(), y.copy()
+        rows = self.transformer_.inverse_transform(made)
+        if rows.shape != (made.shape[0], X.shape[1]):
+            raise ValueError(
+                f"The inverse of {self.transformer_!r} gives rows of shape {rows.shape}, X has {X.shape[1]} "
+                f"features."
+            )
+        if sparse.issparse(X):
+            return sparse.vstack([X, sparse.csr_matrix(rows)], format=X.format).astype(
+                X.dtype
+            ), labels
+        rows = rows.toarray() if sparse.issparse(rows) else np.asarray(rows)
+        return np.vstack([X, rows.astype(X.dtype)]), labels
