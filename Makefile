@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: demo test check lint layers types doctest tests examples fast slow docs bench-engine bench-kernels bench-search bench-losses bench clean install
+.PHONY: demo test check lint layers types doctest tests examples fast slow docs bench-engine bench-kernels bench-search bench-losses bench-methods bench clean install
 
 install: $(STAMP)
 
@@ -75,6 +75,11 @@ bench-search: $(STAMP)
 bench-losses: $(STAMP)
 	@mkdir -p docs/benchmarks
 	$(BIN)/python tests/bench/bench_losses.py --data $(DATA) --write docs/benchmarks/losses.md
+
+# DATA: as for bench-losses; without it only simulations and bundled sets
+bench-methods: $(STAMP)
+	@mkdir -p docs/benchmarks
+	$(BIN)/python tests/bench/bench_methods.py $(if $(DATA),--data $(DATA)) --write docs/benchmarks/methods.md
 
 clean:
 	rm -rf $(VENV) docs/_build docs/auto_examples docs/api/generated demo_output
