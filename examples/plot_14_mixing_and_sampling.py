@@ -11,19 +11,24 @@ import warnings
 
 import numpy as np
 from imblearn.over_sampling import SMOTE
-from sklearn.datasets import make_classification
+from sklearn.datasets import make_classification, make_multilabel_classification
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, log_loss
-from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    log_loss,
+    recall_score,
+)
+from sklearn.model_selection import StratifiedShuffleSplit, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skimb.engine import BalancedMixup, Mixup, UniMix
 from skimb.losses import LogitAdjusted
 from skimb.neural_network import MLPClassifier
-from skimb.over_sampling import LatentSMOTE
+from skimb.over_sampling import MLROS, MLSMOTE, LatentSMOTE
 from skimb.pipeline import ResampledClassifier
 
 FAST = bool(os.environ.get("SKIMB_FAST"))
@@ -100,5 +105,24 @@ compare(
 )
 
 # %%
-# Read the log-loss first: SMOTE without correction costs most of what probabilities are worth, and average precision
-# beside. Mixing shifts the decision less than class weights or logit adjustment do, and adds nothing to the latter.
+# Read the log-loss first: SMOTE without correction costs most of what probabilities are worth, and average
+# precision beside. Mixing shifts the decision less than class weights or logit adjustment do, and adds nothing
+# to the latter.
+
+# %%
+# Rows with several labels, some of them rare: copies, or new rows between neighbours that share a rare label.
+
+X, Y = make_multilabel_classification(2000, 15, n_classes=6, n_labels=2, random_state=2)
+X, X_test, Y, Y_test = train_test_split(X, Y, random_state=0)
+for name, sampler in (("as they are", None), ("MLROS", MLROS(0.5)), ("MLSMOTE", MLSMOTE())):
+    rows, labels = (
+        (X, Y) if sampler is None else sampler.set_params(random_state=0).fit_resample(X, Y)
+    )
+    labelled = MLPClassifier((32,), max_iter=5 if FAST else 60, random_state=0).fit(rows, labels)
+    recalls = recall_score(Y_test, labelled.predict(X_test), average=None, zero_division=0)
+    p = labelled.predict_proba(X_test).mean(0)
+    rarest = int(Y.sum(0).argmin())
+    print(
+        f"{name:12s} {len(rows)} rows, recall of the rarest label {recalls[rarest]:.2f}", end=", "
+    )
+    print(f"mean probability {p[rarest]:.3f}, frequency {Y_test[:, rarest].mean():.3f}")
