@@ -2,7 +2,7 @@
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_array, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d
 
 
 def checked_target(y):
@@ -88,3 +88,12 @@ def indexable_rows(X):
     if hasattr(X, "columns"):
         return X
     return check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite=False)
+
+
+def rows_with_weight(X, y, sample_weight):
+    """Rows of positive weight, their targets and weights; ones where none are given."""
+    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not weight.any():
+        raise ValueError("All sample weights are 0, no rows are left.")
+    kept = weight > 0
+    return (X, y, weight) if kept.all() else (X[kept], y[kept], weight[kept])

@@ -11,8 +11,9 @@ from sklearn.base import BaseEstimator, RegressorMixin, _fit_context, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skimb._core.validation import rows_with_weight
 from skimb.functional import regression as kernel
 from skimb.losses import BalancedMSE
 from skimb.losses.regression import label_groups
@@ -136,11 +137,7 @@ class BalancedRidge(RegressorMixin, BaseEstimator):
         """
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, y_numeric=True)
         y = y.astype(np.float64)
-        w = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        kept = w > 0
-        if not kept.any():
-            raise ValueError("All sample weights are 0, no rows are left.")
-        X, y, w = X[kept], y[kept], w[kept]
+        X, y, w = rows_with_weight(X, y, sample_weight)
         start = Ridge(alpha=max(self.alpha, 1e-10), fit_intercept=self.fit_intercept)
         start.fit(X, y, sample_weight=w)
         centre = float(np.average(y, weights=w))

@@ -10,9 +10,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skimb._core.validation import several_classes
+from skimb._core.validation import rows_with_weight, several_classes
 
 
 class NormalizedLogisticClassifier(ClassifierMixin, BaseEstimator):
@@ -144,9 +144,7 @@ class NormalizedLogisticClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"normalize='class' leaves class_weight={self.class_weight!r} nothing to do; use one of them."
             )
-        w = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        kept = w > 0
-        X, y, w = X[kept], y[kept], w[kept]
+        X, y, w = rows_with_weight(X, y, sample_weight)
         self.classes_, code = several_classes(self, y)
         if self.class_weight is not None:
             given = {"classes": self.classes_, "y": y, "sample_weight": w}

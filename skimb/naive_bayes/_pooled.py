@@ -8,7 +8,9 @@ from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skimb._core.validation import rows_with_weight
 
 
 class PooledGaussianNB(ClassifierMixin, BaseEstimator):
@@ -144,11 +146,7 @@ class PooledGaussianNB(ClassifierMixin, BaseEstimator):
     def _learn(self, X, y, classes, sample_weight, first):
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, reset=first)
         check_classification_targets(y)
-        w = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        kept = w > 0
-        if not kept.any():
-            raise ValueError("All sample weights are 0, no rows are left.")
-        X, y, w = X[kept], y[kept], w[kept]
+        X, y, w = rows_with_weight(X, y, sample_weight)
         if first:
             self.classes_ = np.unique(y if classes is None else classes)
             shape = (len(self.classes_), X.shape[1])
