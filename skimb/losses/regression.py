@@ -169,6 +169,9 @@ class BalancedMSE(BaseEstimator):
     loss is the squared error. One released reading of "bmc" compares vectors without transposing one
     of them, which gives another, meaningless gradient; this follows the paper.
 
+    Targets are taken to be equally frequent without end: where the noise is large against the range of the
+    target, predictions run beyond it, and on real sets density weights may do better.
+
     References
     ----------
     Ren et al. 2022, arXiv:2203.16427.

@@ -26,7 +26,8 @@ from imblearn.over_sampling import SMOTE  # noqa: E402
 from imblearn.under_sampling import RandomUnderSampler  # noqa: E402
 from lightgbm import LGBMClassifier  # noqa: E402
 from scipy.special import expit  # noqa: E402
-from sklearn.datasets import load_digits  # noqa: E402
+from sklearn.datasets import load_diabetes, load_digits, make_multilabel_classification  # noqa: E402
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # noqa: E402
 from sklearn.ensemble import BaggingClassifier  # noqa: E402
 from sklearn.linear_model import (  # noqa: E402
     LogisticRegression,
@@ -36,10 +37,12 @@ from sklearn.linear_model import (  # noqa: E402
 from sklearn.metrics import (  # noqa: E402
     average_precision_score,
     balanced_accuracy_score,
+    f1_score,
     log_loss,
     recall_score,
 )
 from sklearn.model_selection import StratifiedShuffleSplit, train_test_split  # noqa: E402
+from sklearn.naive_bayes import GaussianNB  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 from sklearn.tree import DecisionTreeClassifier  # noqa: E402
@@ -52,7 +55,12 @@ from skimb.ensemble import (  # noqa: E402
     PopulationBaggingClassifier,
     SelfPacedEnsembleClassifier,
 )
-from skimb.linear_model import BalancedRidge, PrestoClassifier, PrestoClassifierCV  # noqa: E402
+from skimb.linear_model import (  # noqa: E402
+    BalancedRidge,
+    NormalizedLogisticClassifier,
+    PrestoClassifier,
+    PrestoClassifierCV,
+)
 from skimb.linear_model._presto_solver import (  # noqa: E402
     Penalty,
     Problem,
@@ -60,9 +68,17 @@ from skimb.linear_model._presto_solver import (  # noqa: E402
     largest_lambda,
 )
 from skimb.losses import BalancedMSE, LogitAdjusted  # noqa: E402
-from skimb.neural_network import MLPClassifier  # noqa: E402
-from skimb.over_sampling import LatentSMOTE  # noqa: E402
-from skimb.pipeline import ResampledClassifier  # noqa: E402
+from skimb.metrics import (  # noqa: E402
+    balanced_mean_absolute_error,
+    geometric_mean_absolute_error,
+    recall_at_budget,
+)
+from skimb.model_selection import TunedThresholdClassifierCV  # noqa: E402
+from skimb.naive_bayes import PooledGaussianNB  # noqa: E402
+from skimb.neural_network import MLPClassifier, MLPRegressor  # noqa: E402
+from skimb.over_sampling import MLROS, MLSMOTE, LatentSMOTE  # noqa: E402
+from skimb.pipeline import DensityWeightedRegressor, ResampledClassifier  # noqa: E402
+from skimb.posthoc import PriorCorrectedClassifier  # noqa: E402
 from skimb.streaming import AnalyticClassifier  # noqa: E402
 from skimb.under_sampling import AutoCoresetSampler  # noqa: E402
 
@@ -531,6 +547,158 @@ def bench_regression(folder):
     ]
 
 
+def bench_targets(folder):
+    """Real regressions: errors over ranges of the target."""
+    lines = []
+    X, y = load_diabetes(return_X_y=True)
+    sets = {"diabetes": (X, y)}
+    if folder is not None:
+        table = pd.read_parquet(folder / "abalone_19.parquet")
+        numbers = table.select_dtypes("number").drop(columns="target")
+        numbers = numbers[[c for c in numbers if not c.startswith("meta_")]]
+        sets["abalone, shell weight"] = (
+            numbers.iloc[:, :-1].to_numpy(float),
+            numbers.iloc[:, -1].to_numpy(float),
+        )
+    for name, (X, y) in sets.items():
+        found = {}
+        for seed in range(5):
+            A, B, a, b = train_test_split(
+                StandardScaler().fit_transform(X), y, test_size=0.4, random_state=seed
+            )
+            kw = {"max_iter": 200, "learning_rate_init": 0.01, "random_state": seed}
+            scale = a.std()
+            models = {
+                "ridge": Ridge(), "ridge, density weights": DensityWeightedRegressor(Ridge(), n_bins=20),
+                "balanced ridge": BalancedRidge(), "net": MLPRegressor(hidden_layer_sizes=(32,), **kw),
+                "net, balanced errors": MLPRegressor(BalancedMSE(), (32,), **kw),
+                "net, density weights": DensityWeightedRegressor(MLPRegressor(hidden_layer_sizes=(32,), **kw), n_bins=20),
+            }  # fmt: skip
+            for model_name, model in models.items():
+                p = model.fit(A, a / scale).predict(B) * scale
+                found.setdefault(model_name, []).append((
+                    np.abs(b - p).mean(), balanced_mean_absolute_error(b, p), geometric_mean_absolute_error(b, p),
+                ))  # fmt: skip
+        lines += [[name, *row] for row in rows_of(found)]
+    return [
+        "Real targets, 5 splits, 60 % for training:",
+        ["set", "model", "MAE", "balanced MAE", "geometric mean error"],
+        lines,
+    ]
+
+
+def bench_few_rows(folder):
+    found = {}
+    X, y = load_digits(return_X_y=True)
+    X, y = X / 16, (y == 1).astype(int)
+    for m in (3, 10, 50):
+        for seed in range(15):
+            A, B, a, b = train_test_split(X, y, test_size=0.5, stratify=y, random_state=seed)
+            kept = np.r_[np.flatnonzero(a == 0), np.flatnonzero(a == 1)[:m]]
+            heads = {
+                "PooledGaussianNB": PooledGaussianNB(var_smoothing=1e-3),
+                "GaussianNB": GaussianNB(var_smoothing=1e-3),
+                "shrunk discriminant analysis": LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
+                "NormalizedLogisticClassifier": NormalizedLogisticClassifier(),
+                "logistic regression": LogisticRegression(),
+                "logistic regression, class weights": LogisticRegression(class_weight="balanced"),
+            }  # fmt: skip
+            for name, head in heads.items():
+                head.fit(A[kept], a[kept])
+                order = (
+                    head.decision_function(B)
+                    if hasattr(head, "decision_function")
+                    else head.predict_proba(B)[:, 1]
+                )
+                found.setdefault(name, {}).setdefault(m, []).append(
+                    average_precision_score(b, order)
+                )
+    steps = []
+    for variant, step in (("nlr", 100.0), ("nlr", 1.0), ("lr", 100.0), ("lr", 1.0)):
+        counts = []
+        for n in (10, 100, 1000):
+            rows = np.c_[np.r_[0.5, np.full(n - 1, -0.5)], -np.ones(n)]
+            model = NormalizedLogisticClassifier(
+                step, variant=variant, fit_intercept=False, max_iter=10**5
+            )
+            counts.append(str(model.fit(rows, np.arange(n) == 0).n_iter_[0]))
+        steps.append([variant, f"{step:g}", *counts])
+    return [
+        "## A handful of rare rows",
+        "Average precision for the digit 1 with 3, 10 and 50 of them in training, 15 splits.",
+        ["head", "3", "10", "50"],
+        [[name, *(F(np.mean(v)) for v in values.values())] for name, values in found.items()],
+        "Steps until one row is separated from n - 1 copies of another (`nlr` normalised, `lr` plain gradient descent):",
+        ["variant", "step", "n = 10", "n = 100", "n = 1,000"],
+        steps,
+    ]
+
+
+def bench_labels(folder):
+    found = {}
+    for seed in range(5):
+        X, Y = make_multilabel_classification(
+            3000, 15, n_classes=6, n_labels=2, random_state=seed + 2
+        )
+        A, B, a, b = train_test_split(X, Y, test_size=0.4, random_state=0)
+        rare = int(a.sum(0).argmin())
+        kw = {"learning_rate_init": 0.003, "max_iter": 60, "random_state": seed}
+        for name, sampler, weight in (
+            ("as they are", None, None), ("class weights", None, "balanced"), ("MLROS", MLROS(0.5, random_state=seed), None),
+            ("MLSMOTE", MLSMOTE(random_state=seed), None),
+        ):  # fmt: skip
+            rows, labels = (A, a) if sampler is None else sampler.fit_resample(A, a)
+            net = MLPClassifier((32,), class_weight=weight, **kw).fit(rows, labels)
+            p = net.predict_proba(B)
+            found.setdefault(name, []).append((
+                average_precision_score(b[:, rare], p[:, rare]), recall_score(b[:, rare], net.predict(B)[:, rare]),
+                f1_score(b, net.predict(B), average="macro", zero_division=0), abs(p[:, rare].mean() - b[:, rare].mean()),
+            ))  # fmt: skip
+    return [
+        "## Rare labels",
+        "Simulated rows with several of 6 labels, 5 sets, a net of 32 units; the rarest label, and F1 over all.",
+        ["training", "AP of the rarest", "its recall", "macro F1", "error of its mean probability"],
+        rows_of(found),
+    ]
+
+
+def bench_decisions(folder):
+    if folder is None:
+        return []
+    lines = []
+    for name in ("mammography", "wine_quality_le4", "adb_annthyroid"):
+        data, found = frame(folder, name), {}
+        for seed in range(4):
+            X, X_test, y, y_test = train_test_split(
+                *data, test_size=0.4, stratify=data[1], random_state=seed
+            )
+            base = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+            weighted = make_pipeline(
+                StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced")
+            )
+            models = {
+                "logistic regression": base,
+                "class weights": weighted,
+                "class weights, PriorCorrectedClassifier": PriorCorrectedClassifier(weighted),
+                "TunedThresholdClassifierCV, F1": TunedThresholdClassifierCV(base, scoring="f1"),
+                "TunedThresholdClassifierCV, balanced accuracy": TunedThresholdClassifierCV(base),
+            }
+            for model_name, model in models.items():
+                p = model.fit(X, y).predict_proba(X_test)[:, 1]
+                decided = model.predict(X_test)
+                found.setdefault(model_name, []).append((
+                    f1_score(y_test, decided), balanced_accuracy_score(y_test, decided), log_loss(y_test, p),
+                    recall_at_budget(y_test, p, budget=0.05),
+                ))  # fmt: skip
+        lines += [[name, *row] for row in rows_of(found)]
+    return [
+        "## Decisions and probabilities",
+        "Logistic regression, 4 splits.",
+        ["set", "model", "F1", "balanced accuracy", "log-loss", "recall at 5 %"],
+        lines,
+    ]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
@@ -539,7 +707,7 @@ def main():
     args = parser.parse_args()
     parts = [
         bench_presto, bench_analytic, bench_ensembles, bench_boosted, bench_coreset, bench_mixers, bench_samplers,
-        bench_regression,
+        bench_regression, bench_targets, bench_few_rows, bench_labels, bench_decisions,
     ]  # fmt: skip
     out = [
         "# Methods",
