@@ -240,6 +240,20 @@ def test_weights_follow_the_rows(rare):
     np.testing.assert_allclose(model.estimator_.coef_, alone.coef_)
 
 
+def test_a_class_without_weight_is_gone(rare):
+    X, y = rare
+    labels = np.where(np.arange(len(y)) % 50 == 0, "broken", y)
+    w = np.where(labels == "broken", 0.0, 1.0)
+    for sampler in (
+        None,
+        RandomUnderSampler(random_state=0),
+        AutoCoresetSampler(60, random_state=0),
+    ):
+        model = ResampledClassifier(sampler, LogisticRegression()).fit(X, labels, sample_weight=w)
+        assert model.classes_.tolist() == ["common", "rare"]
+        assert model.predict_proba(X).shape == (len(y), 2)
+
+
 def test_routed_metadata_follow_the_rows(rare):
     X, y = rare
     w = np.random.default_rng(0).uniform(0.5, 2, len(y))

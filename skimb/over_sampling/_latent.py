@@ -88,10 +88,10 @@ class LatentSMOTE(BaseOverSampler):
         else:
             self.transformer_ = clone(self.transformer)
         rng = check_random_state(self.random_state)
-        if "random_state" in self.transformer_.get_params() and self.transformer is not None:
-            given = self.transformer_.get_params()["random_state"]
-            if given is None:
-                self.transformer_.set_params(random_state=rng.randint(np.iinfo(np.int32).max))
+        if self.transformer is not None:  # the default draws nothing
+            for name, value in sorted(self.transformer_.get_params().items()):
+                if name.split("__")[-1] == "random_state" and value is None:
+                    self.transformer_.set_params(**{name: rng.randint(np.iinfo(np.int32).max)})
         latent = self.transformer_.fit_transform(X)
         totals = {k: int((y == k).sum()) + n for k, n in self.sampling_strategy_.items()}
         smote = SMOTE(sampling_strategy=totals, k_neighbors=self.k_neighbors, random_state=rng)

@@ -5,7 +5,7 @@ from inspect import signature
 import numpy as np
 from imblearn.over_sampling import RandomOverSampler
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fit_context, clone
-from sklearn.utils import get_tags
+from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -126,8 +126,15 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-        used = labels if sample_weight is None else labels[sample_weight > 0]
-        self.classes_, _ = several_classes(self, used)
+            if (sample_weight == 0).any():
+                at = np.flatnonzero(sample_weight > 0)
+                n, X = len(labels), _safe_indexing(X, at)
+                labels, sample_weight = labels[at], sample_weight[at]
+                to_sampler, to_estimator = (
+                    {name: self._follow(name, v, n, at) for name, v in given.items()}
+                    for given in (to_sampler, to_estimator)
+                )
+        self.classes_, _ = several_classes(self, labels)
         self.prior_ = class_shares(self.classes_, labels, sample_weight)
         if self.sampler is None:
             self.sampler_, X_new, y_new, weight = None, X, labels, sample_weight
@@ -159,11 +166,7 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """Resampled rows and labels, their weights, and where they came from if the sampler tells."""
         self.sampler_ = clone(self.sampler)
         takes = "sample_weight" in signature(self.sampler_.fit_resample).parameters
-        if sample_weight is not None and not takes and (sample_weight == 0).any():
-            positive = np.flatnonzero(sample_weight > 0)
-            X = X.iloc[positive] if hasattr(X, "iloc") else X[positive]
-            labels, sample_weight = labels[positive], sample_weight[positive]
-        elif sample_weight is not None and takes:
+        if sample_weight is not None and takes:
             to_sampler = {"sample_weight": sample_weight, **to_sampler}
         X_new, y_new, *more = self.sampler_.fit_resample(X, labels, **to_sampler)
         kept = getattr(self.sampler_, "sample_indices_", None)
