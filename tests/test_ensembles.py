@@ -5,13 +5,14 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from lightgbm import LGBMClassifier
 from scipy import sparse
 from sklearn.datasets import make_classification
 from sklearn.ensemble import BaggingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -22,7 +23,7 @@ from skimb.ensemble import (
     SelfPacedEnsembleClassifier,
 )
 from skimb.ensemble._draws import bin_quotas, self_paced_draw
-from skimb.losses import AnyLoss, Focal
+from skimb.losses import AnyLoss, ExpectedCost, Focal
 from skimb.neural_network import MLPClassifier
 
 SELF_PACED, CASCADE = SelfPacedEnsembleClassifier, BalanceCascadeClassifier
@@ -176,6 +177,28 @@ def test_weights_reach_the_members_and_zero_removes(four):
     a = SELF_PACED(stump, 3, random_state=0).fit(X, y, sample_weight=heavy)
     b = SELF_PACED(stump, 3, random_state=0).fit(X, y)
     assert (a.predict(X) == "rare").mean() > (b.predict(X) == "rare").mean()
+
+
+def test_routed_metadata_reach_the_members(four):
+    X, y = four
+    cost = np.random.default_rng(0).uniform(0.5, 2, (len(y), 3))
+    w = (np.arange(len(y)) % 4 > 0).astype(float)
+    with pytest.raises(ValueError, match="enable_metadata_routing"):
+        SELF_PACED(MLPClassifier((4,)), 2).fit(X, y, cost=cost)
+    with sklearn.config_context(enable_metadata_routing=True):
+        net = MLPClassifier((4,), loss=ExpectedCost(), max_iter=3).set_fit_request(cost=True)
+        model = SELF_PACED(net, 2, random_state=0).set_fit_request(sample_weight=True)
+        model.set_score_request(sample_weight=True)
+        model.fit(X, y, sample_weight=w, cost=cost)
+        scores = cross_validate(model, X, y, params={"sample_weight": w, "cost": cost}, cv=2)
+    rows = model.estimators_samples_[1]
+    kept = np.flatnonzero(w > 0)
+    last = model.estimators_[1]
+    code = np.searchsorted(model.classes_, y)
+    alone = MLPClassifier(**last.get_params(deep=False))
+    alone.fit(X[kept][rows], code[kept][rows], sample_weight=w[kept][rows], cost=cost[kept][rows])
+    np.testing.assert_allclose(alone.coefs_[0], last.coefs_[0])
+    assert np.isfinite(scores["test_score"]).all()
 
 
 def test_probabilities_refer_to_the_population():

@@ -12,7 +12,7 @@ from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -254,6 +254,18 @@ def test_cross_validation_is_the_search_by_hand(stages):
     assert given.lams_.tolist() == [0.1, 0.01, 0.001]
     with pytest.raises(ValueError, match="must hold finite numbers"):
         PrestoClassifierCV(lams=[-1.0]).fit(X, y)
+
+
+def test_groups_stay_together(stages):
+    X, y = stages
+    groups = np.arange(len(y)) % 12
+    by_group = PrestoClassifierCV(4, cv=GroupKFold(3)).fit(X, y, groups=groups)
+    folds = list(GroupKFold(3).split(X, y, groups))
+    np.testing.assert_array_equal(
+        by_group.cv_scores_, PrestoClassifierCV(4, cv=folds).fit(X, y).cv_scores_
+    )
+    with pytest.raises(ValueError, match="groups"):
+        PrestoClassifierCV(cv=GroupKFold(3)).fit(X, y)
 
 
 def test_in_a_search(stages):

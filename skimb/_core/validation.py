@@ -1,6 +1,7 @@
 """Checks of input that several parts share."""
 
 import numpy as np
+from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled, process_routing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d
 
@@ -97,3 +98,35 @@ def rows_with_weight(X, y, sample_weight):
         raise ValueError("All sample weights are 0, no rows are left.")
     kept = weight > 0
     return (X, y, weight) if kept.all() else (X[kept], y[kept], weight[kept])
+
+
+def of_rows(value, n, at):
+    """The entries of some rows, if a value has one for each of n rows; else the value."""
+    if not hasattr(value, "__len__") or isinstance(value, str) or len(value) != n:
+        return value
+    return np.asarray(value)[at]
+
+
+def routed_params(estimator, params, *parts):
+    """What metadata routing sends to `fit` (or `fit_resample`) of the parts of a meta-estimator.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The meta-estimator, in whose `fit` this is called.
+    params : dict
+        Metadata beside X, y and sample_weight.
+    *parts : str
+        Pairs "name.method" of its router.
+
+    Returns
+    -------
+    list of dict
+        Metadata of each part; empty without routing, where any metadata is an error.
+    """
+    if not _routing_enabled():
+        _raise_for_params(params, estimator, "fit")
+        return [{} for _ in parts]
+    routed = process_routing(estimator, "fit", **params)
+    pairs = [part.split(".") for part in parts]
+    return [dict(routed[name][method]) if name in routed else {} for name, method in pairs]

@@ -9,9 +9,17 @@ from sklearn.ensemble._base import _set_random_states
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import _safe_indexing, check_random_state, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
-from skimb._core.validation import exclusive_target, indexable_rows, several_classes, take_names
+from skimb._core.validation import (
+    exclusive_target,
+    indexable_rows,
+    of_rows,
+    routed_params,
+    several_classes,
+    take_names,
+)
 from skimb.ensemble._draws import hardness, self_paced_draw
 
 
@@ -25,7 +33,7 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
     }
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, **params):
         """Fit the members.
 
         Parameters
@@ -36,6 +44,9 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
             Labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, handed to the members; 0 removes a row.
+        **params : dict
+            Metadata for the members' ``fit``, with metadata routing enabled; what has one entry per row follows the
+            rows.
 
         Returns
         -------
@@ -45,6 +56,8 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
         labels = exclusive_target(self, y)
         X = indexable_rows(X)
         check_consistent_length(X, labels)
+        (to_member,) = routed_params(self, params, "estimator.fit")
+        n = len(labels)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
@@ -52,6 +65,8 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
             kept = np.flatnonzero(sample_weight > 0)
             X, labels = _safe_indexing(X, kept), labels[kept]
             sample_weight = sample_weight[kept]
+            to_member = {name: of_rows(v, n, kept) for name, v in to_member.items()}
+            n = len(kept)
         self.classes_, code = several_classes(self, labels)
         rng = check_random_state(self.random_state)
         base = DecisionTreeClassifier() if self.estimator is None else self.estimator
@@ -71,8 +86,10 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
             drawn += size
             member = clone(base)
             _set_random_states(member, rng)
-            params = {} if sample_weight is None else {"sample_weight": sample_weight[at]}
-            member.fit(_safe_indexing(X, at), code[at], **params)
+            given = {name: of_rows(v, n, at) for name, v in to_member.items()}
+            if sample_weight is not None:
+                given["sample_weight"] = sample_weight[at]
+            member.fit(_safe_indexing(X, at), code[at], **given)
             self.estimators_.append(member)
             self.estimators_samples_.append(at)
             if i + 1 < self.n_estimators:
@@ -81,6 +98,22 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
         self.log_offset_ = np.log(count / count.sum()) - np.log(drawn / drawn.sum())
         take_names(self, self.estimators_[0])
         return self
+
+    def get_metadata_routing(self):
+        """Where metadata go: to the members' ``fit``.
+
+        Returns
+        -------
+        MetadataRouter
+            scikit-learn's description of it.
+        """
+        base = DecisionTreeClassifier() if self.estimator is None else self.estimator
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        return (
+            MetadataRouter(owner=self)
+            .add_self_request(self)
+            .add(estimator=base, method_mapping=mapping)
+        )
 
     def _sizes(self, count, i):
         """Rows of each class for member i."""

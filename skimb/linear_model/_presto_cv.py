@@ -186,7 +186,7 @@ class PrestoClassifierCV(OrderedLogits):
         self.decision = decision
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, groups=None):
         """Find the strength and fit the model of all rows.
 
         Parameters
@@ -197,6 +197,8 @@ class PrestoClassifierCV(OrderedLogits):
             Labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; 0 removes a row.
+        groups : array-like of shape (n_samples,), default=None
+            Groups of rows, for splitters that keep them together.
 
         Returns
         -------
@@ -210,7 +212,7 @@ class PrestoClassifierCV(OrderedLogits):
         self.lam_max_ = largest_lambda(problem, self.l1_ratio, factor, *null)
         self.lams_ = self._strengths()
         scorer = None if self.scoring == "brier" else check_scoring(self, scoring=self.scoring)
-        folds = check_cv(self.cv, code, classifier=True).split(X, code)
+        folds = check_cv(self.cv, code, classifier=True).split(X, code, groups)
         done = Parallel(n_jobs=self.n_jobs)(
             delayed(_fold_scores)(self, X, code, weight, train, test, self.lams_, factor, scorer)
             for train, test in folds

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, _fit_context, clone
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_array,
@@ -14,7 +15,7 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
-from skimb._core.validation import indexable_rows, take_names
+from skimb._core.validation import indexable_rows, routed_params, take_names
 from skimb.losses import density_weights
 
 
@@ -76,7 +77,7 @@ class DensityWeightedRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator
         self.smoothing = smoothing
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, **params):
         """Weigh the rows and fit.
 
         Parameters
@@ -87,6 +88,8 @@ class DensityWeightedRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator
             Target.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights, times which the weights are taken.
+        **params : dict
+            Metadata for the regressor's ``fit``, with metadata routing enabled.
 
         Returns
         -------
@@ -99,15 +102,28 @@ class DensityWeightedRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator
             column_or_1d(y, warn=True), ensure_2d=False, dtype=np.float64, input_name="y"
         )
         X = indexable_rows(X)
+        (given,) = routed_params(self, params, "estimator.fit")
         check_consistent_length(X, y)
         w = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         kw = {"n_bins": self.n_bins, "smoothing": self.smoothing, "power": self.power}
         used = w > 0  # rows without weight must not stretch the histogram
         weight = np.zeros(len(y))
         weight[used] = w[used] * density_weights(y[used], sample_weight=w[used], **kw)
-        self.estimator_ = clone(self.estimator).fit(X, y, sample_weight=weight)
+        self.estimator_ = clone(self.estimator).fit(X, y, sample_weight=weight, **given)
         take_names(self, self.estimator_)
         return self
+
+    def get_metadata_routing(self):
+        """Where metadata go: to the regressor's ``fit``.
+
+        Returns
+        -------
+        MetadataRouter
+            scikit-learn's description of it.
+        """
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(estimator=self.estimator, method_mapping=mapping)
 
     def predict(self, X):
         """Predictions of the regressor.

@@ -10,14 +10,19 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
-    _routing_enabled,
-    process_routing,
 )
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
 
 from skimb._core.priors import class_shares, trained_shares
-from skimb._core.validation import exclusive_target, indexable_rows, several_classes, take_names
+from skimb._core.validation import (
+    exclusive_target,
+    indexable_rows,
+    of_rows,
+    routed_params,
+    several_classes,
+    take_names,
+)
 
 _TINY = 1e-300
 
@@ -121,7 +126,8 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         labels = exclusive_target(self, y)
         X = indexable_rows(X)
         check_consistent_length(X, labels)
-        to_sampler, to_estimator = self._routed(params)
+        parts = ("sampler.fit_resample", "estimator.fit")
+        to_sampler, to_estimator = routed_params(self, params, *parts)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
@@ -131,7 +137,7 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 n, X = len(labels), _safe_indexing(X, at)
                 labels, sample_weight = labels[at], sample_weight[at]
                 to_sampler, to_estimator = (
-                    {name: self._follow(name, v, n, at) for name, v in given.items()}
+                    {name: of_rows(v, n, at) for name, v in given.items()}
                     for given in (to_sampler, to_estimator)
                 )
         self.classes_, _ = several_classes(self, labels)
@@ -156,12 +162,6 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         take_names(self, self.estimator_)
         return self
 
-    def _routed(self, params):
-        if not params and not _routing_enabled():
-            return {}, {}
-        routed = process_routing(self, "fit", **params)
-        return dict(routed.sampler.fit_resample), dict(routed.estimator.fit)
-
     def _resample(self, X, labels, sample_weight, to_sampler):
         """Resampled rows and labels, their weights, and where they came from if the sampler tells."""
         self.sampler_ = clone(self.sampler)
@@ -185,13 +185,13 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _follow(self, name, value, n, kept):
         """Metadata of the resampled rows."""
-        if not hasattr(value, "__len__") or isinstance(value, str) or len(value) != n:
-            return value
-        if kept is None:
+        if kept is not None:
+            return of_rows(value, n, kept)
+        if of_rows(value, n, slice(0)) is not value:
             raise ValueError(
                 f"{self.sampler!r} makes rows that have no {name}; use a sampler that keeps rows of the data."
             )
-        return np.asarray(value)[kept]
+        return value
 
     def predict(self, X):
         """Decisions of the resampled model.
