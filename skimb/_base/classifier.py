@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d
 
 from skimb._base.estimator import NeuralBase, stochastic
-from skimb._core.priors import ClassPrior, class_weights
+from skimb._core.priors import ClassPrior, class_weights, log_ratio
 from skimb._core.validation import row_costs
 from skimb.engine.mixing import MixedStep
 from skimb.losses import CrossEntropy
@@ -331,11 +331,9 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         trained = self.prior_
         if wanted is trained or np.allclose(wanted, trained, rtol=1e-12, atol=0.0):
             return None
-        tiny = 1e-300
         if self._multilabel:
-            both = np.stack([1 - wanted, wanted], 1), np.stack([1 - trained, trained], 1)
-            return np.log(np.maximum(both[0], tiny)) - np.log(np.maximum(both[1], tiny))
-        return np.log(np.maximum(wanted, tiny)) - np.log(np.maximum(trained, tiny))
+            return log_ratio(np.stack([1 - wanted, wanted], 1), np.stack([1 - trained, trained], 1))
+        return log_ratio(wanted, trained)
 
     def _check_solver_params(self):
         if not self._full_batch():

@@ -213,6 +213,20 @@ def class_weights(given, classes, counts, mass):
     return weights / (share * weights).sum(-1, keepdims=True)
 
 
+def log_ratio(wanted, trained):
+    """Logarithm of the ratio of two label distributions; shares of 0 count as 1e-300."""
+    tiny = 1e-300
+    return np.log(np.maximum(wanted, tiny)) - np.log(np.maximum(trained, tiny))
+
+
+def moved_probabilities(proba, log_offset):
+    """Class probabilities (n, C) times a factor per class, normalised; in logarithms, so none is lost."""
+    with np.errstate(divide="ignore"):
+        logs = np.log(proba) + log_offset
+    p = np.exp(logs - logs.max(1, keepdims=True))
+    return p / p.sum(1, keepdims=True)
+
+
 def class_shares(classes, labels, weight=None):
     """Label distribution of rows, in the order of the sorted classes; other labels do not count."""
     at = np.searchsorted(classes, labels).clip(max=len(classes) - 1)

@@ -1,6 +1,7 @@
 """Checks of input that several parts share."""
 
 import numpy as np
+from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled, process_routing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d
@@ -91,13 +92,41 @@ def indexable_rows(X):
     return check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite=False)
 
 
-def rows_with_weight(X, y, sample_weight):
-    """Rows of positive weight, their targets and weights; ones where none are given."""
+def drop_weightless(X, y, sample_weight, *metadata):
+    """Rows of positive weight; nothing is copied where all have some.
+
+    Parameters
+    ----------
+    X : array, CSR matrix or data frame of shape (n, d)
+        Rows.
+    y : ndarray of shape (n,)
+        Targets.
+    sample_weight : array-like of shape (n,) or None
+        Non-negative weights; None stays None.
+    *metadata : dict
+        Further values, of which those with one entry per row follow.
+
+    Returns
+    -------
+    tuple
+        Rows, targets, weights, and each of `metadata`.
+    """
+    if sample_weight is None:
+        return X, y, None, *metadata
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if not weight.any():
         raise ValueError("All sample weights are 0, no rows are left.")
-    kept = weight > 0
-    return (X, y, weight) if kept.all() else (X[kept], y[kept], weight[kept])
+    if weight.all():
+        return X, y, weight, *metadata
+    n, at = len(weight), np.flatnonzero(weight)
+    kept = [{name: of_rows(v, n, at) for name, v in given.items()} for given in metadata]
+    return _safe_indexing(X, at), y[at], weight[at], *kept
+
+
+def rows_with_weight(X, y, sample_weight):
+    """Rows of positive weight, their targets and weights; ones where none are given."""
+    X, y, weight = drop_weightless(X, y, sample_weight)
+    return X, y, np.ones(len(y)) if weight is None else weight
 
 
 def of_rows(value, n, at):

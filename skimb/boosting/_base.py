@@ -11,10 +11,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skimb._core.priors import ClassPrior, class_weights
-from skimb._core.validation import several_classes
+from skimb._core.validation import drop_weightless, several_classes
 from skimb.boosting._objectives import best_constant, bind_rows
 from skimb.losses import CrossEntropy, Loss
 
@@ -87,12 +87,7 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
         """
         X, y = self._check_rows(X, y)
         check_classification_targets(y)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-            used = sample_weight > 0
-            X, y, sample_weight = X[used], y[used], sample_weight[used]
+        X, y, sample_weight = drop_weightless(X, y, sample_weight)
         self.classes_, code = several_classes(self, y)
         rng = check_random_state(self.random_state)
         valid = None

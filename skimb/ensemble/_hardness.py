@@ -10,9 +10,11 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import _safe_indexing, check_random_state, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from skimb._core.priors import log_ratio, moved_probabilities
 from skimb._core.validation import (
+    drop_weightless,
     exclusive_target,
     indexable_rows,
     of_rows,
@@ -57,16 +59,7 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
         X = indexable_rows(X)
         check_consistent_length(X, labels)
         (to_member,) = routed_params(self, params, "estimator.fit")
-        n = len(labels)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-            kept = np.flatnonzero(sample_weight > 0)
-            X, labels = _safe_indexing(X, kept), labels[kept]
-            sample_weight = sample_weight[kept]
-            to_member = {name: of_rows(v, n, kept) for name, v in to_member.items()}
-            n = len(kept)
+        X, labels, sample_weight, to_member = drop_weightless(X, labels, sample_weight, to_member)
         self.classes_, code = several_classes(self, labels)
         rng = check_random_state(self.random_state)
         base = DecisionTreeClassifier() if self.estimator is None else self.estimator
@@ -86,7 +79,7 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
             drawn += size
             member = clone(base)
             _set_random_states(member, rng)
-            given = {name: of_rows(v, n, at) for name, v in to_member.items()}
+            given = {name: of_rows(v, len(code), at) for name, v in to_member.items()}
             if sample_weight is not None:
                 given["sample_weight"] = sample_weight[at]
             member.fit(_safe_indexing(X, at), code[at], **given)
@@ -95,7 +88,7 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
             if i + 1 < self.n_estimators:
                 total += self._of(member, X)
         del self._pools
-        self.log_offset_ = np.log(count / count.sum()) - np.log(drawn / drawn.sum())
+        self.log_offset_ = log_ratio(count / count.sum(), drawn / drawn.sum())
         take_names(self, self.estimators_[0])
         return self
 
@@ -133,10 +126,6 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
     def _balanced(self, X):
         check_is_fitted(self)
         return np.mean([self._of(member, X) for member in self.estimators_], axis=0)
-
-    def _natural(self, proba):
-        shifted = proba * np.exp(self.log_offset_ - self.log_offset_.max())
-        return shifted / shifted.sum(1, keepdims=True)
 
     def decision_function(self, X):
         """Mean probabilities of the members, for whom all classes were about equally frequent.
@@ -183,7 +172,7 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
         ndarray of shape (n_samples, n_classes)
             Probabilities.
         """
-        return self._natural(self._balanced(X))
+        return moved_probabilities(self._balanced(X), self.log_offset_)
 
     def staged_predict_proba(self, X):
         """Probabilities of the first member, the first two, and so on.
@@ -202,7 +191,7 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
         total = 0.0
         for i, member in enumerate(self.estimators_):
             total = total + self._of(member, X)
-            yield self._natural(total / (i + 1))
+            yield moved_probabilities(total / (i + 1), self.log_offset_)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

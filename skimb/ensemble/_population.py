@@ -6,11 +6,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fit_context, clone
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skimb._base.classifier import NeuralClassifier
 from skimb._base.together import FitsTogether
-from skimb._core.validation import exclusive_target, several_classes
+from skimb._core.priors import class_shares
+from skimb._core.validation import drop_weightless, exclusive_target, several_classes
 from skimb.neural_network import MLPClassifier
 
 
@@ -121,15 +122,9 @@ class PopulationBaggingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
         X, labels = validate_data(
             self, X, labels, accept_sparse="csr", dtype=(np.float64, np.float32)
         )
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-            kept = sample_weight > 0
-            X, labels, sample_weight = X[kept], labels[kept], sample_weight[kept]
+        X, labels, sample_weight = drop_weightless(X, labels, sample_weight)
         self.classes_, code = several_classes(self, labels)
-        mass = np.bincount(code, sample_weight)
-        self.prior_ = mass / mass.sum()
+        self.prior_ = class_shares(self.classes_, labels, sample_weight)
         rng = check_random_state(self.random_state)
         bags = self._bags(code, rng)
         nets = [clone(base) for _ in bags]

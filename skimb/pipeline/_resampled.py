@@ -3,19 +3,19 @@
 from inspect import signature
 
 import numpy as np
-from imblearn.over_sampling import RandomOverSampler
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fit_context, clone
-from sklearn.utils import _safe_indexing, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
 )
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from skimb._core.priors import class_shares, trained_shares
+from skimb._core.priors import class_shares, log_ratio, moved_probabilities, trained_shares
 from skimb._core.validation import (
+    drop_weightless,
     exclusive_target,
     indexable_rows,
     of_rows,
@@ -23,8 +23,6 @@ from skimb._core.validation import (
     several_classes,
     take_names,
 )
-
-_TINY = 1e-300
 
 
 def _estimator_has(method):
@@ -128,18 +126,9 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         check_consistent_length(X, labels)
         parts = ("sampler.fit_resample", "estimator.fit")
         to_sampler, to_estimator = routed_params(self, params, *parts)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-            if (sample_weight == 0).any():
-                at = np.flatnonzero(sample_weight > 0)
-                n, X = len(labels), _safe_indexing(X, at)
-                labels, sample_weight = labels[at], sample_weight[at]
-                to_sampler, to_estimator = (
-                    {name: of_rows(v, n, at) for name, v in given.items()}
-                    for given in (to_sampler, to_estimator)
-                )
+        X, labels, sample_weight, to_sampler, to_estimator = drop_weightless(
+            X, labels, sample_weight, to_sampler, to_estimator
+        )
         self.classes_, _ = several_classes(self, labels)
         self.prior_ = class_shares(self.classes_, labels, sample_weight)
         if self.sampler is None:
@@ -177,8 +166,7 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             if kept is None:
                 raise ValueError(
                     f"{self.sampler!r} makes rows that have no sample_weight; use a sampler that keeps rows "
-                    f"of the data, "
-                    f"for instance {RandomOverSampler.__name__}, or fit without weights."
+                    "of the data, for instance RandomOverSampler, or fit without weights."
                 )
             weight = sample_weight[kept]
         return X_new, y_new, weight, kept
@@ -244,10 +232,7 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         proba = self.estimator_.predict_proba(X)
         if not self.correct_prior:
             return proba
-        with np.errstate(divide="ignore"):
-            logs = np.log(proba) + np.log(self.prior_ + _TINY) - np.log(self.trained_prior_ + _TINY)
-        p = np.exp(logs - logs.max(1, keepdims=True))
-        return p / p.sum(1, keepdims=True)
+        return moved_probabilities(proba, log_ratio(self.prior_, self.trained_prior_))
 
     def get_metadata_routing(self):
         """Where metadata go: to the sampler's ``fit_resample`` and the classifier's ``fit``.

@@ -7,10 +7,8 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from skimb._core.priors import class_shares, trained_shares
+from skimb._core.priors import class_shares, log_ratio, moved_probabilities, trained_shares
 from skimb._core.validation import exclusive_target, several_classes, take_names
-
-_TINY = 1e-300
 
 
 class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
@@ -124,9 +122,7 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
                     "on as trained_prior=."
                 )
             self.trained_prior_ = trained_shares(self.classes_, *seen)
-        self.log_offset_ = np.log(np.maximum(self.prior_, _TINY)) - np.log(
-            np.maximum(self.trained_prior_, _TINY)
-        )
+        self.log_offset_ = log_ratio(self.prior_, self.trained_prior_)
         take_names(self, self.estimator_)
         return self
 
@@ -176,10 +172,7 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
             Probabilities.
         """
         check_is_fitted(self)
-        with np.errstate(divide="ignore"):
-            log_p = np.log(self.estimator_.predict_proba(X)) + self.log_offset_
-        p = np.exp(log_p - log_p.max(1, keepdims=True))
-        return p / p.sum(1, keepdims=True)
+        return moved_probabilities(self.estimator_.predict_proba(X), self.log_offset_)
 
     def predict(self, X):
         """The most probable class in the population.

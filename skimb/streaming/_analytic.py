@@ -10,9 +10,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skimb.streaming._expansion import KINDS, Expansion, augmented_moments
+from skimb._core.validation import rows_with_weight
+from skimb.streaming._expansion import KINDS, Expansion, augmented_moments, augmented_sums
 
 _CHUNK = 4096  # rows expanded at a time
 _GONE = 1e-9  # weight of a class below which it was forgotten
@@ -154,7 +155,7 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
             Itself.
         """
         X, y, weight = self._checked(X, y, sample_weight, first=True)
-        self._start(np.unique(y[weight > 0]))
+        self._start(np.unique(y))
         self._learn(X, y, weight)
         self._solve()
         return self
@@ -181,13 +182,16 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
         """
         first = not hasattr(self, "class_count_")
         X, y, weight = self._checked(X, y, sample_weight, first)
-        seen = np.unique(y[weight > 0])
+        seen = np.unique(y)
         if first:
             self._start(seen)
-        if classes is not None:
-            self._declared = (
-                np.union1d(self._declared, classes) if len(self._declared) else np.unique(classes)
+        elif self._per_class != (self.balance_power > 0):
+            raise ValueError(
+                f"balance_power={self.balance_power!r} needs other sums than those gathered so far; it may change "
+                "between chunks only above 0."
             )
+        if classes is not None:
+            self._declared = np.union1d(self._declared, classes)
             seen = np.union1d(seen, classes)
         self._extend(seen)
         self._learn(X, y, weight)
@@ -225,9 +229,7 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
                 "0 or above 0 in both."
             )
         self._extend(other.classes_)
-        self._declared = (
-            np.union1d(self._declared, other._declared) if len(other._declared) else self._declared
-        )
+        self._declared = np.union1d(self._declared, other._declared)
         at = np.searchsorted(self.classes_, other.classes_)
         if self._per_class:
             for k, moments in zip(at, other._moments, strict=True):
@@ -264,7 +266,7 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         self._need_sums("forget")
         X, y, weight = self._checked(X, y, sample_weight, first=False)
-        unseen = np.setdiff1d(y[weight > 0], self.classes_)
+        unseen = np.setdiff1d(y, self.classes_)
         if len(unseen):
             raise ValueError(
                 f"The classes {unseen.tolist()} were never learned, so they cannot be forgotten."
@@ -374,10 +376,7 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
     def _checked(self, X, y, sample_weight, first):
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, reset=first)
         check_classification_targets(y)
-        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if not weight.any():
-            raise ValueError("All sample weights are 0, no rows are left.")
-        return X, y, weight
+        return rows_with_weight(X, y, sample_weight)
 
     def _need_sums(self, what):
         if self.solver == "rls":
@@ -429,28 +428,20 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
         self.classes_ = classes
 
     def _learn(self, X, y, weight, sign=1.0):
-        kept = weight > 0
-        code = np.searchsorted(self.classes_, y)
+        every_code = np.searchsorted(self.classes_, y)
         for rows in gen_batches(X.shape[0], _CHUNK):
-            at = np.arange(X.shape[0])[rows][kept[rows]]
-            H = self._expansion(X[at])
+            H, code, w = self._expansion(X[rows]), every_code[rows], weight[rows]
             if self.solver == "rls":
-                self._recur(H, code[at], weight[at])
+                self._recur(H, code, w)
                 continue
             if not self._per_class:
-                moments, _ = augmented_moments(H, weight[at], self.fit_intercept)
-                self._moments[0] += sign * moments
-            for k in np.unique(code[at]):
-                own = code[at] == k
-                w = weight[at][own]
+                self._moments[0] += sign * augmented_moments(H, w, self.fit_intercept)
+            for k in np.unique(code):
+                own = code == k
                 if self._per_class:
-                    moments, sums = augmented_moments(H[own], w, self.fit_intercept)
-                    self._moments[k] += sign * moments
-                else:
-                    sums = np.asarray(H[own].T @ w).ravel()
-                    sums = np.r_[sums, w.sum()] if self.fit_intercept else sums
-                self._sums[k] += sign * sums
-        self.class_count_ += sign * np.bincount(code[kept], weight[kept], len(self.classes_))
+                    self._moments[k] += sign * augmented_moments(H[own], w[own], self.fit_intercept)
+                self._sums[k] += sign * augmented_sums(H[own], w[own], self.fit_intercept)
+        self.class_count_ += sign * np.bincount(every_code, weight, len(self.classes_))
         self._solution = None
 
     def _recur(self, H, code, weight):
@@ -474,12 +465,11 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
         """Weight of each class, 0 where it has no rows."""
         n = self.class_count_
         w = np.power(n, -float(self.balance_power), out=np.zeros_like(n), where=n > 0)
-        total = w @ n if self.normalize_weights else w.sum()
-        return (
-            w * ((n.sum() if self.normalize_weights else np.count_nonzero(n)) / total)
-            if total
-            else w
-        )
+        if not n.any():
+            return w
+        if self.normalize_weights:
+            return w * n.sum() / (w @ n)
+        return w * np.count_nonzero(n) / w.sum()
 
     def _solved(self):
         if self._solution is None:
@@ -529,24 +519,25 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
         values = np.maximum(values, 0.0)
         power = ((vectors.T @ C) ** 2).sum(1)
 
-        def error(log_gamma):
+        def parts(log_gamma):
+            """Shrunk eigenvalues, squared residuals and what is left of the rows."""
             d = values + np.exp(log_gamma)
             rss = total - (power * (2.0 / d - values / d**2)).sum()
-            df = free + (values / d).sum()
-            return np.log(max(rss, 1e-300)) - 2.0 * np.log(max(n - df, 1e-9 * n))
+            left = n - free - (values / d).sum()
+            return d, max(rss, 1e-300), max(left, 1e-9 * n)
+
+        def error(log_gamma):
+            _, rss, left = parts(log_gamma)
+            return np.log(rss) - 2.0 * np.log(left)
+
+        def slope(log_gamma):
+            d, rss, left = parts(log_gamma)
+            down = (2.0 * power * np.exp(log_gamma) / d**3).sum() / rss
+            return down - 2.0 * (values / d**2).sum() / left
 
         scale = np.log(max(values.mean(), 1e-12))
         grid = scale + np.linspace(-11.5, 10.0, 44)
         best = grid[int(np.argmin([error(g) for g in grid]))]
-
-        def slope(log_gamma):
-            gamma = np.exp(log_gamma)
-            d = values + gamma
-            rss = total - (power * (2.0 / d - values / d**2)).sum()
-            df = free + (values / d).sum()
-            down = (2.0 * power * gamma / d**3).sum() / max(rss, 1e-300)
-            return down - 2.0 * (values / d**2).sum() / max(n - df, 1e-9 * n)
-
         low, high = best - 0.5, best + 0.5
         if best > grid[0] and slope(low) < 0 < slope(high):
             best = brentq(slope, low, high, xtol=1e-14, rtol=1e-14)

@@ -51,19 +51,20 @@ class Expansion:
         )
 
 
+def augmented_sums(H, weight, intercept):
+    """Weighted sums of features, with that of a constant at the end."""
+    sums = np.asarray(H.T @ weight).ravel()
+    return np.append(sums, weight.sum()) if intercept else sums
+
+
 def augmented_moments(H, weight, intercept):
-    """Second moments of features, with a constant column at the end, and their sums."""
+    """Weighted second moments of features, with a constant column at the end."""
     width = H.shape[1]
-    size = width + intercept
-    moments = np.empty((size, size))
+    moments = np.empty((width + intercept, width + intercept))
     if sparse.issparse(H):
-        product = (H.T @ H.multiply(weight[:, None])).toarray()
+        moments[:width, :width] = (H.T @ H.multiply(weight[:, None])).toarray()
     else:
-        product = H.T @ (H * weight[:, None])
-    moments[:width, :width] = product
-    sums = np.empty(size)
-    sums[:width] = np.asarray(H.T @ weight).ravel()
+        moments[:width, :width] = H.T @ (H * weight[:, None])
     if intercept:
-        sums[width] = weight.sum()
-        moments[width], moments[:, width] = sums, sums
-    return moments, sums
+        moments[width] = moments[:, width] = augmented_sums(H, weight, intercept)
+    return moments
