@@ -67,12 +67,13 @@ class Mixer(BaseEstimator):
         shares, counts = np.asarray(shares, float), np.asarray(counts, float)
         partner = self.partner_shares(shares, counts)
         drawn, mass = self.quantiles(), np.zeros(len(shares))
+        others = np.flatnonzero(partner)
+        n_j = counts[others, None]
         for i in np.flatnonzero(shares):
-            for j in np.flatnonzero(partner):
-                kept = self.row_share(drawn, counts[i], counts[j])
-                stays = self.label_share(kept, counts[i], counts[j]).mean()
-                mass[i] += shares[i] * partner[j] * stays
-                mass[j] += shares[i] * partner[j] * (1.0 - stays)
+            kept = np.broadcast_to(self.row_share(drawn, counts[i], n_j), (len(others), len(drawn)))
+            stays = self.label_share(kept, counts[i], n_j).mean(1)
+            mass[i] += shares[i] * (partner[others] @ stays)
+            mass[others] += shares[i] * partner[others] * (1.0 - stays)
         return mass / mass.sum()
 
 
@@ -274,8 +275,9 @@ class MixedStep(Step):
         self.autograd = step.autograd
         step.loss = self.mixed = _MixedLoss(step.loss)
         code = _classes(data.code)
-        present = np.flatnonzero(np.bincount(code, minlength=len(counts)))
-        self._rows = [np.flatnonzero(code == k) for k in present]
+        self._by_class = np.argsort(code, kind="stable")  # rows of one class after the other
+        sizes = np.bincount(code)
+        self._starts, self._sizes = (sizes.cumsum() - sizes)[sizes > 0], sizes[sizes > 0]
 
     @property
     def optimizer(self):
@@ -315,8 +317,8 @@ class MixedStep(Step):
 
     def _balanced(self, n, weighted):
         """Rows of all data, classes drawn equally often."""
-        kind = self.rng.integers(len(self._rows), size=n)
-        at = np.array([self.rng.choice(self._rows[k]) for k in kind])
+        kind = self.rng.integers(len(self._sizes), size=n)
+        at = self._by_class[self._starts[kind] + self.rng.integers(self._sizes[kind])]
         at = torch.from_numpy(at).to(self.data.code.device)
         weight = self.data.weight[at] if weighted else None
         return self.data.X[at], self.data.code[at], weight

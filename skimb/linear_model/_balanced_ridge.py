@@ -153,8 +153,8 @@ class BalancedRidge(RegressorMixin, BaseEstimator):
         if loss.noise_sigma != "auto":
             loss.set_params(noise_sigma=loss.noise_sigma / spread)
         objective = _Objective(X, z, w, loss, self.alpha, self.fit_intercept, self.max_labels)
-        theta = np.append(start.coef_ / spread, 0.0)
-        theta[-1] = (start.intercept_ - centre) / spread if self.fit_intercept else 0.0
+        constant = (start.intercept_ - centre) / spread if self.fit_intercept else 0.0
+        theta = np.append(start.coef_ / spread, constant)
         if loss.noise_sigma == "auto":
             rest = float(np.sqrt(np.average((z - objective.predicted(theta)) ** 2, weights=w)))
             objective.sigma = float(np.clip(rest, 1e-3, 1e2))

@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from skimb.linear_model._presto_solver import (
     Penalty,
     Problem,
+    crossings,
     cumulative_probabilities,
     descend,
     largest_lambda,
@@ -60,7 +61,8 @@ class OrderedLogits(ClassifierMixin, BaseEstimator):
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if not weight.any():
             raise ValueError("All sample weights are 0, no rows are left.")
-        seen = np.unique(labels[weight > 0])
+        used = weight > 0
+        seen = np.unique(labels[used])
         self.classes_ = seen if order is None else order
         if len(self.classes_) < 2:
             raise ValueError(
@@ -69,19 +71,18 @@ class OrderedLogits(ClassifierMixin, BaseEstimator):
         code = np.full(len(labels), -1)
         for k, label in enumerate(self.classes_.tolist()):
             code[labels == label] = k
-        if (code[weight > 0] < 0).any():
+        if (code[used] < 0).any():
             raise ValueError(
                 f"class_order={self.class_order!r} lacks the classes {np.unique(labels[code < 0]).tolist()} "
                 "of y."
             )
-        absent = np.setdiff1d(np.arange(len(self.classes_)), code[weight > 0])
+        absent = np.setdiff1d(np.arange(len(self.classes_)), code[used])
         if len(absent):
             raise ValueError(
                 f"The classes {self.classes_[absent].tolist()} of class_order have no rows in y; without "
                 "them their boundaries are not defined."
             )
         if self.class_weight is not None:
-            used = weight > 0
             given = compute_class_weight(
                 self.class_weight, classes=self.classes_, y=labels[used], sample_weight=weight[used]
             )
@@ -113,8 +114,7 @@ class OrderedLogits(ClassifierMixin, BaseEstimator):
     def _adopt(self, problem, alpha, psi, X):
         """Keep a solution on the scale of the given columns."""
         self.intercept_, self.coef_, self.coef_diff_ = problem.original(alpha, psi)
-        logits = self._logits(X)
-        self.n_crossings_ = int((np.diff(logits, axis=1) < 0).any(1).sum())
+        self.n_crossings_ = crossings(self._logits(X))
 
     def _logits(self, X):
         product = X @ self.coef_.T
@@ -156,7 +156,7 @@ class OrderedLogits(ClassifierMixin, BaseEstimator):
             With ``crossing="error"``, if boundaries cross in a row.
         """
         eta = self.cumulative_logits(X)
-        crossed = int((np.diff(eta, axis=1) < 0).any(1).sum())
+        crossed = crossings(eta)
         if crossed and self.crossing != "clip":
             text = (
                 f"Boundaries cross in {crossed} of {len(eta)} rows, where a class between them has a negative "

@@ -21,9 +21,9 @@ from skimb.linear_model._presto_solver import (
 )
 
 
-def _path(problem, factor, l1_ratio, lams, tol, max_iter):
+def _path(problem, start, factor, l1_ratio, lams, tol, max_iter):
     """Solutions down a path of strengths, each started from the one before, and how many converged."""
-    alpha, psi = null_model(problem, factor, tol, max_iter)
+    alpha, psi = start
     found, converged = [], 0
     for lam in lams:
         penalty = Penalty(lam, l1_ratio, factor)
@@ -37,7 +37,8 @@ def _fold_scores(model, X, code, weight, train, test, lams, factor, scorer):
     """Score of every strength on the rows a fold leaves out."""
     problem = model._problem(X[train], code[train], weight[train])
     test = test[weight[test] > 0]
-    path, converged = _path(problem, factor, model.l1_ratio, lams, model.tol, model.max_iter)
+    null = null_model(problem, factor, model.tol, model.max_iter)
+    path, converged = _path(problem, null, factor, model.l1_ratio, lams, model.tol, model.max_iter)
     scores = []
     for alpha, psi, _ in path:
         intercept, coef, diff = problem.original(alpha, psi)
@@ -224,7 +225,7 @@ class PrestoClassifierCV(OrderedLogits):
         best = int(np.nanargmax(mean))  # the first, so the largest, of equal ones
         self.lam_, self.best_score_ = float(self.lams_[best]), float(mean[best])
         path, converged = _path(
-            problem, factor, self.l1_ratio, self.lams_[: best + 1], self.tol, self.max_iter
+            problem, null, factor, self.l1_ratio, self.lams_[: best + 1], self.tol, self.max_iter
         )
         failed = best + 1 - converged + sum(missed for _, missed in done)
         if failed:

@@ -151,7 +151,7 @@ def descend(problem, penalty, alpha, psi, tol, max_iter):
     """Minimise value plus penalty; returns both arguments, iterations and whether it converged."""
     metric_a, metric_p = problem.metric
     inverse = 1.0  # of the step, times the metric
-    momentum, moved = 1.0, None
+    momentum = 1.0
     objective = problem.value(alpha, psi) + penalty(psi)
     at_a, at_p = alpha, psi
     for iteration in range(1, max_iter + 1):
@@ -180,9 +180,8 @@ def descend(problem, penalty, alpha, psi, tol, max_iter):
         following = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * momentum**2))
         ahead = (momentum - 1.0) / following
         at_a, at_p = new_a + ahead * (new_a - alpha), new_p + ahead * (new_p - psi)
-        moved = decrease < tol
         alpha, psi, objective, momentum = new_a, new_p, found, following
-        if moved and iteration >= _LEAST:
+        if decrease < tol and iteration >= _LEAST:
             return alpha, psi, iteration, True
         inverse *= _EASE
     return alpha, psi, max_iter, False
@@ -214,3 +213,8 @@ def cumulative_probabilities(eta):
     low, up = eta[:, :-1], eta[:, 1:]
     p[:, 1:-1] = expit(up) * expit(-low) * -np.expm1(low - up)
     return p
+
+
+def crossings(eta):
+    """Number of rows (n, K-1) in which boundaries cross."""
+    return int((np.diff(eta, axis=1) < 0).any(1).sum())

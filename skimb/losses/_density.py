@@ -8,6 +8,15 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d
 
 
+def smoothed_histogram(y, n_bins, smoothing, weight):
+    """Weight in bins of equal width, smoothed by a Gaussian over bins, and the edges of the bins."""
+    mass, edges = np.histogram(y, n_bins, weights=weight)
+    mass = mass.astype(float)
+    if smoothing > 0.0:
+        mass = gaussian_filter1d(mass, smoothing, mode="constant")
+    return mass, edges
+
+
 @validate_params(
     {
         "y": ["array-like"],
@@ -62,10 +71,8 @@ def density_weights(y, *, n_bins=100, smoothing=2.0, power=1.0, sample_weight=No
     """
     y = check_array(column_or_1d(y), ensure_2d=False, dtype=np.float64, input_name="y")
     w = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
-    mass, edges = np.histogram(y, n_bins, weights=w)
-    if smoothing > 0:
-        mass = gaussian_filter1d(mass.astype(float), smoothing, mode="constant")
+    mass, edges = smoothed_histogram(y, n_bins, smoothing, w)
     at = np.clip(np.searchsorted(edges, y, side="right") - 1, 0, n_bins - 1)
     density = mass[at]
-    found = np.where(density > 0, np.maximum(density, 1e-300), 1.0) ** -float(power)
+    found = np.where(density > 0, density, 1.0) ** -float(power)
     return found / np.average(found, weights=w)

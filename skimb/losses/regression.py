@@ -5,13 +5,13 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter1d
 from sklearn.base import BaseEstimator
 from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
 from skimb.functional import regression as kernel
+from skimb.losses._density import smoothed_histogram
 
 
 class RegressionBound(nn.Module, ABC):
@@ -261,10 +261,7 @@ class BalancedMSE(BaseEstimator):
             raise ValueError(
                 f"{self!r}: binned integration is for one target, y has shape {y.shape}."
             )
-        weight, edges = np.histogram(y, self.n_bins, weights=sample_weight)
-        weight = weight.astype(float)
-        if self.smoothing > 0.0:
-            weight = gaussian_filter1d(weight, self.smoothing, mode="constant")
+        weight, edges = smoothed_histogram(y, self.n_bins, self.smoothing, sample_weight)
         used = weight > 0
         centres = 0.5 * (edges[1:] + edges[:-1])[used]
         return torch.as_tensor(centres), torch.as_tensor(np.log(weight[used] / weight[used].sum()))

@@ -27,6 +27,7 @@ from imblearn.under_sampling import RandomUnderSampler  # noqa: E402
 from lightgbm import LGBMClassifier  # noqa: E402
 from scipy.special import expit  # noqa: E402
 from sklearn.datasets import load_diabetes, load_digits, make_multilabel_classification  # noqa: E402
+from sklearn.decomposition import PCA  # noqa: E402
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # noqa: E402
 from sklearn.ensemble import BaggingClassifier  # noqa: E402
 from sklearn.linear_model import (  # noqa: E402
@@ -333,7 +334,6 @@ def bench_ensembles(folder):
     seconds = interleaved(
         {
             "together": lambda: PopulationBaggingClassifier(net, 30, random_state=0).fit(X, y),
-            "one by one": lambda: PopulationBaggingClassifier(net, 30, max_memory=1, random_state=0).fit(X, y),
             "bagging": lambda: BaggingClassifier(net, 30, max_samples=600, random_state=0).fit(X, y),
         },
         rounds=3,
@@ -494,7 +494,7 @@ def bench_samplers(folder):
             for sampler_name, sampler in {
                 "no sampler": None, "random under-sampling": RandomUnderSampler(random_state=seed),
                 "SMOTE": SMOTE(random_state=seed), "LatentSMOTE, 80 % of PCA": LatentSMOTE(
-                    make_pipeline(StandardScaler(), _pca(X.shape[1])), random_state=seed),
+                    make_pipeline(StandardScaler(), PCA(max(int(0.8 * X.shape[1]), 1))), random_state=seed),
             }.items():  # fmt: skip
                 for corrected in (False, True) if sampler is not None else (True,):
                     model = ResampledClassifier(
@@ -514,12 +514,6 @@ def bench_samplers(folder):
         ["set", "sampler", "AP", "balanced accuracy", "log-loss"],
         lines,
     ]
-
-
-def _pca(width):
-    from sklearn.decomposition import PCA
-
-    return PCA(max(int(0.8 * width), 1))
 
 
 def bench_regression(folder):
