@@ -68,8 +68,11 @@ class FitsTogether:
         with small_batch_settings(one_thread=True), no_collections():
             self.training.run(until)
         for k, at in self.order.items():
-            if at in self.training.errors:
-                self.errors.setdefault(k, self.training.errors[at])
+            error = self.training.errors.get(at)
+            if error is not None and not isinstance(error, Exception):
+                raise error  # a callback that wants to end the process, not a failed fit
+            if error is not None:
+                self.errors.setdefault(k, error)
         self.going = [k for k in self.going if k not in self.errors]
 
     def keep(self, positions):

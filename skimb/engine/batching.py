@@ -2,12 +2,14 @@
 
 import threading
 import time
+from contextlib import contextmanager
+from numbers import Integral
 
 import torch
 
 from skimb.engine.grouping import kind_of
 from skimb.engine.joint import JointTraining
-from skimb.engine.net import share_training
+from skimb.engine.net import end_sharing, share_training
 from skimb.engine.runtime import small_batch_settings
 
 _AT_WORK = 4  # tasks that prepare at the same time, each with a copy of its rows
@@ -39,7 +41,12 @@ class Coordinator:
     """
 
     def __init__(self, max_memory):
-        self.max_memory = max_memory
+        if isinstance(max_memory, bool) or not isinstance(max_memory, Integral) or max_memory < 1:
+            raise ValueError(
+                f"batched_fits: max_memory={max_memory!r} must be a whole number of bytes, 1 or more; "
+                "a gigabyte is 2**30."
+            )
+        self.max_memory = int(max_memory)
         self.slots = threading.Semaphore(_AT_WORK)
         self.working = 0  # tasks that have begun and do not wait
         self.held = 0  # bytes of the rows of those that wait
@@ -55,33 +62,46 @@ class Coordinator:
     # --- called by tasks -----------------------------------------------------------------------
 
     def enter(self):
-        """A task is on its way."""
+        """Count a task that will call :meth:`task` or be given up by :meth:`forget`."""
         with self.news:
             self.tasks += 1
             self.last = time.perf_counter()
 
-    def begin(self):
-        """A task begins, when there is room for its rows."""
+    @contextmanager
+    def task(self):
+        """What a task does, once there is room for its rows; refused when the block has ended."""
         self.slots.acquire()
+        self.mine.slot = True
         with self.news:
             self.news.wait_for(lambda: self.stopped or self.held < self.max_memory)
             self.working += 1
-        self.mine.task = self.mine.slot = True
+        self.mine.task = True
+        try:
+            self._refuse_late()
+            yield
+        finally:
+            self.mine.task = False
+            self._rest()
+            with self.news:
+                self.tasks -= 1
+                self.working -= 1
+                self._notify()
+
+    def forget(self):
+        """A task that was on its way does not come."""
+        with self.news:
+            self.tasks -= 1
+            self._notify()
+
+    def _refuse_late(self):
+        if self.stopped:
+            raise Interrupted("the block of batched fits has ended.")
 
     def _rest(self):
         """Let another task begin in place of this one."""
         if getattr(self.mine, "slot", False):
             self.mine.slot = False
             self.slots.release()
-
-    def leave(self):
-        """A task has ended."""
-        self.mine.task = False
-        self._rest()
-        with self.news:
-            self.tasks -= 1
-            self.working -= 1
-            self._notify()
 
     def begin_nested(self):
         """Tell whether this thread is a task; if so, it now waits for tasks of its own."""
@@ -114,8 +134,7 @@ class Coordinator:
         task = int(getattr(self.mine, "task", False))
         self._rest()
         with self.news:
-            if self.stopped:
-                raise Interrupted("the block of batched fits has ended.")
+            self._refuse_late()
             self.jobs.append(job)
             self.held += job.bytes
             self.working -= task
@@ -131,16 +150,20 @@ class Coordinator:
     # --- the thread that trains ----------------------------------------------------------------
 
     def __enter__(self):
-        share_training(self)
+        self.token = share_training(self)
         self.thread.start()
         return self
 
     def __exit__(self, *exc):
-        with self.news:
-            self.stopped = True
-            self.news.notify_all()
-        self.thread.join()
-        share_training(None)
+        """End the block; tasks that have begun come to their end, those that wait are refused."""
+        try:
+            with self.news:
+                self.stopped = True
+                self.news.notify_all()
+                self.news.wait_for(lambda: self.working == 0 and self.tasks == 0)
+            self.thread.join()
+        finally:
+            end_sharing(self.token)
 
     def _ready(self):
         """Jobs to train now: all tasks wait, or a fit outside any task does."""
@@ -154,26 +177,49 @@ class Coordinator:
 
     def _loop(self):
         torch.set_flush_denormal(True)  # a setting of the thread
-        while True:
+        try:
+            while not self.stopped:
+                with self.news:
+                    while not self.stopped and not self._ready():
+                        self.news.wait(_LINGER if self.jobs else None)
+                    jobs, self.jobs = self.jobs, []
+                self._train(jobs)
+        finally:  # whatever ended this thread: nobody may wait for it any longer
             with self.news:
-                while not self.stopped and not self._ready():
-                    self.news.wait(_LINGER if self.jobs else None)
+                self.stopped = True
                 jobs, self.jobs = self.jobs, []
-                if self.stopped:
-                    for job in jobs:
-                        job.error = Interrupted("the block of batched fits has ended.")
-                        job.done.set()
-                    return
-            self._train(jobs)
+                self.news.notify_all()
+            _give_up(jobs, Interrupted("the block of batched fits has ended."))
 
     def _train(self, jobs):
-        training = JointTraining([(job.net, job.data) for job in jobs], self.max_memory)
+        """Train jobs; whatever happens, each of them is told how it ended."""
+        try:
+            training = JointTraining([(job.net, job.data) for job in jobs], self.max_memory)
+        except BaseException as error:  # one of them cannot be compared with others
+            if len(jobs) == 1:
+                _give_up(jobs, error)
+                return
+            for job in jobs:
+                self._train([job])
+            return
         self.sizes += training.sizes
         for runner in training.runners:
-            with small_batch_settings(one_thread=True):
-                training.run_one(runner, lambda: self.stopped)
-            for k in runner.positions:
+            own = [jobs[k] for k in runner.positions]
+            try:
+                with small_batch_settings(one_thread=True):
+                    training.run_one(runner, lambda: self.stopped)
+            except BaseException as error:  # carried to the fits that wait, which raise it
+                _give_up(own, error)
+                continue
+            for k, job in zip(runner.positions, own, strict=True):
                 if self.stopped and not training.finished(k):
                     training.errors[k] = Interrupted("stopped by the user.")
-                jobs[k].error = training.errors.get(k)
-                jobs[k].done.set()
+                job.error = training.errors.get(k)
+                job.done.set()
+
+
+def _give_up(jobs, error):
+    """Let jobs end with an error."""
+    for job in jobs:
+        job.error = error
+        job.done.set()

@@ -42,7 +42,9 @@ class JointTraining:
         """Train the members of one runner; what a member raises is kept in `errors`."""
         try:
             runner.run(stop, until)
-        except Exception as error:  # belongs to the fits of this group, which raise it
+        except KeyboardInterrupt:  # the user's own, who waits for all of them
+            raise
+        except BaseException as error:  # belongs to the fits of this group, which raise it
             self.errors |= dict.fromkeys(runner.going_on(), error)
             runner.drop()
         self.errors |= runner.errors()

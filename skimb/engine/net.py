@@ -1,6 +1,8 @@
 """The skorch net behind every estimator."""
 
 from contextlib import nullcontext
+from contextvars import ContextVar
+from dis import opmap
 
 import torch
 from skorch import NeuralNet
@@ -17,19 +19,26 @@ class StopTraining(KeyboardInterrupt):
     """Raised by a callback to end training; skorch ends its loop on KeyboardInterrupt."""
 
 
-_SHARED = [None]  # the coordinator of a block of batched fits, if one is open
+# the coordinator of the block of batched fits that this thread works in, if any; a thread that a block
+# starts gets a copy of its context
+_SHARED = ContextVar("skimb_shared_training", default=None)
 
 
 def share_training(coordinator):
-    """Send trainings to a coordinator from now on, or to nobody with ``None``."""
-    if coordinator is not None and _SHARED[0] is not None:
+    """Send the trainings of this context to a coordinator from now on; returns how to take it back."""
+    if _SHARED.get() is not None:
         raise RuntimeError("batched_fits is already active; blocks cannot be nested.")
-    _SHARED[0] = coordinator
+    return _SHARED.set(coordinator)
+
+
+def end_sharing(token):
+    """Take back what `share_training` did."""
+    _SHARED.reset(token)
 
 
 def training_is_shared():
-    """Whether a block of batched fits is open."""
-    return _SHARED[0] is not None
+    """Whether this thread works in a block of batched fits."""
+    return _SHARED.get() is not None
 
 
 class EngineNet(NeuralNet):
@@ -87,7 +96,7 @@ class EngineNet(NeuralNet):
         try:
             if isinstance(self.step, FullBatch):
                 return self._full_batch_loop(X, self.max_epochs if epochs is None else epochs)
-            shared = _SHARED[0]
+            shared = _SHARED.get()
             if shared is not None and epochs is None and shared.takes(self, X):
                 shared.train(self, X)
                 return self
@@ -110,8 +119,9 @@ class EngineNet(NeuralNet):
                 with self.draws or nullcontext():
                     super().fit_loop(dataset, epochs=epochs)
         except KeyboardInterrupt as signal:
-            if not ended_by_callback(signal):
+            if not raised_by_code(signal):
                 raise
+            self.interrupted = not ended_by_callback(signal)
             return True
         return False
 
@@ -188,10 +198,27 @@ def ended_by_callback(signal):
     """Whether an interruption is a callback's way to end training; skorch's own callbacks raise it too."""
     if isinstance(signal, StopTraining):
         return True
+    frame = _origin(signal).tb_frame
+    return frame.f_globals.get("__name__", "").startswith("skorch.callbacks")
+
+
+def raised_by_code(signal):
+    """Whether an interruption comes from a ``raise`` statement and not from the user's Ctrl-C.
+
+    Python raises the latter between any two instructions, so that the last one of its traceback is no
+    ``raise``.
+    """
+    place = _origin(signal)
+    code = place.tb_frame.f_code.co_code
+    return place.tb_lasti >= 0 and code[place.tb_lasti] == opmap["RAISE_VARARGS"]
+
+
+def _origin(signal):
+    """The last entry of an exception's traceback."""
     place = signal.__traceback__
     while place.tb_next is not None:
         place = place.tb_next
-    return place.tb_frame.f_globals.get("__name__", "").startswith("skorch.callbacks")
+    return place
 
 
 def _listens(callback):

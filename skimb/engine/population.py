@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 import torch
 
 from skimb.engine.data import row_batches
-from skimb.engine.net import ended_by_callback
+from skimb.engine.net import ended_by_callback, raised_by_code
 from skimb.engine.optim import Adam
 from skimb.engine.steps import squeeze_outputs
 from skimb.losses._stack import family, stack
@@ -315,10 +315,11 @@ class Population(ABC):
             try:
                 call(self.nets[k], self.data[k])
             except KeyboardInterrupt as signal:
-                if not ended_by_callback(signal):
+                if not raised_by_code(signal):
                     raise
+                self.nets[k].interrupted = not ended_by_callback(signal)
                 self.done.add(k)
-            except Exception as error:
+            except BaseException as error:  # carried to this member's caller, who raises it
                 self.errors[k] = error
                 self.done.add(k)
 

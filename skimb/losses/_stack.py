@@ -95,19 +95,32 @@ def _stackable(bound):
     return plain and len(bound.shape) <= 1 and not {"scale", "margin"} & set(bound.arrays)
 
 
+# torch's bookkeeping, and what follows from the other fields
+_BOOKKEEPING = {*vars(torch.nn.Module()), "_constants", "_source"} - {
+    "_modules",
+    "_buffers",
+    "_parameters",
+}
+
+
 def _fingerprint(value):
-    """Everything a bound loss computes with, its parts included, as something to compare."""
+    """Everything a bound loss computes with, its parts included, as something to compare.
+
+    A value that cannot be compared is equal to itself alone.
+    """
     if isinstance(value, torch.nn.Module):
-        kept = {"_modules", "_buffers"}  # the rest of torch's own attributes is bookkeeping
-        own = {k: v for k, v in vars(value).items() if k in kept or k[0] != "_"}
-        own.pop("training")
+        own = {k: v for k, v in vars(value).items() if k not in _BOOKKEEPING}
         return (type(value), _fingerprint(own))
     if isinstance(value, np.ndarray):
-        return (value.shape, value.tobytes())
+        return (value.shape, value.dtype.str, value.tobytes())
     if torch.is_tensor(value):
         return _fingerprint(value.detach().cpu().numpy())
     if isinstance(value, dict):
         return tuple((k, _fingerprint(v)) for k, v in value.items())
     if isinstance(value, (list, tuple)):
         return (type(value), tuple(_fingerprint(v) for v in value))
+    try:
+        hash(value)
+    except TypeError:
+        return (type(value), id(value))
     return value

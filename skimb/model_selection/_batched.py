@@ -1,5 +1,6 @@
 """A joblib backend under which concurrent fits are trained as populations."""
 
+import contextvars
 import threading
 from contextlib import contextmanager, nullcontext
 
@@ -49,21 +50,25 @@ class _Backend(ParallelBackendBase):
     def submit(self, func, callback=None):
         """Start a task between two notes to the coordinator."""
         coordinator = self.coordinator
-        coordinator.enter()
 
         def run():
-            coordinator.begin()
             value = error = None
             try:
-                value = func()
+                with coordinator.task():
+                    value = func()
             except BaseException as raised:  # carried to the caller, who raises it
                 error = raised
-            finally:
-                coordinator.leave()
             if callback is not None:
                 callback(Outcome(value, error))
 
-        threading.Thread(target=run, daemon=True, name="skimb-fit").start()
+        context = contextvars.copy_context()  # the block is known in its threads
+        thread = threading.Thread(target=context.run, args=(run,), daemon=True, name="skimb-fit")
+        coordinator.enter()
+        try:
+            thread.start()
+        except BaseException:
+            coordinator.forget()
+            raise
 
     def retrieve_result_callback(self, out):
         """Value of a task that has called back, or what it raised."""
@@ -121,7 +126,7 @@ def batched_fits(*, max_memory=1 << 30, backend="threads", client=None):
     Raises
     ------
     ValueError
-        If `backend` is unknown, or no Dask client is found.
+        If `backend` is unknown, `max_memory` is no positive whole number, or no Dask client is found.
 
     Notes
     -----

@@ -50,7 +50,7 @@ def _is_large(obj):
 def _caught(function):
     try:
         return Outcome(function(), None)
-    except Exception as error:  # carried to the caller, who raises it
+    except BaseException as error:  # carried to the caller, who raises it
         return Outcome(None, error)
 
 
