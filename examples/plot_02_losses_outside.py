@@ -13,8 +13,7 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from skorch import NeuralNetClassifier
 from torch import nn
 
-from skimb._core.priors import ClassPrior
-from skimb.losses import CrossEntropy, LogitAdjusted
+from skimb.losses import ClassPrior, CrossEntropy, LogitAdjusted
 
 X, y = make_classification(3000, 12, n_informative=6, weights=[0.95], random_state=0)
 X, y = X.astype(np.float32), y.astype(np.int64)

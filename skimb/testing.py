@@ -177,10 +177,10 @@ def check_weights(loss):
         assert not grad[-1].any(), f"{task}: a row of weight 0 has a gradient"
         without = bound(batch.logits[:-1], batch.target[:-1], weight[:-1])
         _close(without, value, f"{task}: a row of weight 0 is not a removed row")
-        if loss.scale_free:
+        if "scale" not in loss.contract_exceptions:
             scaled = bound(batch.logits, batch.target, 7.0 * weight)
             _close(scaled, value, f"{task}: a common factor of the weights matters")
-        if not loss.repeats:
+        if "repetition" in loss.contract_exceptions:
             continue
         times = weight.long()
         repeated = bound(
@@ -214,7 +214,8 @@ def check_population(loss):
             values, grads = bound.loss_grad(stack, code, w)
             assert values.shape == (3,), f"{task}: population losses have shape {values.shape}"
             for k in range(3):
-                value, grad = bound.loss_grad(stack[k], code[k], None if w is None else w[k])
+                own = code.each(lambda part, k=k: part[k])
+                value, grad = bound.loss_grad(stack[k], own, None if w is None else w[k])
                 _close(values[k], value, f"{task}: member {k} of the population")
                 _close(grads[k], grad, f"{task}: gradient of member {k} of the population")
 

@@ -42,6 +42,7 @@ from skimb.losses import (
     Focal,
     InfluenceBalanced,
     LogitAdjusted,
+    Mixed,
     Seesaw,
     all_losses,
 )
@@ -213,7 +214,7 @@ def test_members_differ_in_what_their_losses_took_from_the_target(three):
     X, y = three
     for loss in (
         LogitAdjusted(),
-        ExpectedCost("balanced", ce_mix=0.3),
+        Mixed(ExpectedCost("balanced"), 0.3),
         Deferred(LogitAdjusted(), start=0.5),
         Seesaw(),
     ):

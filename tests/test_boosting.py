@@ -144,7 +144,7 @@ def test_objectives_apply_weights():
 
 @pytest.mark.parametrize(
     "loss",
-    [cls() for cls in all_losses("multiclass") if cls().scope == "row" and not cls().stateful and cls is not InfluenceBalanced],
+    [cls() for cls in all_losses("multiclass") if cls().scope == "row" and cls not in (EqualizationV2, InfluenceBalanced)],
     ids=repr,
 )  # fmt: skip
 def test_hessians_are_positive_for_every_row_loss(loss):

@@ -25,7 +25,15 @@ from skimb.engine.runtime import resolve_device, small_batch_settings
 from skimb.engine.sampling import Order
 from skimb.engine.sparse_steps import SparseChainStep
 from skimb.engine.steps import AutogradStep, ChainStep
-from skimb.losses import AnyLoss, CrossEntropy, Focal, LogitAdjusted, MannWhitney, all_losses
+from skimb.losses import (
+    AnyLoss,
+    CrossEntropy,
+    Focal,
+    LogitAdjusted,
+    MannWhitney,
+    Target,
+    all_losses,
+)
 from skimb.nets import MLP
 from skimb.neural_network import MLPClassifier, NeuralNetClassifier
 
@@ -40,6 +48,10 @@ def batch(n=32, d=6, classes=2, seed=0):
 def net(widths, activation="relu", members=1, seed=0, **kw):
     module = MLP(widths, activation, members=members, dtype=torch.float64, **kw)
     return module.reset(np.random.RandomState(seed))
+
+
+def part_of(target, start, size):
+    return target.each(lambda part: part[start : start + size])
 
 
 # --- the hand-written step -------------------------------------------------------------------
@@ -73,12 +85,12 @@ def test_population_of_two_is_two_nets():
         both.flat.copy_(torch.cat([m.flat for m in singles]))
     torch.testing.assert_close(both(X), torch.stack([m(X) for m in singles]))
     step = ChainStep(both, bound, 32)
-    code = y.expand(2, -1)
+    code = Target(y.expand(2, -1))
     with torch.no_grad():
         losses = step.loss_grad(X, code, None, 32.0)
         for k, module in enumerate(singles):
             single = ChainStep(module, bound, 32)
-            loss = single.loss_grad(X, y, None, 32.0)
+            loss = single.loss_grad(X, Target(y), None, 32.0)
             torch.testing.assert_close(losses[k], loss)
             torch.testing.assert_close(both.flat.grad[k], module.flat.grad[0])
 
@@ -260,8 +272,8 @@ def test_catch_up_equals_dense_moments_with_zero_gradients():
         full = ChainStep(dense, bound, 20)
         for s in (0, 20, 40):
             part = X[s : s + 20]
-            step(SparseRows(part.indptr, part.indices, part.data), code[s : s + 20], None)
-            full.loss_grad(torch.from_numpy(part.toarray()), code[s : s + 20], None, 20.0)
+            step(SparseRows(part.indptr, part.indices, part.data), part_of(code, s, 20), None)
+            full.loss_grad(torch.from_numpy(part.toarray()), part_of(code, s, 20), None, 20.0)
             moments.mul_(0.9).add_(dense.split(dense.flat.grad)[0][0][0], alpha=0.1)
     touched = step.rows.touched == 3
     torch.testing.assert_close(step.rows.m[touched], moments[touched])
@@ -283,8 +295,8 @@ def test_returning_rows_move_as_under_dense_adam():
     with torch.no_grad():
         for s in range(0, 300, 10):
             part = X[s : s + 10]
-            lean(SparseRows(part.indptr, part.indices, part.data), code[s : s + 10], None)
-            full(torch.from_numpy(part.toarray()), code[s : s + 10], None)
+            lean(SparseRows(part.indptr, part.indices, part.data), part_of(code, s, 10), None)
+            full(torch.from_numpy(part.toarray()), part_of(code, s, 10), None)
         still = module.coefs()[0].copy()
         lean.settle()
     expected = dense.coefs()[0]
@@ -682,6 +694,6 @@ def test_autograd_step_keeps_shared_and_frozen_parameters():
 
 
 def test_training_data_is_a_data_set():
-    data = TrainingData(torch.zeros(3, 2), torch.zeros(3))
+    data = TrainingData(torch.zeros(3, 2), Target(torch.zeros(3)))
     assert len(data) == 3
     assert data[1][0].shape == (2,)

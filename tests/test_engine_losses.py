@@ -16,6 +16,7 @@ from skimb.linear_model import LinearClassifier
 from skimb.losses import (
     AdversarialCompSum,
     BalancedMSE,
+    ClassPrior,
     CompSum,
     CrossEntropy,
     Deferred,
@@ -26,7 +27,9 @@ from skimb.losses import (
     GradientHarmonized,
     InfluenceBalanced,
     MannWhitney,
+    Mixed,
     QuadraticWeightedKappa,
+    Target,
 )
 from skimb.neural_network import MLPClassifier, MLPRegressor, NeuralNetClassifier
 
@@ -75,9 +78,9 @@ def test_influence_balanced_sees_the_inputs_of_the_output_layer(rare):
     bound = linear._bound
     sign = torch.as_tensor(2.0 * y - 1.0)
     norm = torch.as_tensor(np.abs(X).sum(1))
-    _, grad = bound.loss_grad(torch.zeros(600, dtype=torch.float64), sign, feature_norm=norm)
+    _, grad = bound.loss_grad(torch.zeros(600, dtype=torch.float64), Target(sign, inputs=norm))
     np.testing.assert_allclose(linear.coef_[0], -(X.T @ grad.numpy()), rtol=1e-8)
-    _, plain = bound.loss_grad(torch.zeros(600, dtype=torch.float64), sign)
+    _, plain = bound.loss_grad(torch.zeros(600, dtype=torch.float64), Target(sign))
     assert not np.allclose(linear.coef_[0], -(X.T @ plain.numpy()))
 
 
@@ -148,7 +151,7 @@ def test_deferred_losses_switch_in_training(rare):
 
 def test_warm_up_and_patience(rare):
     X, y = rare
-    loss = MannWhitney(warmup_epochs=4)
+    loss = Mixed(MannWhitney(), share=0.0, warmup=4)
     kw = {"max_iter": 8, "batch_size": 600, "shuffle": False, "random_state": 0}
     model = MLPClassifier((4,), loss=loss, tol=0.0, **kw).fit(X, y)
     plain = MLPClassifier((4,), loss=CrossEntropy(), tol=0.0, **kw).fit(X, y)
@@ -181,14 +184,12 @@ def test_the_attack_reaches_the_supremum_of_a_linear_model(data, norm, request):
     X, y = request.getfixturevalue(data)
     columns = 1 if data == "rare" else 3
     module = nn.Linear(X.shape[1], columns).double()
-    from skimb._core.priors import ClassPrior
-
     bound = AdversarialCompSum(eps=0.3, norm=norm, n_steps=40).bind(ClassPrior.of(y))
     step = AdversarialStep(module, bound, seed=0)
     x = torch.as_tensor(X[:50])
     z = module(x).detach()
     z = z.squeeze(-1) if columns == 1 else z
-    code = bound.encode(torch.as_tensor(y[:50]), z)
+    code = bound.encode(torch.as_tensor(y[:50]), z).code
     worst = step._perturb(x, z, code)
     shift = worst - x
     size = shift.abs().amax(1) if norm == "inf" else shift.norm(dim=1)

@@ -17,6 +17,7 @@ from skimb.functional import regression
 from skimb.losses import (
     LDR,
     AdaptiveLDR,
+    AdversarialCompSum,
     AUCMargin,
     BalancedSoftmax,
     ClassBalanced,
@@ -37,6 +38,7 @@ from skimb.losses import (
     Lovasz,
     MannWhitney,
     MeanAbsoluteError,
+    Mixed,
     MultiFocal,
     PartialAUC,
     QuadraticWeightedKappa,
@@ -99,7 +101,7 @@ Y5 = torch.tensor([0, 0, 1, 2, 1])
 @pytest.mark.parametrize(
     ("loss", "value", "grad"),
     [
-        (SeparatedKappa(0, ce_mix=0.0), 0.992054, [-0.014185, 0.012655, 0.001530, -0.024881, 0.024116, 0.000765, 0.011617, -0.039635, 0.028018, 0.028439, 0.045385, -0.073824, 0.010256, -0.021280, 0.011024]),
+        (SeparatedKappa(0), 0.992054, [-0.014185, 0.012655, 0.001530, -0.024881, 0.024116, 0.000765, 0.011617, -0.039635, 0.028018, 0.028439, 0.045385, -0.073824, 0.010256, -0.021280, 0.011024]),
         (ZLoss(1.0, 0.0), 0.482540, [-0.002384, 0.007151, -0.004768, -0.018543, 0.037086, -0.018543, -0.007448, -0.004011, 0.011459, 0.018299, -0.013724, -0.004575, -0.041523, -0.047454, 0.088977]),
     ],
     ids=["sek", "z"],
@@ -188,7 +190,7 @@ def _influence(z, y, n):
         (SoftmaxEqualization(0.1, 0.5), _equalized),
         (ZLoss(2.0, 0.5), _z),
         (InfluenceBalanced(5.0, 0.1), _influence),
-        (ExpectedCost("balanced", ce_mix=0.0), lambda z, y, n: ((1 - torch.eye(4)[y]) * torch.softmax(z, -1)).sum(-1) * (n.sum() / (4 * n))[y]),
+        (ExpectedCost("balanced"), lambda z, y, n: ((1 - torch.eye(4)[y]) * torch.softmax(z, -1)).sum(-1) * (n.sum() / (4 * n))[y]),
         (LDR(0.7, 0.4), lambda z, y, n: 0.7 * (torch.logsumexp((z - z.gather(-1, y[:, None]) + 0.4 * (1 - torch.eye(4).double()[y])) / 0.7, -1) - np.log(4))),
         (LDR(1.0, 0.0, "softplus_mean"), lambda z, y, n: _ce(F.softplus(z) / F.softplus(z).mean(-1, keepdim=True), y) - np.log(4)),
         (LDR(1.0, 0.0, "l1_mean"), lambda z, y, n: _ce(z / z.abs().mean(-1, keepdim=True), y) - np.log(4)),
@@ -479,7 +481,7 @@ def test_equalization_v2_gathers_gradients():
 def test_gradient_harmonizing_with_momentum_remembers():
     batch = make_batch("multilabel")
     bound = GradientHarmonized(bins=4, momentum=0.75).bind(batch.prior)
-    assert bound.stateful
+    assert "memory" in bound.requires
     first = bound(batch.logits, batch.target)
     assert bound.counts.sum() == batch.target.numel()
     second = bound(0.1 * batch.logits, batch.target)
@@ -496,26 +498,27 @@ def test_deferred_and_warm_up_switch_with_the_epoch():
     early = F.binary_cross_entropy_with_logits(z, y.double())
     torch.testing.assert_close(bound(z, y), late)
     for epoch, expected in [(0, early), (4, early), (5, late), (9, late)]:
-        bound.begin_epoch(epoch, 10)
-        torch.testing.assert_close(bound(z, y), expected)
-    mixed = MannWhitney(ce_mix=0.25, warmup_epochs=3).bind(batch.prior)
+        torch.testing.assert_close(bound.at(epoch, 10)(z, y), expected)
+    mixed = Mixed(MannWhitney(), share=0.25, warmup=3).bind(batch.prior)
     pure = MannWhitney().bind(batch.prior)(z, y)
-    torch.testing.assert_close(mixed(z, y), 0.75 * pure + 0.25 * early)
-    mixed.begin_epoch(2, 10)
-    torch.testing.assert_close(mixed(z, y), early)
-    mixed.begin_epoch(3, 10)
-    torch.testing.assert_close(mixed(z, y), 0.75 * pure + 0.25 * early)
+    both = 0.75 * pure + 0.25 * early
+    for epoch, expected in [(2, early), (3, both)]:
+        torch.testing.assert_close(mixed.at(epoch, 10)(z, y), expected)
+    torch.testing.assert_close(mixed(z, y), both)
     dynamic = DynamicReweighting(warmup=0.2).bind(batch.prior)
-    dynamic.begin_epoch(0, 10)
-    torch.testing.assert_close(dynamic(z, y), early)
+    torch.testing.assert_close(dynamic.at(0, 10)(z, y), early)
+    nested = Mixed(Deferred(Focal(2.0), start=0.5), share=0.5, warmup=1).bind(batch.prior)
+    for epoch, expected in [(0, early), (4, early), (5, 0.5 * late + 0.5 * early)]:
+        torch.testing.assert_close(nested.at(epoch, 10)(z, y), expected)
+    assert nested.at(6, 10) is nested.at(7, 10)
 
 
 def test_wrong_compositions_are_refused():
     prior = ClassPrior(counts=[5, 5])
-    with pytest.raises(ValueError, match="row loss"):
+    with pytest.raises(ValueError, match="couples the rows"):
         DynamicReweighting(MannWhitney()).bind(prior)
-    with pytest.raises(ValueError, match="features"):
-        DynamicReweighting(InfluenceBalanced()).bind(prior)
+    with pytest.raises(ValueError, match="perturbs the rows"):
+        DynamicReweighting(AdversarialCompSum(eps=0.3)).bind(prior)
     with pytest.raises(ValueError, match="does not accept binary"):
         ZLoss().bind(prior)
     with pytest.raises(ValueError, match="choose b below"):
@@ -540,14 +543,19 @@ def test_wrong_compositions_are_refused():
 
 def test_costs_of_rows_travel_with_the_target():
     batch = make_batch("binary")
-    bound = ExpectedCost(ce_mix=0.0).bind(batch.prior)
+    bound = ExpectedCost().bind(batch.prior)
     costs = torch.rand(12, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    code = bound.attach(bound.encode(batch.target, batch.logits), costs.numpy())
+    target = bound.encode(batch.target, batch.logits, costs.numpy())
     order = torch.randperm(12)
-    loss, _ = bound.loss_grad(batch.logits[order], code[order])
+    loss, _ = bound.loss_grad(batch.logits[order], target.each(lambda part: part[order]))
     p = torch.sigmoid(batch.logits)
     torch.testing.assert_close(loss, ((1 - p) * costs[:, 0] + p * costs[:, 1]).mean())
-    assert torch.equal(bound.plain_code(code, batch.logits), batch.target * 2.0 - 1.0)
+    mixed = Mixed(ExpectedCost(), share=0.5).bind(batch.prior)
+    value, _ = mixed.loss_grad(batch.logits, target)
+    entropy = F.binary_cross_entropy_with_logits(batch.logits, batch.target.double())
+    torch.testing.assert_close(value, 0.5 * loss + 0.5 * entropy)
+    with pytest.raises(TypeError, match="takes no costs of rows"):
+        Focal().bind(batch.prior).encode(batch.target, batch.logits, costs.numpy())
 
 
 # --- balanced mean squared error -------------------------------------------------------------

@@ -18,9 +18,9 @@ from skimb._core.priors import ClassPrior
 from skimb.datasets import load_digits_long_tailed
 from skimb.engine import BalancedMixup, ClassPowerSampler, Mixup, Remix, UniMix
 from skimb.engine.data import TrainingData
-from skimb.engine.mixing import MixedStep, _MixedLoss
+from skimb.engine.mixing import MixedStep, _TwoLabels
 from skimb.linear_model import LinearClassifier
-from skimb.losses import AnyLoss, CrossEntropy, Focal, LogitAdjusted
+from skimb.losses import AnyLoss, CrossEntropy, Focal, LogitAdjusted, Target
 from skimb.model_selection import batched_fits
 from skimb.neural_network import MLPClassifier, NeuralNetClassifier
 from skimb.over_sampling import MLROS, MLSMOTE, LatentSMOTE
@@ -37,8 +37,10 @@ class Recorder:
     def __init__(self):
         self.loss, self.seen = CrossEntropy().bind(ClassPrior(counts=COUNTS)), []
 
-    def __call__(self, X, code, weight):
-        self.seen.append((X.clone(), code, weight, self.loss.partner))
+    def __call__(self, X, target, weight):
+        loss = self.loss
+        partner = (loss.partner.code, loss.partner_weight, loss.share)
+        self.seen.append((X.clone(), target.code, weight, partner))
         return torch.zeros(())
 
 
@@ -52,10 +54,10 @@ def batch():
 
 def mixed(mixer, batch, weight=None, seed=0):
     X, code = batch
-    data = TrainingData(X, code, weight)
+    data = TrainingData(X, Target(code), weight)
     step = MixedStep(Recorder(), mixer, data, COUNTS, seed)
     for _ in range(30):
-        step(X, code, weight)
+        step(X, Target(code), weight)
     return step.step.seen
 
 
@@ -114,9 +116,8 @@ def test_loss_of_two_labels_is_soft_cross_entropy():
     z = torch.randn(50, 4, generator=rng, dtype=torch.float64)
     a, b = torch.randint(4, (2, 50), generator=rng)
     share = torch.rand(50, generator=rng, dtype=torch.float64)
-    loss = _MixedLoss(CrossEntropy().bind(ClassPrior(counts=[5, 5, 5, 5])))
-    loss.partner = b, None, share
-    value, grad = loss.loss_grad(z, a, None, 50.0)
+    plain = CrossEntropy().bind(ClassPrior(counts=[5, 5, 5, 5]))
+    value, grad = _TwoLabels(plain, Target(b), None, share).loss_grad(z, Target(a), None, 50.0)
     soft = share[:, None] * torch.eye(4)[a] + (1 - share)[:, None] * torch.eye(4)[b]
     z.requires_grad_()
     wanted = torch.nn.functional.cross_entropy(z, soft)
@@ -124,14 +125,9 @@ def test_loss_of_two_labels_is_soft_cross_entropy():
     assert value.item() == pytest.approx(wanted.item())
     torch.testing.assert_close(grad, z.grad)
     w = torch.rand(50, generator=rng, dtype=torch.float64)
-    loss.partner = a, w, share  # the partner has the same label and weight: nothing is mixed
-    value, _ = loss.loss_grad(z.detach(), a, w, 50.0)
-    assert value.item() == pytest.approx(
-        CrossEntropy()
-        .bind(ClassPrior(counts=[5, 5, 5, 5]))
-        .loss_grad(z.detach(), a, w, 50.0)[0]
-        .item()
-    )
+    # the partner has the same label and weight: nothing is mixed
+    value, _ = _TwoLabels(plain, Target(a), w, share).loss_grad(z.detach(), Target(a), w, 50.0)
+    assert value.item() == pytest.approx(plain.loss_grad(z.detach(), Target(a), w, 50.0)[0].item())
 
 
 @pytest.fixture(scope="module")

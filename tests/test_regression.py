@@ -19,7 +19,7 @@ from skimb._core.priors import ClassPrior
 from skimb.boosting import as_lightgbm, as_xgboost
 from skimb.functional import regression as kernel
 from skimb.linear_model import BalancedRidge
-from skimb.losses import BalancedMSE, CrossEntropy, density_weights
+from skimb.losses import BalancedMSE, density_weights
 from skimb.losses.regression import label_groups
 from skimb.metrics import balanced_mean_absolute_error
 from skimb.neural_network import MLPRegressor
@@ -249,4 +249,3 @@ def test_boosted_trees_with_balanced_errors():
         as_lightgbm(BalancedMSE(), y)
     with pytest.raises(ValueError, match="give the training target"):
         as_lightgbm(loss, ClassPrior(counts=[9, 1]))
-    assert not CrossEntropy().regression

@@ -8,11 +8,13 @@ from scipy import sparse
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from skimb._base.estimator import AUTO_BATCH, NeuralBase, unpack_optimizer
+from skimb.engine.lbfgs import SERVES as FULL_BATCH_SERVES
 from skimb.engine.lbfgs import FullBatch
 from skimb.engine.mixing import Mixer
 from skimb.engine.optim import SGD, Adam, Muon
 from skimb.engine.sparse_steps import SparseChainStep
-from skimb.engine.steps import AdversarialStep, AutogradStep, ChainStep
+from skimb.engine.steps import SERVES, AdversarialStep, AutogradStep, ChainStep
+from skimb.losses._base import check_served
 from skimb.nets import MLP
 
 LINEAR_FTOL = 64 * np.finfo(float).eps  # as scikit-learn's linear models
@@ -165,12 +167,9 @@ class ChainEstimator(NeuralBase):
         else:
             l2 = self._l2_stochastic()
         betas = (self.beta_1, self.beta_2)
-        if bound.attack is not None:
+        if "adversary" in bound.requires:
             if module.sparse:
-                raise ValueError(
-                    f"{bound.name} perturbs every feature of a row, so sparse X would become dense; use "
-                    "dense X or eps=0."
-                )
+                check_served(bound, SERVES, "training on sparse X", "use dense X or eps=0")
             step = AdversarialStep(module, bound, order.generator.initial_seed())
         elif self.mixed_precision and module.flat.device.type == "cuda":
             step = AutogradStep(module, bound, autocast=torch.bfloat16)
@@ -199,12 +198,12 @@ class ChainEstimator(NeuralBase):
     @staticmethod
     def _check_full_batch(bound):
         """Refuse losses that need more than the mean loss of all rows."""
-        if bound.stateful or bound.attack is not None:
-            raise ValueError(
-                f"solver='lbfgs' minimises a fixed function of all rows; {bound.name} "
-                + ("remembers batches" if bound.stateful else "perturbs rows")
-                + ", so use a stochastic solver."
-            )
+        check_served(
+            bound,
+            FULL_BATCH_SERVES,
+            "solver='lbfgs', which minimises a fixed function of all rows,",
+            "use a stochastic solver",
+        )
 
     def _l2_full_batch(self):
         return self.alpha / self._weight_total

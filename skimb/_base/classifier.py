@@ -1,6 +1,5 @@
 """Targets, weights, priors, decisions and probabilities of classifiers."""
 
-import copy
 import warnings
 
 import numpy as np
@@ -17,6 +16,7 @@ from skimb._core.priors import ClassPrior, class_weights, log_ratio
 from skimb._core.validation import row_costs
 from skimb.engine.mixing import MixedStep
 from skimb.losses import CrossEntropy
+from skimb.losses._base import check_served
 
 
 class NeuralClassifier(ClassifierMixin, NeuralBase):
@@ -190,7 +190,7 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             total = total + self._seen["total"]
         self._seen = {"counts": counts, "mass": mass, "rows": rows, "total": total}
         bound = self._rebind()
-        if incremental and bound.stateful:
+        if incremental and "memory" in bound.requires:
             bound.load_state_dict(self._bound.state_dict())
         return bound
 
@@ -251,7 +251,7 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
 
     def _warm(self):
         loss = self._loss()
-        if loss.scope == "row" and not loss.bind(self._class_prior()).needs_features:
+        if not loss.bind(self._class_prior()).requires & {"batch", "inputs"}:
             return None
         return CrossEntropy().bind(self._class_prior())
 
@@ -348,29 +348,29 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
     def _mixed(self, step, data, seed):
         if self.mix is None:
             return step
-        loss, wrong = step.loss, None
+        wrong = None
         if self._multilabel:
             wrong = "mixes exclusive classes; multi-label y has none. Use mix=None"
-        elif self._loss().scope != "row" or loss.stateful or loss.needs_features or loss.attack:
-            wrong = f"gives rows two labels, which {self._loss()!r} cannot take. Use a loss of single rows"
         elif data.sparse:
             wrong = "would make sparse X dense. Reduce it first, for instance by TruncatedSVD"
         if wrong is not None:
             raise ValueError(f"mix={self.mix!r} {wrong}.")
+        consumer = f"mix={self.mix!r}, which gives rows two labels,"
+        check_served(step.loss, frozenset(), consumer, "use a loss of single rows")
         return MixedStep(step, self.mix, data, self._seen["counts"], seed)
 
     # --- batches -----------------------------------------------------------------------------
 
-    def _batch_coupled(self):
-        return self._loss().scope == "batch"
+    def _batch_coupled(self, bound):
+        return "batch" in bound.requires
 
-    def _order_by_class(self, code):
+    def _order_by_class(self, code, bound):
         if self._multilabel:
             return {}
         return {
             "classes": code,
             "sampler": self.sampler,
-            "every_class": self._loss().needs_all_classes,
+            "every_class": "every class" in bound.requires,
         }
 
     # --- predictions -------------------------------------------------------------------------
@@ -468,13 +468,9 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         """Negative log-loss of the natural probabilities; the loss itself where there are none."""
         if not self._bound.calibrated:
             z = self._logits(X).double()
-            encoded = self._bound.encode(torch.from_numpy(np.ascontiguousarray(code)), z)
+            target = torch.from_numpy(np.ascontiguousarray(code))
             w = None if weight is None else torch.from_numpy(weight)
-            bound = self._bound
-            if cost is not None:
-                bound = copy.deepcopy(bound)  # the one in training keeps the costs of its own rows
-                encoded = bound.attach(encoded, cost)
-            return -float(bound.loss_grad(z, encoded, w)[0])
+            return -float(self._bound.loss_grad(z, self._bound.encode(target, z, cost), w)[0])
         p = self._posterior(self._logits(X))
         tiny = np.finfo(float).tiny
         if self._multilabel:

@@ -276,24 +276,20 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         x = X if sparse.issparse(X) else as_tensor(X, device)
         like = torch.empty(0, dtype=torch.float64 if dtype == np.float64 else torch.float32)
         target = torch.from_numpy(np.ascontiguousarray(code))
-        if self._one_logit(bound) or code.ndim == 2 or code.dtype.kind == "f":
-            shaped = like.new_empty(target.shape)
-            encoded = bound.encode(target, shaped)
-        else:
-            encoded = bound.encode(target, like.new_empty((*target.shape, 1)))
-
-        if cost is not None:
-            encoded = bound.attach(encoded, cost)
+        one = self._one_logit(bound) or code.ndim == 2 or code.dtype.kind == "f"
+        shape = target.shape if one else (*target.shape, self.n_outputs_)
+        encoded = bound.encode(target, like.new_empty(1).expand(shape), cost)
 
         def tensor(w):
             return None if w is None else torch.from_numpy(w.astype(dtype)).to(device)
 
-        return TrainingData(x, encoded.to(device), tensor(weight), tensor(late))
+        encoded = encoded.each(lambda part: part.to(device))
+        return TrainingData(x, encoded, tensor(weight), tensor(late))
 
     def _one_logit(self, bound):
         return False
 
-    def _batch_coupled(self):
+    def _batch_coupled(self, bound):
         return False
 
     def _order(self, data, code, bound, generator):
@@ -301,7 +297,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         if self._full_batch():
             size = n
         elif self.batch_size == "auto":
-            size = min(AUTO_BATCH_COUPLED if self._batch_coupled() else AUTO_BATCH, n)
+            size = min(AUTO_BATCH_COUPLED if self._batch_coupled(bound) else AUTO_BATCH, n)
         else:
             if self.batch_size > n:
                 warnings.warn(
@@ -316,10 +312,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             generator,
             shuffle=self.shuffle,
             n_epochs=self.max_iter,
-            **self._order_by_class(code),
+            **self._order_by_class(code, bound),
         )
 
-    def _order_by_class(self, code):
+    def _order_by_class(self, code, bound):
         return {}
 
     def _callbacks(self, step, data, valid, n_epochs, incremental):
@@ -330,10 +326,11 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             callbacks.append(("deferred", deferred))
         patience = None
         settled = 0 if deferred is None else deferred.first_epoch(n_epochs)
-        if step.loss.scheduled and not isinstance(step, FullBatch):
+        if not isinstance(step, FullBatch):
             seen = len(self.loss_curve_) if incremental else 0
-            callbacks.append(("loss", LossSchedule(step.loss, seen, self.max_iter)))
-            settled = max(settled, step.loss.settled_epoch(n_epochs))
+            loss = LossSchedule(step.loss, seen, self.max_iter)
+            callbacks.append(("loss", loss))
+            settled = max(settled, loss.settled(n_epochs))
         if not isinstance(step, FullBatch):
             schedule = LearningRate(
                 self._schedule(),
@@ -411,7 +408,6 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             net.device = "cpu"
             torch.cuda.empty_cache()
         self._generator_state = net.order.generator.get_state().numpy()
-        self._bound = step.loss
         net.callbacks_ = []  # they hold training data and, for scikit-learn's, the estimator
         while net.history and "train_loss" not in net.history[-1]:
             net.history.pop()  # an epoch that was begun and not finished

@@ -7,8 +7,11 @@ from sklearn.utils.validation import check_array, column_or_1d
 
 from skimb._core.priors import ClassPrior
 from skimb.functional import regression as kernel
+from skimb.losses._base import check_served
 from skimb.losses.regression import label_groups
 
+#: what boosting offers to losses
+SERVES = frozenset({"every class"})
 _MOST_LABELS = 1000  # target values that batch Monte Carlo compares with
 FLOOR = 1e-6  # least Hessian: below it leaf values explode
 _START_BOUND = 8.0  # largest starting score of losses whose best constant is infinite
@@ -130,16 +133,13 @@ def bind_target(loss, y):
 
 def bind_rows(loss, prior):
     """Bind a loss for boosting, which needs losses of single rows."""
-    if loss.scope != "row":
-        raise ValueError(
-            f"{loss!r} couples the rows of a batch, so boosting cannot take its second derivatives row "
-            "by row; choose a loss whose scope is 'row'."
-        )
     bound = loss.bind(prior)
-    if bound.needs_features or bound.attack is not None or bound.stateful:
-        raise ValueError(
-            f"{loss!r} needs a net, its features or its batches; boosting has none. Choose another loss."
-        )
+    check_served(
+        bound,
+        SERVES,
+        "boosting, which takes second derivatives row by row,",
+        "choose a loss whose scope is 'row'",
+    )
     return bound
 
 
@@ -183,7 +183,7 @@ def as_lightgbm(loss, prior):
     >>> grad.round(4).tolist()
     [-0.2983, 0.0003]
     """
-    if loss.regression:
+    if "regression" in loss.tasks:
         return LightGBMRegressionObjective(bind_target(loss, prior))
     return LightGBMObjective(bind_rows(loss, prior))
 
@@ -228,7 +228,7 @@ def as_xgboost(loss, prior):
     >>> hess.round(4).tolist()
     [0.3991, 0.0009]
     """
-    if loss.regression:
+    if "regression" in loss.tasks:
         return XGBoostRegressionObjective(bind_target(loss, prior))
     return XGBoostObjective(bind_rows(loss, prior))
 

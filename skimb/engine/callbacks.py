@@ -199,12 +199,12 @@ class DeferredReweighting(Callback):
 
 
 class LossSchedule(Callback):
-    """Tell a scheduled loss where training stands at the start of each epoch.
+    """Give the training step the loss in force at the start of each epoch.
 
     Parameters
     ----------
     loss : BoundLoss
-        The loss.
+        The loss with its schedule.
     seen : int
         Epochs trained before this run that count as part of it.
     max_epochs : int
@@ -221,9 +221,15 @@ class LossSchedule(Callback):
         self.epoch_ = self.seen
 
     def on_epoch_begin(self, net, **kwargs):
-        """Tell."""
-        self.loss.begin_epoch(self.epoch_, self.max_epochs)
+        """Put the loss of this epoch in force."""
+        net.step.loss = self.loss.at(self.epoch_, self.max_epochs)
         self.epoch_ += 1
+
+    def settled(self, n_epochs):
+        """First epoch from which the loss in force stays the same; 0 without a schedule."""
+        stages = [self.loss.at(epoch, n_epochs) for epoch in range(n_epochs)]
+        changes = [k for k in range(1, n_epochs) if stages[k] is not stages[k - 1]]
+        return max(changes, default=0)
 
 
 class EpochTimer(Callback):

@@ -4,6 +4,8 @@ import torch
 from scipy import sparse
 from torch.utils.data import Dataset
 
+from skimb.losses import Target
+
 _CHUNK = 1 << 16  # dense rows gathered at once
 _SPARSE_CHUNK = 1 << 11  # sparse rows, whose copies should stay small beside the data
 
@@ -33,17 +35,17 @@ class TrainingData(Dataset):
     ----------
     X : Tensor of shape (n, d) or scipy CSR of shape (n, d)
         Features.
-    code : Tensor of shape (n,) or (n, L)
-        Encoded targets.
+    target : Target
+        Encoded targets of n rows.
     weight : Tensor of shape (n,) or (n, L), default=None
         Weights of mean 1.
     late_weight : Tensor, default=None
         Weights that replace `weight` when deferred re-weighting sets in.
     """
 
-    def __init__(self, X, code, weight=None, late_weight=None):
+    def __init__(self, X, target, weight=None, late_weight=None):
         self.X = X
-        self.code = code
+        self.target = target
         self.weight = weight
         self.late_weight = late_weight
 
@@ -63,11 +65,11 @@ class TrainingData(Dataset):
         return self.X.shape[0]
 
     def __getitem__(self, i):
-        return self.X[i], self.code[i]
+        return self.X[i], self.target.code[i]
 
 
 class Batches:
-    """Iterate over whole batches (X, code, weight); each epoch asks the order for the next one."""
+    """Iterate over whole batches (X, target, weight); each epoch asks the order for the next one."""
 
     def __init__(self, dataset, order):
         self.dataset = dataset
@@ -78,8 +80,18 @@ class Batches:
         index, sizes = self.order.next()
         weight = [None] * len(sizes) if data.weight is None else _cut(data.weight, index, sizes)
         yield from zip(
-            row_batches(data.X, index, sizes), _cut(data.code, index, sizes), weight, strict=True
+            row_batches(data.X, index, sizes),
+            _target_batches(data.target, index, sizes),
+            weight,
+            strict=True,
         )
+
+
+def _target_batches(target, index, sizes):
+    """A target in batches."""
+    costs = [None] * len(sizes) if target.cost is None else _cut(target.cost, index, sizes)
+    for code, cost in zip(_cut(target.code, index, sizes), costs, strict=True):
+        yield Target(code, cost)
 
 
 def row_batches(X, index, sizes):

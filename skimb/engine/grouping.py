@@ -6,8 +6,11 @@ from skimb.engine.chain_population import ChainPopulation
 from skimb.engine.module_population import ModulePopulation
 from skimb.engine.optim import SGD, Adam
 from skimb.engine.population import loss_key, one_memory
+from skimb.losses._base import unserved
 
 _KINDS = (ChainPopulation, ModulePopulation)
+#: what a population offers to losses
+SERVES = frozenset({"batch", "every class"})
 _FEW = 4  # members from which a group on the same rows is worth a population of its own
 
 
@@ -17,8 +20,7 @@ def kind_of(net, data):
     if type(getattr(step, "optimizer", None)) not in (Adam, SGD):
         return None
     loss = step.loss
-    plain = not (loss.stateful or loss.needs_features or loss.attack)
-    if not plain or net.order.sampler is not None or net.watches_batches():
+    if unserved(loss, SERVES) or net.order.sampler is not None or net.watches_batches():
         return None
     return next((kind for kind in _KINDS if kind.takes(net, data)), None)
 

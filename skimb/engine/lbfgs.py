@@ -7,6 +7,9 @@ from scipy.optimize import minimize
 from skimb.engine.sparse_steps import Tail
 from skimb.engine.steps import ChainStep, squeeze_outputs
 
+#: what one run over all rows offers to losses
+SERVES = frozenset({"batch", "every class", "inputs"})
+
 
 class FullBatch:
     """Minimise mean loss plus L2 over the parameters of an MLP.
@@ -80,7 +83,7 @@ class FullBatch:
 
     def _shift(self, data):
         """Move the output intercept of a one-logit net to the least value of the loss."""
-        z = squeeze_outputs(self.module.infer(data.X), data.code)
+        z = squeeze_outputs(self.module.infer(data.X), data.target.code)
         if z.ndim != 1:
             return
         levels = torch.sort(z).values
@@ -88,7 +91,7 @@ class FullBatch:
         def best(positions):
             """Position among the sorted scores whose level, moved to zero, gives the least loss."""
             values = [
-                self.loss.loss_grad(z - levels[i], data.code, data.weight)[0] for i in positions
+                self.loss.loss_grad(z - levels[i], data.target, data.weight)[0] for i in positions
             ]
             return positions[int(torch.stack(values).argmin())]
 
@@ -101,8 +104,8 @@ class FullBatch:
             if step < n // 2000:
                 break
         if (
-            self.loss.loss_grad(z - levels[at], data.code, data.weight)[0]
-            < (self.loss.loss_grad(z, data.code, data.weight)[0])
+            self.loss.loss_grad(z - levels[at], data.target, data.weight)[0]
+            < (self.loss.loss_grad(z, data.target, data.weight)[0])
         ):
             with torch.no_grad():
                 self.module.split(self.module.flat)[1][-1].sub_(levels[at])
@@ -148,7 +151,7 @@ class _Objective:
             else:
                 first = data.X @ table
             loss, d_first = self.step.loss_grad(
-                torch.from_numpy(first), data.code, data.weight, total
+                torch.from_numpy(first), data.target, data.weight, total
             )
             d_first = d_first.numpy()
             if table.shape[1] == 1:
@@ -157,7 +160,7 @@ class _Objective:
                 g = data.X.T @ d_first
             grads.append(np.asarray(g, np.float64).ravel())
         else:
-            loss = self.step.loss_grad(data.X, data.code, data.weight, total)
+            loss = self.step.loss_grad(data.X, data.target, data.weight, total)
         flat = module.flat.grad.view(-1).double().numpy().copy()
         value = float(loss)
         if self.l2:

@@ -246,7 +246,7 @@ class UniMix(Mixer):
 
 
 def _classes(code):
-    """Class numbers from encoded targets, which for one logit may be 0/1 or -1/1."""
+    """Class numbers from encoded targets, which for one logit are signs."""
     return np.maximum(code.cpu().numpy(), 0).astype(np.int64)
 
 
@@ -271,13 +271,20 @@ class MixedStep(Step):
         self.step, self.mixer, self.data = step, mixer, data
         self.counts = np.asarray(counts, float)
         self.rng = np.random.default_rng(seed)
-        self.loss = step.loss
         self.autograd = step.autograd
-        step.loss = self.mixed = _MixedLoss(step.loss)
-        code = _classes(data.code)
+        code = _classes(data.target.code)
         self._by_class = np.argsort(code, kind="stable")  # rows of one class after the other
         sizes = np.bincount(code)
         self._starts, self._sizes = (sizes.cumsum() - sizes)[sizes > 0], sizes[sizes > 0]
+
+    @property
+    def loss(self):
+        """The inner step's."""
+        return self.step.loss
+
+    @loss.setter
+    def loss(self, value):
+        self.step.loss = value
 
     @property
     def optimizer(self):
@@ -298,49 +305,54 @@ class MixedStep(Step):
         """The inner step's."""
         return self.step.module
 
-    def __call__(self, X, code, weight):
-        classes = _classes(code)
+    def __call__(self, X, target, weight):
+        classes = _classes(target.code)
         at = self.mixer.partners(classes, self.counts, self.rng)
         if at is None:
-            other, other_code, other_weight = self._balanced(len(classes), weight is not None)
+            other, partner, partner_weight = self._balanced(len(classes), weight is not None)
         else:
-            at = torch.from_numpy(at).to(code.device)
-            other, other_code = X[at], code[at]
-            other_weight = None if weight is None else weight[at]
+            at = torch.from_numpy(at).to(target.code.device)
+            other, partner = X[at], target.each(lambda part: part[at])
+            partner_weight = None if weight is None else weight[at]
         n_i = self.counts[classes]
-        n_j = self.counts[_classes(other_code)]
+        n_j = self.counts[_classes(partner.code)]
         kept = self.mixer.row_share(self.mixer.draw(len(classes), self.rng), n_i, n_j)
-        label = self.mixer.label_share(kept, n_i, n_j)
+        label = torch.from_numpy(self.mixer.label_share(kept, n_i, n_j)).to(X)
         kept = torch.from_numpy(kept).to(X)[:, None]
-        self.mixed.partner = other_code, other_weight, torch.from_numpy(label).to(X)
-        return self.step(other + kept * (X - other), code, weight)
+        loss = self.step.loss
+        self.step.loss = _TwoLabels(loss, partner, partner_weight, label)
+        try:
+            return self.step(other + kept * (X - other), target, weight)
+        finally:
+            self.step.loss = loss
 
     def _balanced(self, n, weighted):
         """Rows of all data, classes drawn equally often."""
         kind = self.rng.integers(len(self._sizes), size=n)
         at = self._by_class[self._starts[kind] + self.rng.integers(self._sizes[kind])]
-        at = torch.from_numpy(at).to(self.data.code.device)
+        at = torch.from_numpy(at).to(self.data.target.code.device)
         weight = self.data.weight[at] if weighted else None
-        return self.data.X[at], self.data.code[at], weight
+        return self.data.X[at], self.data.target.each(lambda part: part[at]), weight
 
     def tensors(self):
         return self.step.tensors()
 
 
-class _MixedLoss:
-    """A loss of rows with two labels each: the weighted sum of both."""
+class _TwoLabels:
+    """A loss of rows with two labels each, the second one fixed: the weighted sum of both."""
 
-    def __init__(self, loss):
-        self.loss, self.partner = loss, None
+    requires = frozenset()
+    attack = None
 
-    def __getattr__(self, name):
-        return getattr(self.loss, name)
+    def __init__(self, loss, partner, partner_weight, share):
+        self.loss = loss
+        self.partner, self.partner_weight, self.share = partner, partner_weight, share
 
-    def loss_grad(self, z, code, weight=None, total=None):
+    def loss_grad(self, logits, target, weight=None, total=None):
         """Loss and gradient of a batch, as of the loss itself."""
-        other, other_weight, share = self.partner
+        share, other = self.share, self.partner_weight
         first = share if weight is None else share * weight
-        second = 1.0 - share if other_weight is None else (1.0 - share) * other_weight
-        value, grad = self.loss.loss_grad(z, code, first, total)
-        more, slope = self.loss.loss_grad(z, other, second, total)
+        second = 1.0 - share if other is None else (1.0 - share) * other
+        value, grad = self.loss.loss_grad(logits, target, first, total)
+        more, slope = self.loss.loss_grad(logits, self.partner, second, total)
         return value + more, grad + slope

@@ -13,6 +13,7 @@ from skimb.engine.data import row_batches
 from skimb.engine.net import ended_by_callback, raised_by_code
 from skimb.engine.optim import Adam
 from skimb.engine.steps import squeeze_outputs
+from skimb.losses import Target
 from skimb.losses._stack import family, stack
 
 COPIES = 6  # parameters, gradient, two moments, scratch, rates
@@ -142,10 +143,10 @@ class Population(ABC):
     def losses(z, targets, window):
         """Losses (K,) and their gradient in the outputs (K, n, C)."""
         losses, d, n = z.new_empty(len(z)), None, float(z.shape[1])
-        for part, (code, weight) in zip(window.parts, targets, strict=True):
+        for part, (target, weight) in zip(window.parts, targets, strict=True):
             scores = z[part.members] if part.several else z[part.members.start]
-            scores = squeeze_outputs(scores, code).contiguous()
-            losses[part.members], grad = part.bound.loss_grad(scores, code, weight, n)
+            scores = squeeze_outputs(scores, target.code).contiguous()
+            losses[part.members], grad = part.bound.loss_grad(scores, target, weight, n)
             if len(window.parts) == 1:
                 return losses, grad.reshape(z.shape)
             if d is None:
@@ -271,9 +272,9 @@ class Population(ABC):
         rows, sizes = [], []
         for k in self.alive:
             index, own_sizes = self.nets[k].order.next()
-            rows.append([_rows(t, index) for t in (self.data[k].X, self.data[k].code)])
-            weight = self.data[k].weight
-            rows[-1].append(None if weight is None else _rows(weight, index))
+            data = self.data[k]
+            own = (data.X, data.target.code, data.target.cost, data.weight)
+            rows.append([None if t is None else _rows(t, index) for t in own])
             sizes.append(own_sizes)
         found, starts = [[] for _ in self.alive], [0] * len(self.alive)
         for step in range(max(len(own) for own in sizes)):
@@ -298,15 +299,17 @@ class Population(ABC):
         return list(zip(found, sizes, strict=True))
 
     def _current_window(self, low, high):
-        """The window, with the weights that its members have now."""
+        """The window, with the weights and losses that are in force for its members."""
         window = self.window(low, high)
-        now = [self.data[k].weight for k in self.alive[low:high]]
-        if any(a is not b for a, b in zip(now, window.weights, strict=True)):
-            window.parts, window.weights = (
-                self.loss_parts(low, high),
-                now,
-            )  # deferred weights set in
+        now = self.in_force(low, high)
+        if any(a is not b for a, b in zip(now, window.in_force, strict=True)):
+            window.parts, window.in_force = self.loss_parts(low, high), now
         return window
+
+    def in_force(self, low, high):
+        """Weights and losses of the members now, which schedules may have replaced."""
+        members = self.alive[low:high]
+        return [self.data[k].weight for k in members] + [self.nets[k].step.loss for k in members]
 
     def _each(self, call):
         """Run something for each living member; what one raises ends that member alone."""
@@ -344,7 +347,7 @@ class Window:
         self.low, self.high = low, high
         self.members = high - low
         self.parts = population.loss_parts(low, high)
-        self.weights = [population.data[k].weight for k in population.alive[low:high]]
+        self.in_force = population.in_force(low, high)
         total = len(population.alive)
         size = len(population.P) // total
         self.flat = slice(low * size, high * size)
@@ -371,8 +374,10 @@ class Window:
         """Targets and weights of a batch for each run of members, from members' own rows."""
         found = []
         for run in self.parts:
-            columns = [[one[column] for one in rows[run.members]] for column in (1, 2)]
-            found.append([_stacked(column) for column in columns])
+            code, cost, weight = (
+                _stacked([one[column] for one in rows[run.members]]) for column in (1, 2, 3)
+            )
+            found.append((Target(code, cost), weight))
         return found
 
 
@@ -394,15 +399,19 @@ class _Part:
     def rows(self, index):
         """Targets and weights of an epoch in the order of all members."""
         if self.columns is None:
-            self.columns = [_Column([d.code for d in self.data])]
-            if self.data[0].weight is not None:
-                self.columns.append(_Column([d.weight for d in self.data]))
-        return [column.rows(index) for column in self.columns]
+            fields = zip(
+                *((d.target.code, d.target.cost, d.weight) for d in self.data), strict=True
+            )
+            self.columns = [None if field[0] is None else _Column(field) for field in fields]
+        return [None if column is None else column.rows(index) for column in self.columns]
 
     def batch(self, epoch, rows):
         """Targets, and weights or None, of a batch."""
-        found = [c.batch(one, rows) for c, one in zip(self.columns, epoch, strict=True)]
-        return found if len(found) == 2 else (found[0], None)
+        code, cost, weight = (
+            None if column is None else column.batch(one, rows)
+            for column, one in zip(self.columns, epoch, strict=True)
+        )
+        return Target(code, cost), weight
 
 
 class _Column:
@@ -442,10 +451,11 @@ def one_memory(a, b):
 
 def loss_key(net, data):
     """What members must have in common to share one call of the loss."""
-    code, weight = data.code, data.weight
+    code, weight = data.target.code, data.weight
     return (
         family(net.step.loss),
         code.dtype,
         code.ndim,
+        data.target.cost is None,
         None if weight is None else (weight.dtype, weight.ndim),
     )

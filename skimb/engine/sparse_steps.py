@@ -5,8 +5,9 @@ import torch
 from scipy import sparse
 
 from skimb import kernels
-from skimb.engine.steps import ChainStep, Step, evaluate, squeeze_outputs
+from skimb.engine.steps import SERVES, ChainStep, Step, evaluate, squeeze_outputs
 from skimb.functional._lazy_adam import PIECE_BYTES, move_rows
+from skimb.losses._base import check_served
 
 _LONGEST_GAP = 1 << 14  # steps without a row after which its moments decay no further
 
@@ -153,13 +154,14 @@ class SparseChainStep(Step):
         self.lr_of = lr_of
         self.rows = SparseTable(module.table.detach(), **rule)
 
-    def __call__(self, X, code, weight):
+    def __call__(self, X, target, weight):
         first = self.rows.forward(X)
-        loss, d_first = self.inner.loss_grad(first, code, weight, total=float(len(X)))
+        self.inner.loss = self.loss
+        loss, d_first = self.inner.loss_grad(first, target, weight, total=float(len(X)))
         self.rows.update(d_first, self.lr_of())
         self.optimizer.step()
-        if self.loss.stateful:
-            self.loss.observe(self.inner.scores, code, weight)
+        if "memory" in self.loss.requires:
+            self.loss.observe(self.inner.scores, target, weight)
         return loss
 
     def settle(self):
@@ -198,13 +200,15 @@ class Tail(ChainStep):
         self.h = module.widths[1]
         self.skip = module.linear_skip
         self.deep = len(self.W) > 0
-        if loss.needs_features and not self.deep:
-            raise ValueError(
-                f"{loss.name} weighs rows by the norm of the output layer's inputs, which a linear model "
-                "of sparse X does not hold; use dense X or a hidden layer."
+        if not self.deep:
+            check_served(
+                loss,
+                SERVES - {"inputs"},
+                "a linear model of sparse X",
+                "use dense X or a hidden layer",
             )
 
-    def loss_grad(self, first, code, weight=None, total=None):
+    def loss_grad(self, first, target, weight=None, total=None):
         """Loss of a batch and the gradient in the table's outputs (n, table_width)."""
         H, D = self.buffers(first.shape[0])
         a = torch.add(first[:, : self.h], self.b[0], out=H[0])
@@ -216,9 +220,9 @@ class Tail(ChainStep):
                 z = z.add_(first[:, self.h :])
         else:
             z = a
-        self.scores = squeeze_outputs(z, code)
-        features = H[len(self.W) - 1] if self.deep else None
-        loss, dz = evaluate(self.loss, self.scores, code, weight, total, features)
+        self.scores = squeeze_outputs(z, target.code)
+        inputs = H[len(self.W) - 1] if self.deep else None
+        loss, dz = evaluate(self.loss, self.scores, target, weight, total, inputs)
         dz = dz.view(z.shape)
         d = self._backward_tail(H, D, dz) if self.deep else dz
         torch.sum(d, 0, out=self.gb[0])

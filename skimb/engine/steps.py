@@ -1,6 +1,6 @@
 """Training steps: from a batch to updated parameters.
 
-A step is made for one net, holds its workspaces and is called as ``step(X, code, weight) -> loss``.
+A step is made for one net, holds its workspaces and is called as ``step(X, target, weight) -> loss``.
 Chains of linear layers train by a hand-written step without autograd; anything else through autograd,
 with the loss's closed-form gradient fed into ``backward``.
 """
@@ -11,6 +11,9 @@ import torch
 
 from skimb.functional.adversarial import margin_distance
 from skimb.nets.mlp import ACTIVATIONS
+
+#: what a step on mini-batches offers to losses
+SERVES = frozenset({"batch", "every class", "inputs", "memory"})
 
 # gradient before an activation from the gradient after it and its value, in place
 ACTIVATION_GRADIENTS = {
@@ -30,7 +33,7 @@ class Step(ABC):
     notify = None
 
     @abstractmethod
-    def __call__(self, X, code, weight):
+    def __call__(self, X, target, weight):
         """Update the parameters and return the mean loss as a tensor."""
 
     def tensors(self):
@@ -47,12 +50,11 @@ def squeeze_outputs(z, code):
     return z.squeeze(-1) if z.ndim == code.ndim + 1 and z.shape[-1] == 1 else z
 
 
-def evaluate(loss, z, code, weight, total, features):
-    """Loss and gradient of a batch; `features` are the output layer's inputs."""
-    if loss.needs_features:
-        norm = features.abs().sum(-1)
-        return loss.loss_grad(z, code, weight, total, feature_norm=norm)
-    return loss.loss_grad(z, code, weight, total)
+def evaluate(loss, z, target, weight, total, inputs):
+    """Loss and gradient of a batch; `inputs` are those of the output layer."""
+    if "inputs" in loss.requires:
+        target = target.with_inputs(inputs.abs().sum(-1))
+    return loss.loss_grad(z, target, weight, total)
 
 
 class ChainStep(Step):
@@ -92,13 +94,13 @@ class ChainStep(Step):
         if self.vector:
             self.w_out, self.gw_out = self.W[-1][:, 0], self.gW[-1][:, 0]
 
-    def __call__(self, X, code, weight):
-        loss = self.loss_grad(X, code, weight, total=float(X.shape[-2]))
+    def __call__(self, X, target, weight):
+        loss = self.loss_grad(X, target, weight, total=float(X.shape[-2]))
         if self.notify is not None:
             self.notify()
         self.optimizer.step()
-        if self.loss.stateful:
-            self.loss.observe(self.scores, code, weight)
+        if "memory" in self.loss.requires:
+            self.loss.observe(self.scores, target, weight)
         return loss
 
     def buffers(self, n):
@@ -121,13 +123,13 @@ class ChainStep(Step):
         """Transpose of the input of layer i, cached for whole batches."""
         return self.Ht[i - 1] if i and a is self.H[i - 1] else a.t()
 
-    def loss_grad(self, X, code, weight=None, total=None):
+    def loss_grad(self, X, target, weight=None, total=None):
         """Loss of a batch; fills the gradient of the parameters."""
         H, D = self.buffers(X.shape[-2])
         z = self.forward(X, H)
-        self.scores = squeeze_outputs(z, code)
-        features = H[-2] if len(self.W) > 1 else X
-        loss, dz = evaluate(self.loss, self.scores, code, weight, total, features)
+        self.scores = squeeze_outputs(z, target.code)
+        inputs = H[-2] if len(self.W) > 1 else X
+        loss, dz = evaluate(self.loss, self.scores, target, weight, total, inputs)
         self.backward(X, H, D, dz.view(z.shape))
         return loss
 
@@ -202,21 +204,21 @@ class AutogradStep(Step):
         self.optimizer = None
         self.parameters, self.decayed = flatten(module)
 
-    def __call__(self, X, code, weight):
+    def __call__(self, X, target, weight):
         if not torch.is_tensor(X):
-            X = X.dense(self.width).to(code.device)
+            X = X.dense(self.width).to(target.code.device)
         self.optimizer.zero_grad()
-        z, features = self._outputs(X)
-        z = squeeze_outputs(z, code)
+        z, inputs = self._outputs(X)
+        z = squeeze_outputs(z, target.code)
         scores = z.detach()
         with torch.no_grad():
-            loss, dz = evaluate(self.loss, scores, code, weight, float(len(code)), features)
-        loss = self._backward(X, z, dz, code, weight, loss)
+            loss, dz = evaluate(self.loss, scores, target, weight, float(len(target)), inputs)
+        loss = self._backward(X, z, dz, target, weight, loss)
         if self.notify is not None:
             self.notify()
         self.optimizer.step()
-        if self.loss.stateful:
-            self.loss.observe(scores, code, weight)
+        if "memory" in self.loss.requires:
+            self.loss.observe(scores, target, weight)
         return loss
 
     def _outputs(self, X):
@@ -226,15 +228,15 @@ class AutogradStep(Step):
         else:
             with torch.autocast(X.device.type, dtype=self.autocast):
                 z = self.module(X)
-        z, features = z if isinstance(z, tuple) else (z, None)
-        if self.loss.needs_features and features is None:
+        z, inputs = z if isinstance(z, tuple) else (z, None)
+        if inputs is None and "inputs" in self.loss.requires:
             raise ValueError(
                 f"{self.loss.name} weighs rows by the norm of the output layer's inputs: let the "
                 "module return the pair (scores, inputs of the output layer)."
             )
-        return (z if self.autocast is None else z.float()), features
+        return (z if self.autocast is None else z.float()), inputs
 
-    def _backward(self, X, z, dz, code, weight, loss):
+    def _backward(self, X, z, dz, target, weight, loss):
         """Fill the gradients; returns the loss to report."""
         z.backward(dz)
         return loss
@@ -262,8 +264,10 @@ class AdversarialStep(AutogradStep):
         super().__init__(module, loss, None, width)
         self.generator = torch.Generator().manual_seed(seed)
 
-    def _backward(self, X, z, dz, code, weight, loss):
-        attack = self.loss.attack
+    def _backward(self, X, z, dz, target, weight, loss):
+        attack, code = self.loss.attack, target.code
+        if attack is None:  # the loss in force perturbs nothing
+            return super()._backward(X, z, dz, target, weight, loss)
         worst = self._perturb(X, z.detach(), code)
         moved = squeeze_outputs(self._outputs(worst)[0], code)
         distance, grad = margin_distance(moved.detach(), z.detach(), code)

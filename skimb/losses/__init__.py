@@ -1,7 +1,10 @@
 """Losses for imbalanced classification, as searchable parameter objects."""
 
-from skimb.losses._base import BoundLoss, Loss
+from skimb._core.priors import ClassPrior
+from skimb.losses._base import BoundLoss, CoupledBound, Loss, RowBound, Target
 from skimb.losses._density import density_weights
+from skimb.losses._labels import LabelBound
+from skimb.losses._softmax import SoftmaxBound
 from skimb.losses.adversarial import AdversarialCompSum
 from skimb.losses.confusion import AnyLoss, ScoreOriented, Tversky
 from skimb.losses.contrastive import SupervisedContrastive
@@ -45,7 +48,7 @@ from skimb.losses.softmax import (
     Poly,
     VectorScaling,
 )
-from skimb.losses.wrappers import Deferred, DynamicReweighting, ErrorFocused
+from skimb.losses.wrappers import Deferred, DynamicReweighting, ErrorFocused, Mixed
 
 __all__ = [
     "LDAM",
@@ -61,7 +64,9 @@ __all__ = [
     "BoundLoss",
     "ClassBalanced",
     "ClassDependentTemperature",
+    "ClassPrior",
     "CompSum",
+    "CoupledBound",
     "CrossEntropy",
     "Deferred",
     "Dice",
@@ -76,22 +81,27 @@ __all__ = [
     "GradientHarmonized",
     "InfluenceBalanced",
     "LabelAwareSmoothing",
+    "LabelBound",
     "LogitAdjusted",
     "Loss",
     "Lovasz",
     "MannWhitney",
     "MeanAbsoluteError",
+    "Mixed",
     "MultiFocal",
     "PartialAUC",
     "Poly",
     "PolyFocal",
     "QuadraticWeightedKappa",
+    "RowBound",
     "ScoreOriented",
     "Seesaw",
     "SeparatedKappa",
+    "SoftmaxBound",
     "SoftmaxEqualization",
     "SupervisedContrastive",
     "SymmetricCrossEntropy",
+    "Target",
     "Tversky",
     "TwoWay",
     "VectorScaling",
@@ -129,5 +139,5 @@ def all_losses(task=None):
         and value is not Loss
     ]
     return sorted(
-        (cls for cls in found if task is None or task in cls.tasks), key=lambda cls: cls.__name__
+        (cls for cls in found if task is None or task in cls().tasks), key=lambda cls: cls.__name__
     )

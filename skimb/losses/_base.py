@@ -1,5 +1,6 @@
 """The `Loss` protocol: a parameter object that is bound to a class prior and then computes."""
 
+import copy
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -24,28 +25,19 @@ class Loss(BaseEstimator, ABC):
     tasks = frozenset({"binary", "multiclass", "multilabel"})
     #: "row" if the loss is a mean over rows, "batch" if rows are coupled
     scope = "row"
-    #: whether the class counts or the prior enter the formula
-    needs_prior = False
-    #: whether every batch must hold every class
-    needs_all_classes = False
     #: whether probabilities are recovered in closed form
     calibrated = True
     #: whether a constant added to all scores leaves the loss unchanged, so that it fits no intercept
     shift_invariant = False
     #: whether two classes can share one logit without changing what the loss means
     one_logit = True
-    regression = False
     #: whether two classes play different parts, class 1 being the positive one
     one_sided = False
     #: declared identities: (parameters, equal loss, tasks on which they are equal)
     reduces_to: tuple = ()
-
-    #: whether a common factor of all weights leaves the mean loss alone
-    scale_free = True
-    #: whether an integer weight equals repeated rows
-    repeats = True
-    #: whether the bound loss gathers state from batch to batch (see `BoundLoss.observe`)
-    stateful = False
+    #: parts of the contract that the loss does not keep: "scale" if a common factor of all weights
+    #: matters, "repetition" if an integer weight is not the same as repeated rows
+    contract_exceptions: frozenset = frozenset()
 
     _parameter_constraints: dict = {}
     _grid: dict = {}
@@ -93,16 +85,13 @@ class Loss(BaseEstimator, ABC):
                 f"{self!r} does not accept {task} targets, only {sorted(self.tasks)}; "
                 "choose another loss from skimb.losses.all_losses(task)."
             )
-        return self._dress(self._bind(prior), prior)
+        return self._tied(self._bind(prior), prior)
 
-    def _dress(self, bound, prior):
-        """Give a bound loss what it shares with its object and its target."""
-        bound.task = task_of(prior)
-        bound.n_classes = prior.n_classes
-        bound.calibrated = self.calibrated
-        bound.shift_invariant = self.shift_invariant
-        bound.stateful = self.stateful
-        bound._source = self
+    def _tied(self, bound, prior):
+        """A new bound loss with what it takes from its object and its target."""
+        bound.task, bound.n_classes = task_of(prior), prior.n_classes
+        bound.calibrated, bound.shift_invariant = self.calibrated, self.shift_invariant
+        bound._loss = self
         return bound
 
     @abstractmethod
@@ -117,37 +106,125 @@ def task_of(prior):
     return "binary" if prior.n_classes == 2 else "multiclass"
 
 
+class Target:
+    """Encoded targets of rows, and what some losses read beside them; sliced with the rows.
+
+    Parameters
+    ----------
+    code : Tensor of shape (..., n) or (..., n, L)
+        Class numbers where there is one logit per class, signs -1/+1 where there is one logit per row or
+        per label, target values for regression.
+    cost : Tensor of shape (..., n, C), default=None
+        Cost of deciding for each class in each row.
+    inputs : Tensor of shape (..., n), default=None
+        L1 norm of the output layer's inputs of each row.
+    """
+
+    __slots__ = ("code", "cost", "inputs")
+
+    def __init__(self, code, cost=None, inputs=None):
+        self.code, self.cost, self.inputs = code, cost, inputs
+
+    def __len__(self):
+        return len(self.code)
+
+    def each(self, change):
+        """The target whose parts are what `change` makes of these."""
+        parts = (self.code, self.cost, self.inputs)
+        return Target(*(None if part is None else change(part) for part in parts))
+
+    def with_inputs(self, inputs):
+        """The same rows with the norms of the output layer's inputs."""
+        return Target(self.code, self.cost, inputs)
+
+
+#: what a bound loss may require of whoever trains it, as the end of a sentence about the loss
+REQUIREMENTS = {
+    "batch": "couples the rows of a batch",
+    "every class": "wants rows of every class in each batch",
+    "inputs": "weighs rows by the norm of the output layer's inputs",
+    "memory": "remembers the batches before",
+    "adversary": "perturbs the rows",
+}
+
+
+def unserved(bound, serves):
+    """What a bound loss requires and its consumer does not serve, in the order of `REQUIREMENTS`."""
+    return [name for name in REQUIREMENTS if name in bound.requires and name not in serves]
+
+
+def check_served(bound, serves, consumer, cure):
+    """Refuse a bound loss that requires what its consumer does not serve.
+
+    Parameters
+    ----------
+    bound : BoundLoss
+        The loss.
+    serves : frozenset of str
+        Keys of `REQUIREMENTS`.
+    consumer : str
+        Who would train it, as the subject of a sentence.
+    cure : str
+        What the user can do instead.
+
+    Raises
+    ------
+    ValueError
+        One sentence that names the loss, what it requires, the consumer and the cure.
+    """
+    missing = unserved(bound, serves)
+    if missing:
+        what = " and ".join(REQUIREMENTS[name] for name in missing)
+        raise ValueError(f"{bound.name} {what}, which {consumer} does not offer; {cure}.")
+
+
 class BoundLoss(nn.Module, ABC):
     """A loss tied to one training target.
 
     Call it as ``(logits, target, sample_weight=None)`` for the (weighted) mean loss. Logits are
     ``(..., n, C)``; two classes may use one logit ``(..., n)``, multi-label targets use ``(..., n, L)``
-    with 0/1 targets of the same shape.
+    with 0/1 targets of the same shape. What a bound loss computes with stands in its attributes, which
+    do not change after it was made; only buffers may, in losses that require "memory".
     """
 
     task = "multiclass"
     n_classes = 0
     calibrated = True
     shift_invariant = False
-    stateful = False
-    #: whether the loss changes with the epoch (see `begin_epoch`)
-    scheduled = False
-    #: whether `loss_grad` takes ``feature_norm``, the L1 norms of the output layer's inputs (..., n)
-    needs_features = False
-    _source = None
+    #: what the loss requires of whoever trains it: keys of `REQUIREMENTS`
+    requires: frozenset = frozenset()
+    #: whether the loss reads costs of rows, ``Target.cost``
+    takes_costs = False
+    #: how training rows are perturbed, or None (see `AdversarialCompSum`)
+    attack = None
+    _loss = None
 
     @property
     def name(self):
         """The loss and its parameters, for messages."""
-        return repr(self._source)
+        return repr(self._loss) if self._loss is not None else type(self).__name__
 
-    #: how training rows are perturbed, or None (see `AdversarialCompSum`)
-    attack = None
+    def at(self, epoch, n_epochs):
+        """The loss in force in an epoch of training; one without a schedule is always in force itself.
+
+        Parameters
+        ----------
+        epoch : int
+            Epoch, from 0.
+        n_epochs : int
+            Planned number of epochs.
+
+        Returns
+        -------
+        BoundLoss
+            The same object for all epochs in which the same loss is in force.
+        """
+        return self
 
     # --- targets -----------------------------------------------------------------------------
 
-    def encode(self, target, logits):
-        """Bring targets into the form the closed forms read.
+    def encode(self, target, logits, cost=None):
+        """Check targets and bring them into the form the closed forms read.
 
         Parameters
         ----------
@@ -155,28 +232,42 @@ class BoundLoss(nn.Module, ABC):
             Class indices, or 0/1 labels.
         logits : Tensor
             Scores whose shape tells one logit from several, and whose dtype signs take.
+        cost : array-like of shape (n, C), default=None
+            Costs of rows, for losses that take them.
 
         Returns
         -------
-        Tensor
-            int64 class indices, or signs -1/+1.
+        Target
+            int64 class indices, or signs -1/+1, and the costs.
+
+        Raises
+        ------
+        ValueError
+            If the shape or a value of the target does not fit.
+        TypeError
+            If costs are given to a loss that takes none.
         """
+        check_target(self, target, logits)
+        if cost is not None:
+            if not self.takes_costs:
+                raise TypeError(f"{self.name} takes no costs of rows; use loss=ExpectedCost().")
+            cost = torch.as_tensor(np.asarray(cost), dtype=logits.dtype, device=target.device)
         if self.task == "multilabel" or cf.is_margin(logits, target):
             like = logits.float() if logits.dtype in _HALF else logits
-            return cf.signs(target, like)
-        return target.long()
+            return Target(cf.signs(target, like), cost)
+        return Target(target.long(), cost)
 
     # --- the closed form ---------------------------------------------------------------------
 
     @abstractmethod
-    def loss_grad(self, logits, code, weight=None, total=None):
-        """Mean loss and its gradient in the logits, without autograd.
+    def loss_grad(self, logits, target, weight=None, total=None):
+        """Mean loss and its gradient in the logits, without autograd and without checks.
 
         Parameters
         ----------
         logits : Tensor of shape (..., n, C), (..., n) or (..., n, L)
             Scores.
-        code : Tensor
+        target : Target
             Targets as :meth:`encode` gives them.
         weight : Tensor of shape (..., n), default=None
             Row weights; (..., n, L) weighs labels one by one.
@@ -193,34 +284,17 @@ class BoundLoss(nn.Module, ABC):
 
     def forward(self, logits, target, sample_weight=None):
         """Mean loss, differentiable once."""
-        code = self.encode(target, logits)
-        value = cf.apply(lambda z: self.loss_grad(z, code, sample_weight), logits)
-        if self.stateful and self.training:
+        logits, target, sample_weight = tidy_call(self, logits, target, sample_weight)
+        encoded = self.encode(target, logits)
+        value = cf.apply(lambda z: self.loss_grad(z, encoded, sample_weight), logits)
+        if "memory" in self.requires and self.training:
             z = logits.detach()
-            self.observe(z.float() if z.dtype in _HALF else z, code, sample_weight)
+            self.observe(z.float() if z.dtype in _HALF else z, encoded, sample_weight)
         return value
 
-    def plain_code(self, code, logits):
-        """Encoded targets without anything a loss packed into them for itself."""
-        return code
-
-    def attach(self, code, costs):
-        """Give every row of an encoded target its own costs (n, C); only costs-based losses take them."""
-        raise TypeError(f"{self.name} takes no costs of rows; use loss=ExpectedCost().")
-
-    # --- what training tells the loss --------------------------------------------------------
-
-    def observe(self, logits, code, weight=None):
-        """Gather what a stateful loss remembers of a finished training batch; others ignore it."""
+    def observe(self, logits, target, weight=None):
+        """Gather what a loss with a memory keeps of a finished training batch; others ignore it."""
         return None
-
-    def begin_epoch(self, epoch, max_epochs):
-        """Tell a scheduled loss where training stands; others ignore it."""
-        return None
-
-    def settled_epoch(self, max_epochs):
-        """First epoch from which the schedule changes nothing more; 0 without one."""
-        return 0
 
     def frozen(self, logits, target, weight=None):
         """Fix what the loss holds constant when it differentiates.
@@ -244,6 +318,13 @@ class BoundLoss(nn.Module, ABC):
         """
         return self
 
+    def replaced(self, **fields):
+        """A copy of this loss with some attributes replaced."""
+        other = copy.copy(self)
+        other.__dict__ |= fields
+        other.__dict__.pop("_constants", None)
+        return other
+
     def row_loss(self, logits, target):
         """Loss of each row; refused by batch-coupled losses."""
         raise TypeError(f"{self.name} couples the rows of a batch and has no row losses.")
@@ -251,6 +332,24 @@ class BoundLoss(nn.Module, ABC):
     def grad_hess(self, logits, target, convex=False):
         """Gradient and diagonal Hessian per row; refused by batch-coupled losses."""
         raise TypeError(f"{self.name} couples the rows of a batch and has no row-wise Hessian.")
+
+    # --- the four forms of logits ------------------------------------------------------------
+
+    def form(self, logits, code):
+        """Which form the logits of a batch have, the one place where forms are told apart.
+
+        Returns
+        -------
+        str
+            "labels": (..., n, L), one logit and one sign per label; "margin": (..., n), one logit and one
+            sign per row; "pair": (..., n, 2), two logits and one class number per row; "classes":
+            (..., n, C).
+        """
+        if self.task == "multilabel":
+            return "labels"
+        if logits.ndim == code.ndim:
+            return "margin"
+        return "pair" if self.n_classes == 2 else "classes"
 
     # --- predictions -------------------------------------------------------------------------
 
@@ -310,6 +409,14 @@ class BoundLoss(nn.Module, ABC):
             cache[key] = make()
         return cache[key]
 
+    def cached_by(self, part, make):
+        """What `make` gives for a part of this loss, made once."""
+        cache = self.__dict__.setdefault("_constants", {})
+        key = ("part", id(part))
+        if key not in cache:
+            cache[key] = make()
+        return cache[key]
+
     def __getstate__(self):
         state = self.__dict__.copy()
         state.pop("_constants", None)
@@ -323,24 +430,24 @@ class RowBound(BoundLoss):
     """A bound loss that is a weighted mean of row losses."""
 
     @abstractmethod
-    def entries(self, logits, code, factor=1.0):
+    def entries(self, logits, target, factor=1.0):
         """Loss and `factor` times the gradient per row, or per label for multi-label targets."""
 
     @abstractmethod
-    def second(self, logits, code):
+    def second(self, logits, target):
         """Gradient and diagonal Hessian per row or label."""
 
-    def loss_grad(self, logits, code, weight=None, total=None):
+    def loss_grad(self, logits, target, weight=None, total=None):
         """Weighted mean of the row losses and its gradient."""
         labels = self.task == "multilabel"
         if weight is None:
-            rows = code.shape[-2] if labels else code.shape[-1]
+            rows = target.code.shape[-2] if labels else target.code.shape[-1]
             total = max(rows, 1) if total is None else total
-            loss, grad = self.entries(logits, code, 1.0 / total)
+            loss, grad = self.entries(logits, target, 1.0 / total)
             if total == rows and not labels:
                 return loss.mean(-1), grad
             return (loss.sum((-1, -2)) if labels else loss.sum(-1)) / total, grad
-        loss, grad = self.entries(logits, code)
+        loss, grad = self.entries(logits, target)
         if labels and weight.ndim < loss.ndim:
             weight = weight.unsqueeze(-1)
         if total is None:
@@ -369,13 +476,14 @@ class RowBound(BoundLoss):
         Tensor of shape (..., n)
             Row losses, summed over labels.
         """
-        code = self.encode(target, logits)
-        loss = cf.apply(lambda z: self.entries(z, code), logits)
+        logits, target, _ = tidy_call(self, logits, target, None)
+        encoded = self.encode(target, logits)
+        loss = cf.apply(lambda z: self.entries(z, encoded), logits)
         return loss.sum(-1) if self.task == "multilabel" else loss
 
-    def convex_second(self, logits, code):
+    def convex_second(self, logits, target):
         """Gradient and a positive stand-in for the diagonal Hessian: its absolute value."""
-        grad, hess = self.second(logits, code)
+        grad, hess = self.second(logits, target)
         return grad, hess.abs()
 
     def grad_hess(self, logits, target, convex=False):
@@ -399,14 +507,134 @@ class RowBound(BoundLoss):
         arrays = not torch.is_tensor(logits)
         if arrays:
             logits = torch.as_tensor(np.asarray(logits, dtype=np.float64))
-        target = torch.as_tensor(np.asarray(target)) if not torch.is_tensor(target) else target
+        shape = logits.shape
+        logits, target, _ = tidy_call(self, logits, target, None)
         z = logits.float() if logits.dtype in _HALF else logits
         with torch.no_grad():
             of = self.convex_second if convex else self.second
             grad, hess = of(z, self.encode(target, z))
+        grad, hess = grad.reshape(shape), hess.reshape(shape)
         if arrays:
             return grad.numpy(), hess.numpy()
         return grad, hess
+
+
+class CoupledBound(BoundLoss):
+    """A bound loss of whole batches: a family gives the formula for one logit and for several classes."""
+
+    requires = frozenset({"batch"})
+
+    @abstractmethod
+    def margin(self, logits, sign, weight):
+        """Loss and gradient for one logit (..., n) and one sign -1/+1 per row."""
+
+    @abstractmethod
+    def classes(self, logits, code, weight):
+        """Loss and gradient for one logit per class (..., n, C) and class numbers (..., n)."""
+
+    def pair(self, logits, code, weight):
+        """Loss and gradient for two logits of two classes: those of their difference."""
+        sign = cf.signs(code, logits)
+        return pair_to_margin(lambda z: self.margin(z, sign, weight), logits)
+
+    def labels(self, logits, sign, weight):
+        """Loss and gradient for labels (..., n, L): the mean over labels, each a batch of its own."""
+        w = None if weight is None else weight.unsqueeze(-2)
+        loss, grad = self.margin(logits.transpose(-1, -2), sign.transpose(-1, -2), w)
+        return loss.mean(-1), grad.transpose(-1, -2) / logits.shape[-1]
+
+    def loss_grad(self, logits, target, weight=None, total=None):
+        """Loss of the batch and its gradient."""
+        form = self.form(logits, target.code)
+        if form == "labels" and weight is not None and weight.ndim == logits.ndim:
+            raise ValueError(f"{self.name} takes one weight per row, not one per label.")
+        return getattr(self, form)(logits, target.code, weight)
+
+
+def tidy_call(bound, logits, target, weight):
+    """Logits, targets and weights of a call from outside: columns (n, 1) become (n,), weights are checked."""
+    target = target if torch.is_tensor(target) else torch.as_tensor(np.asarray(target))
+    if bound.task == "binary" and logits.ndim > 1 and logits.shape[-1] == 1:
+        logits = logits.squeeze(-1)
+    if bound.task != "multilabel" and target.ndim == 2 and target.shape[1] == 1:
+        target = target.squeeze(-1)
+    if weight is None:
+        return logits, target, None
+    if weight.ndim == 2 and weight.shape[1] == 1 and target.ndim == 1:
+        weight = weight.squeeze(-1)
+    rows = target.shape[:-1] if bound.task == "multilabel" else target.shape
+    if weight.shape not in (rows, target.shape):
+        raise ValueError(
+            f"{bound.name}: sample_weight of shape {tuple(weight.shape)} does not fit the target of shape "
+            f"{tuple(target.shape)}; give one weight per row, {tuple(rows)}."
+        )
+    if weight.requires_grad:
+        raise ValueError(
+            f"{bound.name}: sample_weight requires a gradient, and the loss has none in its weights; "
+            "detach it."
+        )
+    if not bool((weight >= 0).all()) or not bool(torch.isfinite(weight).all()):
+        raise ValueError(
+            f"{bound.name}: sample_weight must be finite and not negative, got values between "
+            f"{float(weight.min()):g} and {float(weight.max()):g}."
+        )
+    return logits, target, weight
+
+
+def check_target(bound, target, logits):
+    """Refuse targets whose shape or values do not fit a bound loss and the logits it is given."""
+    shape, given = tuple(logits.shape), tuple(target.shape)
+    if target.dtype.is_complex:
+        raise ValueError(f"{bound.name}: the target is complex; give class numbers or 0/1 labels.")
+    if bound.task == "multilabel":
+        wanted, count = shape, 2
+        if shape[-1:] != (bound.n_classes,):
+            raise ValueError(
+                f"{bound.name} was bound to {bound.n_classes} labels, got logits of shape {shape}; the "
+                f"last axis must have length {bound.n_classes}."
+            )
+    else:
+        margin = bound.task == "binary" and given == shape and not _looks_one_hot(target)
+        wanted, count = (shape if margin else shape[:-1]), bound.n_classes
+        if not margin and shape[-1:] not in ((bound.n_classes,), (1,)):
+            form = " or one per row" if bound.task == "binary" else ""
+            raise ValueError(
+                f"{bound.name} was bound to {bound.n_classes} classes, got logits of shape {shape} with a "
+                f"target of shape {given}; give one logit per class{form}."
+            )
+    if given != wanted:
+        cure = (
+            "give 0/1 labels of the shape of the logits"
+            if bound.task == "multilabel"
+            else "give class numbers; for one-hot rows take target.argmax(-1)"
+        )
+        raise ValueError(
+            f"{bound.name}: the target of shape {given} does not fit logits of shape {shape}; {cure}."
+        )
+    if not target.numel():
+        return
+    low, high = target.aminmax()
+    whole = not target.dtype.is_floating_point or bool((target == target.round()).all())
+    if not (whole and low >= 0 and high < count):
+        values = sorted(set(target.detach().flatten()[:10_000].tolist()))
+        wrong = [v for v in values if v not in range(count)] or [float(low), float(high)]
+        what = (
+            "0/1 labels" if bound.task == "multilabel" else f"class numbers from 0 to {count - 1}"
+        )
+        cure = (
+            "missing labels take a sample_weight of shape (n, L) that is 0 there"
+            if bound.task == "multilabel"
+            else "encode them, and leave out rows without a class"
+        )
+        raise ValueError(
+            f"{bound.name}: the target holds {wrong[:5]}, which are not {what}; {cure}."
+        )
+
+
+def _looks_one_hot(target):
+    """Whether a target holds one 1 in each row of two columns."""
+    two = target.ndim == 2 and target.shape[1] == 2 and len(target) > 0
+    return two and bool((target.sum(1) == 1).all()) and bool(((target == 0) | (target == 1)).all())
 
 
 def as_like(value, like):
@@ -433,12 +661,17 @@ def pair_to_margin(closed, logits):
 
 
 __all__ = [
+    "REQUIREMENTS",
     "BoundLoss",
+    "CoupledBound",
     "Loss",
     "RowBound",
+    "Target",
+    "check_served",
     "one_hot",
     "pair_to_margin",
     "positives",
     "softmax_chain",
     "task_of",
+    "unserved",
 ]

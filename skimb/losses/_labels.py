@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from skimb.losses._base import RowBound, one_hot
 
 
-def as_labels(bound, logits, code):
+def as_labels(bound, logits, target):
     """Bring any form of logits into labels.
 
     Returns
@@ -18,11 +18,13 @@ def as_labels(bound, logits, code):
     back : callable
         Turns a gradient like z into one like the logits.
     """
-    if bound.task == "multilabel":
+    code = target.code
+    form = bound.form(logits, code)
+    if form == "labels":
         return logits, code, lambda g: g
-    if logits.ndim == code.ndim:
+    if form == "margin":
         return logits.unsqueeze(-1), code.unsqueeze(-1), lambda g: g.squeeze(-1)
-    if bound.n_classes == 2:
+    if form == "pair":
         z = logits[..., 1:] - logits[..., :1]
         sign = code.to(logits.dtype).mul(2.0).sub_(1.0).unsqueeze(-1)
         return z, sign, lambda g: torch.cat([-g, g], -1)
@@ -50,15 +52,15 @@ class LabelBound(RowBound):
     def second_values(self, z, sign):
         """Gradient and second derivative of each label."""
 
-    def entries(self, logits, code, factor=1.0):
-        z, sign, back = as_labels(self, logits, code)
+    def entries(self, logits, target, factor=1.0):
+        z, sign, back = as_labels(self, logits, target)
         loss, grad = self.values(z, sign)
         return (loss if self.task == "multilabel" else loss.sum(-1)), back(grad * factor)
 
-    def second(self, logits, code):
-        z, sign, back = as_labels(self, logits, code)
+    def second(self, logits, target):
+        z, sign, back = as_labels(self, logits, target)
         grad, hess = self.second_values(z, sign)
-        if self.task == "binary" and logits.ndim > code.ndim:  # the second logit enters squared
+        if self.form(logits, target.code) == "pair":  # the second logit enters squared
             return back(grad), torch.cat([hess, hess], -1)
         return back(grad), back(hess)
 

@@ -73,7 +73,7 @@ class SoftmaxBound(RowBound):
         }
 
     def _is_margin(self, logits, code):
-        return self.task == "multilabel" or logits.ndim == code.ndim
+        return self.form(logits, code) in ("labels", "margin")
 
     def _of_class(self, name, logits, code):
         """An array (C,) or (L, 2) read at the true class or side of each entry."""
@@ -87,21 +87,22 @@ class SoftmaxBound(RowBound):
             return self.smoothing
         return self._of_class("smoothing", logits, code)
 
-    def row_shape(self, logits, code):
+    def row_shape(self, logits, target):
         """The shape; losses whose shape varies by row replace this."""
         return self.shape
 
-    def adjustment(self, logits, code):
+    def adjustment(self, logits, target):
         """Adjustments of the logits; losses that adjust row by row extend this."""
-        if self._is_margin(logits, code):
+        if self._is_margin(logits, target.code):
             return self._margin_terms(logits)
         return self._terms(logits)
 
-    def entries(self, logits, code, factor=1.0):
+    def entries(self, logits, target, factor=1.0):
+        code = target.code
         kw = {"smoothing": self._spread(logits, code), "factor": factor * self.gain}
-        kw["shape"] = self.row_shape(logits, code)
+        kw["shape"] = self.row_shape(logits, target)
         of = kernels.margin_rows if self._is_margin(logits, code) else kernels.rows
-        loss, grad = of(logits, code, **kw, **self.adjustment(logits, code))
+        loss, grad = of(logits, code, **kw, **self.adjustment(logits, target))
         if self.gain != 1.0:
             loss = loss * self.gain
         if self.constant:
@@ -111,16 +112,17 @@ class SoftmaxBound(RowBound):
             loss, grad = loss * side, grad * _spread_over(side, grad)
         return loss, grad
 
-    def second(self, logits, code):
-        return self._second(logits, code)
+    def second(self, logits, target):
+        return self._second(logits, target)
 
-    def convex_second(self, logits, code):
-        return self._second(logits, code, convex=True)
+    def convex_second(self, logits, target):
+        return self._second(logits, target, convex=True)
 
-    def _second(self, logits, code, **convex):
-        kw = {"smoothing": self._spread(logits, code), "shape": self.row_shape(logits, code)}
+    def _second(self, logits, target, **convex):
+        code = target.code
+        kw = {"smoothing": self._spread(logits, code), "shape": self.row_shape(logits, target)}
         of = kernel.margin_grad_hess if self._is_margin(logits, code) else kernel.grad_hess
-        grad, hess = of(logits, code, **kw, **convex, **self.adjustment(logits, code))
+        grad, hess = of(logits, code, **kw, **convex, **self.adjustment(logits, target))
         factor = self.gain
         if self.weights is not None:
             factor = factor * _spread_over(self._of_class("weights", logits, code), grad)

@@ -4,7 +4,6 @@ import numpy as np
 import torch
 
 from skimb.functional import _shapes as shapes
-from skimb.losses._base import BoundLoss
 from skimb.losses._softmax import SoftmaxBound
 
 
@@ -29,7 +28,7 @@ class StackedSoftmax(SoftmaxBound):
         self.gains = [b.gain for b in bounds]
         self.constants = [b.constant for b in bounds]
 
-    def row_shape(self, logits, code):
+    def row_shape(self, logits, target):
         if self.parameter is None:
             return self.shape
         axes = 2 if self.task == "multilabel" else 1
@@ -68,14 +67,13 @@ def stack(bounds):
     parameters = [b.shape[0] if b.shape else None for b in bounds]
     special = isinstance(first.shape, shapes.Identity) or len(set(parameters)) == 1
     stacked = StackedSoftmax(bounds, None if special else parameters)
-    stacked.task, stacked.n_classes = first.task, first.n_classes
-    stacked._source = first._source
+    stacked.task, stacked.n_classes, stacked._loss = first.task, first.n_classes, first._loss
     return stacked
 
 
 def family(bound):
     """Key of losses that can share one call; regression losses have no axis for members."""
-    if not isinstance(bound, BoundLoss):
+    if bound.task == "regression":
         return (id(bound),)
     same = (type(bound), bound.task, bound.n_classes)
     if type(bound) is SoftmaxBound and _stackable(bound):
@@ -96,7 +94,7 @@ def _stackable(bound):
 
 
 # torch's bookkeeping, and what follows from the other fields
-_BOOKKEEPING = {*vars(torch.nn.Module()), "_constants", "_source"} - {
+_BOOKKEEPING = {*vars(torch.nn.Module()), "_constants", "_loss"} - {
     "_modules",
     "_buffers",
     "_parameters",

@@ -24,7 +24,10 @@ class Attack(NamedTuple):
 class AdversarialBound(SoftmaxBound):
     """Comp-sum of scaled margins; `attack` tells the training step the rest."""
 
-    attack = None
+    def __init__(self, shape, scale, attack):
+        super().__init__(shape, scale=scale)
+        self.attack = attack
+        self.requires = frozenset() if attack is None else frozenset({"adversary"})
 
 
 class AdversarialCompSum(Loss):
@@ -72,8 +75,7 @@ class AdversarialCompSum(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import AdversarialCompSum
+    >>> from skimb.losses import AdversarialCompSum, ClassPrior
     >>> bound = AdversarialCompSum(rho=0.5).bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     0.0509
@@ -105,8 +107,8 @@ class AdversarialCompSum(Loss):
         return self.eps == 0.0
 
     def _bind(self, prior):
-        bound = AdversarialBound(shapes.CompSum(float(self.tau)), scale=1.0 / self.rho)
         nu = np.sqrt(prior.n_classes - 1.0) / self.rho if self.nu == "bound" else self.nu
+        attack = None
         if self.eps > 0.0 and nu > 0.0:
-            bound.attack = Attack(float(self.eps), self.norm, int(self.n_steps), float(nu))
-        return bound
+            attack = Attack(float(self.eps), self.norm, int(self.n_steps), float(nu))
+        return AdversarialBound(shapes.CompSum(float(self.tau)), 1.0 / self.rho, attack)

@@ -8,8 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skimb import kernels
 from skimb.functional import _metrics
 from skimb.functional import confusion as kernel
-from skimb.losses._base import BoundLoss, one_hot, pair_to_margin, positives
-from skimb.losses._mix import MIX_CONSTRAINTS, MixesCrossEntropy
+from skimb.losses._base import CoupledBound, Loss, one_hot, positives
 
 _SYMMETRIC = frozenset(
     {"accuracy", "balanced_accuracy", "gmean", "gmean2", "kappa", "mcc", "youden"}
@@ -17,8 +16,10 @@ _SYMMETRIC = frozenset(
 METRICS = tuple(sorted(_metrics.BINARY))
 
 
-class ConfusionBound(BoundLoss):
+class ConfusionBound(CoupledBound):
     """One minus a metric of soft confusion counts, of a batch."""
+
+    requires = frozenset({"batch", "every class"})
 
     def __init__(self, transform, metric, options, undefined, *, temperature=None, gamma=1.0):
         super().__init__()
@@ -31,28 +32,23 @@ class ConfusionBound(BoundLoss):
         self.temperature = temperature
         self.gamma = gamma
 
-    def loss_grad(self, logits, code, weight=None, total=None):
-        kw = {**self.kw, "what": self.name}
-        if self.task == "multilabel":
-            if weight is not None and weight.ndim == logits.ndim:
-                raise ValueError(f"{self.name} takes one weight per row, not one per label.")
-            loss = kernel.label_loss(logits, positives(code), weight, **kw)
-        elif logits.ndim == code.ndim:
-            loss = kernels.binary_loss(logits, code, weight, **kw)
-        elif self.n_classes == 2:
-            sign = code.to(logits.dtype).mul_(2.0).sub_(1.0)
-            loss = pair_to_margin(lambda z: kernels.binary_loss(z, sign, weight, **kw), logits)
-        elif self.temperature is not None:
-            loss = kernel.confusion_loss(
-                logits,
-                code,
-                weight,
-                temperature=self.temperature,
-                metric=_metrics.CONFUSION[self.kw["metric"]],
-            )
-        else:
-            loss = kernel.macro_loss(logits, one_hot(code, logits), weight, **kw)
+    def _power(self, loss):
         return _tversky_power(loss, self.gamma)
+
+    def margin(self, logits, sign, weight):
+        return self._power(kernels.binary_loss(logits, sign, weight, **self.kw, what=self.name))
+
+    def labels(self, logits, sign, weight):
+        positive = positives(sign)
+        return self._power(kernel.label_loss(logits, positive, weight, **self.kw, what=self.name))
+
+    def classes(self, logits, code, weight):
+        if self.temperature is not None:
+            metric = _metrics.CONFUSION[self.kw["metric"]]
+            kw = {"temperature": self.temperature, "metric": metric}
+            return self._power(kernel.confusion_loss(logits, code, weight, **kw))
+        shown = one_hot(code, logits)
+        return self._power(kernel.macro_loss(logits, shown, weight, **self.kw, what=self.name))
 
     def decision(self, logits):
         threshold = getattr(
@@ -78,11 +74,10 @@ def _tversky_power(loss_grad, gamma):
     return value.reshape(loss.shape), scaled.reshape(grad.shape)
 
 
-class _MetricLoss(MixesCrossEntropy):
+class _MetricLoss(Loss):
     """What losses over soft confusion counts share."""
 
     scope = "batch"
-    needs_all_classes = True
     calibrated = False
 
     @property
@@ -91,9 +86,9 @@ class _MetricLoss(MixesCrossEntropy):
         return getattr(self, "metric", "tversky") not in _SYMMETRIC
 
     @property
-    def scale_free(self):
-        """Whether a common factor of all weights changes nothing: smoothing counts in rows."""
-        return self.smooth == 0.0
+    def contract_exceptions(self):
+        """With smoothing, which counts in rows, a common factor of all weights matters."""
+        return frozenset() if self.smooth == 0.0 else frozenset({"scale"})
 
     def _undefined(self):
         """The policy for batches that lack a class, if the metric allows it."""
@@ -135,10 +130,6 @@ class AnyLoss(_MetricLoss):
         A batch that lacks a class has loss 0 and gradient 0, counts by its smoothed value (`smooth` above
         0), or is an error. Averages leave such classes and labels out. Estimators build batches
         that hold every class.
-    ce_mix : float in [0, 1], default=0.0
-        Share of cross-entropy in the loss.
-    warmup_epochs : int in [0, inf), default=0
-        Epochs of cross-entropy alone before.
 
     Raises
     ------
@@ -161,8 +152,7 @@ class AnyLoss(_MetricLoss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import AnyLoss
+    >>> from skimb.losses import AnyLoss, ClassPrior
     >>> bound = AnyLoss("f1").bind(ClassPrior(counts=[3, 3]))
     >>> z = torch.tensor([-2, -.5, .3, 1.2, 2.5, -1.1], dtype=torch.float64)
     >>> round(bound(z, torch.tensor([0, 0, 1, 0, 1, 1])).item(), 6)
@@ -179,7 +169,6 @@ class AnyLoss(_MetricLoss):
         "smooth": [Interval(Real, 0, None, closed="left")],
         "average": [StrOptions({"macro", "confusion"})],
         "undefined": [StrOptions(set(kernel.UNDEFINED))],
-        **MIX_CONSTRAINTS,
     }
 
     def __init__(
@@ -194,8 +183,6 @@ class AnyLoss(_MetricLoss):
         smooth=0.0,
         average="macro",
         undefined="skip",
-        ce_mix=0.0,
-        warmup_epochs=0,
     ):
         self.metric = metric
         self.amplification = amplification
@@ -206,8 +193,6 @@ class AnyLoss(_MetricLoss):
         self.smooth = smooth
         self.average = average
         self.undefined = undefined
-        self.ce_mix = ce_mix
-        self.warmup_epochs = warmup_epochs
 
     _grid = {
         "metric": ["f1", "balanced_accuracy", "gmean", "mcc"],
@@ -262,10 +247,6 @@ class ScoreOriented(_MetricLoss):
         Added to numerator and denominator of fbeta, precision, jaccard and tversky.
     undefined : {"skip", "smooth", "raise"}, default="skip"
         What a batch that lacks a class means: loss 0, its smoothed value, or an error.
-    ce_mix : float in [0, 1], default=0.0
-        Share of cross-entropy in the loss.
-    warmup_epochs : int in [0, inf), default=0
-        Epochs of cross-entropy alone before.
 
     Raises
     ------
@@ -284,8 +265,7 @@ class ScoreOriented(_MetricLoss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import ScoreOriented
+    >>> from skimb.losses import ClassPrior, ScoreOriented
     >>> bound = ScoreOriented(distribution="uniform").bind(ClassPrior(counts=[3, 3]))
     >>> z = torch.tensor([-2, -.5, .3, 1.2, 2.5, -1.1], dtype=torch.float64)
     >>> round(bound(z, torch.tensor([0, 0, 1, 0, 1, 1])).item(), 6)
@@ -299,7 +279,6 @@ class ScoreOriented(_MetricLoss):
         "delta": [Interval(Real, 0, 0.5, closed="right")],
         "smooth": [Interval(Real, 0, None, closed="left")],
         "undefined": [StrOptions(set(kernel.UNDEFINED))],
-        **MIX_CONSTRAINTS,
     }
 
     def __init__(
@@ -311,8 +290,6 @@ class ScoreOriented(_MetricLoss):
         delta=0.3,
         smooth=0.0,
         undefined="skip",
-        ce_mix=0.0,
-        warmup_epochs=0,
     ):
         self.metric = metric
         self.distribution = distribution
@@ -320,8 +297,6 @@ class ScoreOriented(_MetricLoss):
         self.delta = delta
         self.smooth = smooth
         self.undefined = undefined
-        self.ce_mix = ce_mix
-        self.warmup_epochs = warmup_epochs
 
     _grid = {
         "metric": ["f1", "balanced_accuracy"],
@@ -360,10 +335,6 @@ class Tversky(_MetricLoss):
         Smoothing s, in rows.
     undefined : {"skip", "smooth", "raise"}, default="skip"
         What a batch that lacks a class means: loss 0, its smoothed value, or an error.
-    ce_mix : float in [0, 1], default=0.0
-        Share of cross-entropy in the loss.
-    warmup_epochs : int in [0, inf), default=0
-        Epochs of cross-entropy alone before.
 
     Raises
     ------
@@ -384,8 +355,7 @@ class Tversky(_MetricLoss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import Tversky
+    >>> from skimb.losses import ClassPrior, Tversky
     >>> bound = Tversky(alpha=0.5, gamma=1.0, smooth=0.0).bind(ClassPrior(counts=[3, 3]))
     >>> z = torch.tensor([-2, -.5, .3, 1.2, 2.5, -1.1], dtype=torch.float64)
     >>> round(bound(z, torch.tensor([0, 0, 1, 0, 1, 1])).item(), 6)  # soft F1
@@ -397,7 +367,6 @@ class Tversky(_MetricLoss):
         "gamma": [Interval(Real, 0, None, closed="neither")],
         "smooth": [Interval(Real, 0, None, closed="left")],
         "undefined": [StrOptions(set(kernel.UNDEFINED))],
-        **MIX_CONSTRAINTS,
     }
     reduces_to = (
         (
@@ -407,15 +376,11 @@ class Tversky(_MetricLoss):
         ),
     )
 
-    def __init__(
-        self, alpha=0.7, gamma=0.75, smooth=1.0, *, undefined="skip", ce_mix=0.0, warmup_epochs=0
-    ):
+    def __init__(self, alpha=0.7, gamma=0.75, smooth=1.0, *, undefined="skip"):
         self.alpha = alpha
         self.gamma = gamma
         self.smooth = smooth
         self.undefined = undefined
-        self.ce_mix = ce_mix
-        self.warmup_epochs = warmup_epochs
 
     _grid = {"alpha": [0.3, 0.5, 0.7], "gamma": [0.75, 1.0]}
 

@@ -6,26 +6,27 @@ from sklearn.utils._param_validation import Interval
 
 from skimb.functional import _closed_form as cf
 from skimb.functional.contrastive import contrastive_loss
-from skimb.losses._base import BoundLoss
-from skimb.losses._mix import MIX_CONSTRAINTS, MixesCrossEntropy
+from skimb.losses._base import CoupledBound, Loss
 
 
-class ContrastiveBound(BoundLoss):
+class ContrastiveBound(CoupledBound):
     """Supervised contrastive loss of the outputs read as an embedding."""
 
     def __init__(self, temperature):
         super().__init__()
         self.temperature = temperature
 
-    def loss_grad(self, logits, code, weight=None, total=None):
-        kw = {"temperature": self.temperature}
-        if logits.ndim > code.ndim:
-            return contrastive_loss(logits, code, weight, **kw)
-        return cf.through_pair(lambda z, y: contrastive_loss(z, y, weight, **kw), logits, code)
+    def margin(self, logits, sign, weight):
+        return cf.through_pair(lambda z, y: self.classes(z, y, weight), logits, sign)
+
+    def classes(self, logits, code, weight):
+        return contrastive_loss(logits, code, weight, temperature=self.temperature)
+
+    pair = classes
 
 
-class SupervisedContrastive(MixesCrossEntropy):
-    r"""Supervised contrastive loss of the outputs as an embedding, beside cross-entropy.
+class SupervisedContrastive(Loss):
+    r"""Supervised contrastive loss of the outputs as an embedding.
 
     :math:`\frac1n\sum_i\frac{-1}{|P(i)|}\sum_{p\in P(i)}\log\frac{e^{s_{ip}}}{\sum_{a\ne i}e^{s_{ia}}}`,
     :math:`s_{ia}=u_i\cdot u_a/T`, :math:`u=z/\|z\|`.
@@ -36,10 +37,6 @@ class SupervisedContrastive(MixesCrossEntropy):
     ----------
     temperature : float in (0, inf), default=0.07
         Temperature T.
-    ce_mix : float in [0, 1], default=0.5
-        Share of cross-entropy in the loss.
-    warmup_epochs : int in [0, inf), default=0
-        Epochs of cross-entropy alone before.
 
     Raises
     ------
@@ -49,8 +46,8 @@ class SupervisedContrastive(MixesCrossEntropy):
     Notes
     -----
     The paper trains an encoder on this loss and a classifier after it. Here the outputs of the net are the
-    embedding and cross-entropy, mixed in, ties its directions to the classes; at ``ce_mix=0`` the
-    decision means nothing. For an encoder of your own use
+    embedding; cross-entropy beside it, ``Mixed(SupervisedContrastive(), share=0.5)``, ties its directions to
+    the classes. Alone its decision means nothing. For an encoder of your own use
     :func:`skimb.functional.supervised_contrastive`. Rows without a mate in the batch add nothing. Two
     outputs lie on a circle, so estimators give two classes two logits. Probabilities are not recovered.
 
@@ -61,29 +58,25 @@ class SupervisedContrastive(MixesCrossEntropy):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import SupervisedContrastive
-    >>> bound = SupervisedContrastive().bind(ClassPrior(counts=[100, 10, 1]))
+    >>> from skimb.losses import ClassPrior, SupervisedContrastive
+    >>> bound = SupervisedContrastive(temperature=1.0).bind(ClassPrior(counts=[100, 10, 1]))
     >>> z = torch.tensor([[2.0, -1.0, 0.5], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     >>> round(bound(z, torch.tensor([0, 0, 1])).item(), 4)
-    0.224
+    0.196
     """
 
     tasks = frozenset({"binary", "multiclass"})
     scope = "batch"
     calibrated = False
     one_logit = False
-    repeats = False
+    contract_exceptions = frozenset({"repetition"})
     _parameter_constraints = {
         "temperature": [Interval(Real, 0, None, closed="neither")],
-        **MIX_CONSTRAINTS,
     }
-    _grid = {"temperature": [0.07, 0.2, 0.5], "ce_mix": [0.5, 0.9]}
+    _grid = {"temperature": [0.07, 0.2, 0.5]}
 
-    def __init__(self, temperature=0.07, ce_mix=0.5, warmup_epochs=0):
+    def __init__(self, temperature=0.07):
         self.temperature = temperature
-        self.ce_mix = ce_mix
-        self.warmup_epochs = warmup_epochs
 
     def _bind(self, prior):
         return ContrastiveBound(float(self.temperature))

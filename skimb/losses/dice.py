@@ -6,8 +6,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb.functional import confusion as kernel
-from skimb.losses._base import BoundLoss, RowBound, one_hot, pair_to_margin, positives
-from skimb.losses._mix import MIX_CONSTRAINTS, MixesCrossEntropy
+from skimb.losses._base import CoupledBound, Loss, RowBound, one_hot, pair_to_margin, positives
 
 
 class DiceRowBound(RowBound):
@@ -17,61 +16,56 @@ class DiceRowBound(RowBound):
         super().__init__()
         self.kw = {"alpha": alpha, "smooth": smooth, "squared": squared}
 
-    def entries(self, logits, code, factor=1.0):
-        if self.task == "multilabel" or logits.ndim == code.ndim:
+    def entries(self, logits, target, factor=1.0):
+        code = target.code
+        form = self.form(logits, code)
+        if form in ("labels", "margin"):
             loss, grad = kernel.dice_margin_rows(logits, positives(code), **self.kw)
-        elif self.n_classes == 2:
-            target = code.to(logits.dtype)
+        elif form == "pair":
+            positive = code.to(logits.dtype)
             loss, grad = pair_to_margin(
-                lambda z: kernel.dice_margin_rows(z, target, **self.kw), logits
+                lambda z: kernel.dice_margin_rows(z, positive, **self.kw), logits
             )
         else:
             loss, grad = kernel.dice_rows(logits, one_hot(code, logits), **self.kw)[:2]
         return loss, grad.mul_(factor)
 
-    def second(self, logits, code):
-        if self.task == "multilabel" or logits.ndim == code.ndim:
+    def second(self, logits, target):
+        code = target.code
+        form = self.form(logits, code)
+        if form in ("labels", "margin"):
             return kernel.dice_margin_second(logits, positives(code), **self.kw)
-        if self.n_classes == 2:
+        if form == "pair":
             z = logits[..., 1] - logits[..., 0]
             g, h = kernel.dice_margin_second(z, code.to(z.dtype), **self.kw)
             return torch.stack([-g, g], -1), torch.stack([h, h], -1)
         return kernel.dice_rows(logits, one_hot(code, logits), **self.kw)[1:]
 
 
-class DiceSetBound(BoundLoss):
+class DiceSetBound(CoupledBound):
     """The set-level Dice loss, one coefficient per batch."""
+
+    requires = frozenset({"batch", "every class"})
 
     def __init__(self, **kw):
         super().__init__()
         self.kw = kw
 
-    def loss_grad(self, logits, code, weight=None, total=None):
-        if self.task == "multilabel":
-            return self._columns(logits, positives(code), weight)
-        if logits.ndim == code.ndim:
-            return kernel.dice_set(logits, positives(code), weight, **self.kw)
-        if self.n_classes == 2:
-            target = code.to(logits.dtype)
-            return pair_to_margin(lambda z: kernel.dice_set(z, target, weight, **self.kw), logits)
+    def margin(self, logits, sign, weight):
+        return kernel.dice_set(logits, positives(sign), weight, **self.kw)
+
+    def classes(self, logits, code, weight):
         # each class's log odds against the rest, so that its sigmoid is its softmax probability
         log_p = torch.log_softmax(logits, -1)
         p = log_p.exp()
         rest = torch.log((-torch.expm1(log_p)).clamp_min(torch.finfo(p.dtype).tiny))
-        loss, grad = self._columns(log_p - rest, one_hot(code, logits), weight)
+        loss, grad = self.labels(log_p - rest, 2.0 * one_hot(code, logits) - 1.0, weight)
         q = rest.exp()
         slope = torch.where(p * q > 0, grad / (p * q).clamp_min(1e-30), torch.zeros_like(grad))
         return loss, kernel.softmax_chain(p, slope)
 
-    def _columns(self, z, positive, weight):
-        if weight is not None and weight.ndim == z.ndim:
-            raise ValueError(f"{self.name} takes one weight per row, not one per label.")
-        w = None if weight is None else weight.unsqueeze(-2)
-        loss, grad = kernel.dice_set(z.transpose(-1, -2), positive.transpose(-1, -2), w, **self.kw)
-        return loss.mean(-1), grad.transpose(-1, -2) / z.shape[-1]
 
-
-class Dice(MixesCrossEntropy):
+class Dice(Loss):
     r"""Self-adjusting Dice loss: :math:`1-(2wt+g)/(w^2+t^2+g)`, :math:`w=(1-p)^\alpha p`.
 
     **Shapes.** logits (..., n) or (..., n, C), target (..., n); multi-label both (..., n, L).
@@ -90,10 +84,6 @@ class Dice(MixesCrossEntropy):
     hard_negatives : float in (0, inf), default=None
         Set variant: keep only this many negatives per positive, those with the highest scores. ``None``
         keeps all.
-    ce_mix : float in [0, 1], default=0.0
-        Share of cross-entropy in the loss.
-    warmup_epochs : int in [0, inf), default=0
-        Epochs of cross-entropy alone before.
 
     Raises
     ------
@@ -112,8 +102,7 @@ class Dice(MixesCrossEntropy):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import Dice
+    >>> from skimb.losses import ClassPrior, Dice
     >>> bound = Dice().bind(ClassPrior(counts=[3, 3]))
     >>> z = torch.tensor([-2, -.5, .3, 1.2, 2.5, -1.1], dtype=torch.float64)
     >>> round(bound(z, torch.tensor([0, 0, 1, 0, 1, 1])).item(), 6)
@@ -128,7 +117,6 @@ class Dice(MixesCrossEntropy):
         "smooth": [Interval(Real, 0, None, closed="neither")],
         "squared": ["boolean"],
         "hard_negatives": [Interval(Real, 0, None, closed="neither"), None],
-        **MIX_CONSTRAINTS,
     }
 
     def __init__(
@@ -139,16 +127,12 @@ class Dice(MixesCrossEntropy):
         smooth=1.0,
         squared=True,
         hard_negatives=None,
-        ce_mix=0.0,
-        warmup_epochs=0,
     ):
         self.variant = variant
         self.alpha = alpha
         self.smooth = smooth
         self.squared = squared
         self.hard_negatives = hard_negatives
-        self.ce_mix = ce_mix
-        self.warmup_epochs = warmup_epochs
 
     @property
     def scope(self):
@@ -156,14 +140,9 @@ class Dice(MixesCrossEntropy):
         return "row" if self.variant == "per_example" else "batch"
 
     @property
-    def needs_all_classes(self):
-        """Whether every batch must hold every class."""
-        return self.variant == "set"
-
-    @property
-    def scale_free(self):
-        """Whether a common factor of all weights changes nothing: smoothing counts in rows."""
-        return self.variant == "per_example"
+    def contract_exceptions(self):
+        """In the set variant a common factor of all weights matters: smoothing counts in rows."""
+        return frozenset() if self.variant == "per_example" else frozenset({"scale"})
 
     _grid = {"variant": ["per_example", "set"], "alpha": [0.01, 0.3]}
 

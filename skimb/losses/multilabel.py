@@ -85,8 +85,7 @@ class BinaryFocal(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import BinaryFocal
+    >>> from skimb.losses import BinaryFocal, ClassPrior
     >>> bound = BinaryFocal().bind(ClassPrior(counts=[9, 1]))
     >>> round(bound(torch.tensor([0.5, -1.0]), torch.tensor([1, 0])).item(), 4)
     0.0169
@@ -174,15 +173,13 @@ class MultiFocal(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import MultiFocal
+    >>> from skimb.losses import ClassPrior, MultiFocal
     >>> bound = MultiFocal().bind(ClassPrior(counts=[30, 3], n_samples=60, multilabel=True))
     >>> round(bound(torch.tensor([[2.0, -1.0], [0.0, 1.0]]), torch.tensor([[1, 0], [0, 1]])).item(), 4)
     0.3092
     """
 
     calibrated = False
-    needs_prior = True
     one_sided = True
     _parameter_constraints = {
         "gamma_neg": [Interval(Real, 0, None, closed="left")],
@@ -296,8 +293,7 @@ class DistributionBalanced(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import DistributionBalanced
+    >>> from skimb.losses import ClassPrior, DistributionBalanced
     >>> bound = DistributionBalanced().bind(ClassPrior(counts=[30, 3], n_samples=60, multilabel=True))
     >>> round(bound(torch.tensor([[2.0, -1.0], [0.0, 1.0]]), torch.tensor([[1, 0], [0, 1]])).item(), 4)
     0.0207
@@ -305,7 +301,6 @@ class DistributionBalanced(Loss):
 
     tasks = frozenset({"multiclass", "multilabel"})
     calibrated = False
-    needs_prior = True
     _parameter_constraints = {
         "alpha": [Interval(Real, 0, None, closed="left")],
         "beta": [Interval(Real, 0, None, closed="left")],
@@ -389,8 +384,7 @@ class Equalization(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import Equalization
+    >>> from skimb.losses import ClassPrior, Equalization
     >>> bound = Equalization(threshold=0.1).bind(ClassPrior(counts=[30, 3], n_samples=60, multilabel=True))
     >>> round(bound(torch.tensor([[2.0, -1.0], [0.0, 1.0]]), torch.tensor([[1, 0], [0, 1]])).item(), 4)
     0.5667
@@ -398,7 +392,6 @@ class Equalization(Loss):
 
     tasks = frozenset({"multiclass", "multilabel"})
     calibrated = False
-    needs_prior = True
     _parameter_constraints = {"threshold": [Interval(Real, 0, 1, closed="both")]}
     _grid = {"threshold": [0.00177, 0.01, 0.05]}
     reduces_to: tuple = (({"threshold": 0.0}, CrossEntropy(), {"multilabel"}),)
@@ -414,6 +407,8 @@ class Equalization(Loss):
 
 class EqualizationV2Bound(LabelBound):
     """Cross-entropy of labels weighted by the gathered gradients of both sides."""
+
+    requires = frozenset({"memory"})
 
     def __init__(self, width, gamma, mu, alpha):
         super().__init__()
@@ -432,9 +427,9 @@ class EqualizationV2Bound(LabelBound):
     def second_values(self, z, sign):
         return kernel.weighted_grad_hess(z, sign, self._weight(z, sign))
 
-    def observe(self, logits, code, weight=None):
+    def observe(self, logits, target, weight=None):
         """Add a batch's gradients of positives and negatives to those gathered so far."""
-        z, sign, _ = as_labels(self, logits, code)
+        z, sign, _ = as_labels(self, logits, target)
         size = torch.sigmoid(-z * sign) * self._weight(z, sign)
         if weight is not None:
             size = size * (weight if weight.ndim == size.ndim else weight.unsqueeze(-1))
@@ -480,15 +475,13 @@ class EqualizationV2(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import EqualizationV2
+    >>> from skimb.losses import ClassPrior, EqualizationV2
     >>> bound = EqualizationV2().bind(ClassPrior(counts=[30, 3], n_samples=60, multilabel=True))
     >>> round(bound(torch.tensor([[2.0, -1.0], [0.0, 1.0]]), torch.tensor([[1, 0], [0, 1]])).item(), 4)
     0.7233
     """
 
     calibrated = False
-    stateful = True
     _parameter_constraints = {
         "gamma": [Interval(Real, 0, None, closed="neither")],
         "mu": [Interval(Real, None, None, closed="neither")],

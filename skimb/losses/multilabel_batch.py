@@ -19,6 +19,7 @@ class GradientHarmonizedBound(BoundLoss):
     def __init__(self, bins, momentum):
         super().__init__()
         self.bins, self.momentum = bins, momentum
+        self.requires = frozenset({"batch", "memory"} if momentum else {"batch"})
         self.register_buffer("counts", torch.zeros(bins, dtype=torch.float64))
 
     def _counts(self, z, sign, weight):
@@ -30,8 +31,8 @@ class GradientHarmonizedBound(BoundLoss):
             counts = self.momentum * old + (1.0 - self.momentum) * counts
         return index, counts, weight
 
-    def loss_grad(self, logits, code, weight=None, total=None):
-        z, sign, back = as_labels(self, logits, code)
+    def loss_grad(self, logits, target, weight=None, total=None):
+        z, sign, back = as_labels(self, logits, target)
         index, counts, w = self._counts(z, sign, weight)
         loss, grad = kernel.weighted_rows(z, sign, kernel.density_weight(index, counts))
         if w is None:
@@ -42,11 +43,11 @@ class GradientHarmonizedBound(BoundLoss):
             size = torch.where(size > 0, size, torch.ones_like(size))
         return loss.sum((-1, -2)) / size, back(grad / size[..., None, None])
 
-    def observe(self, logits, code, weight=None):
+    def observe(self, logits, target, weight=None):
         """Blend the bins of a batch into those remembered."""
         if not self.momentum:
             return
-        z, sign, _ = as_labels(self, logits, code)
+        z, sign, _ = as_labels(self, logits, target)
         _, counts, _ = self._counts(z, sign, weight)
         counts = counts.reshape(-1, self.bins).sum(0).double()
         self.counts = torch.where(counts > 0, counts, self.counts)
@@ -88,8 +89,7 @@ class GradientHarmonized(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import GradientHarmonized
+    >>> from skimb.losses import ClassPrior, GradientHarmonized
     >>> bound = GradientHarmonized(bins=4).bind(ClassPrior(counts=[30, 3], n_samples=60, multilabel=True))
     >>> round(bound(torch.tensor([[2.0, -1.0], [0.0, 1.0]]), torch.tensor([[1, 0], [0, 1]])).item(), 4)
     0.7556
@@ -108,11 +108,6 @@ class GradientHarmonized(Loss):
         self.bins = bins
         self.momentum = momentum
 
-    @property
-    def stateful(self):
-        """Whether bins are remembered from batch to batch."""
-        return self.momentum > 0
-
     def _bind(self, prior):
         return GradientHarmonizedBound(int(self.bins), float(self.momentum))
 
@@ -120,14 +115,16 @@ class GradientHarmonized(Loss):
 class TwoWayBound(BoundLoss):
     """Two-way loss of labels or classes; for two classes only along the rows."""
 
+    requires = frozenset({"batch", "every class"})
+
     def __init__(self, temp_pos, temp_neg):
         super().__init__()
         self.kw = {"temp_pos": temp_pos, "temp_neg": temp_neg}
 
-    def loss_grad(self, logits, code, weight=None, total=None):
+    def loss_grad(self, logits, target, weight=None, total=None):
         if weight is not None and self.task == "multilabel" and weight.ndim == logits.ndim:
             raise ValueError(f"{self.name} takes one weight per row, not one per label.")
-        z, sign, back = as_labels(self, logits, code)
+        z, sign, back = as_labels(self, logits, target)
         rows = self.task != "binary"
         loss, grad = kernel.two_way_loss(z, sign > 0, weight, rows=rows, **self.kw)
         return loss, back(grad)
@@ -170,18 +167,16 @@ class TwoWay(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import TwoWay
+    >>> from skimb.losses import ClassPrior, TwoWay
     >>> bound = TwoWay().bind(ClassPrior(counts=[30, 3], n_samples=60, multilabel=True))
     >>> round(bound(torch.tensor([[2.0, -1.0], [0.0, 1.0]]), torch.tensor([[1, 0], [0, 1]])).item(), 4)
     0.3079
     """
 
     scope = "batch"
-    needs_all_classes = True
     calibrated = False
     one_sided = True
-    scale_free = False
+    contract_exceptions = frozenset({"scale"})
     _parameter_constraints = {
         "temp_pos": [Interval(Real, 0, None, closed="neither")],
         "temp_neg": [Interval(Real, 0, None, closed="neither")],

@@ -7,26 +7,25 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb import kernels
 from skimb.functional import pairs as kernel
-from skimb.losses._base import BoundLoss, one_hot, pair_to_margin
-from skimb.losses._mix import MIX_CONSTRAINTS, MixesCrossEntropy
+from skimb.losses._base import CoupledBound, Loss, one_hot
 
 
-class PairBound(BoundLoss):
+class PairBound(CoupledBound):
     """Mean surrogate over positive-negative pairs of a batch."""
+
+    requires = frozenset({"batch", "every class"})
 
     def __init__(self, **kw):
         super().__init__()
         self.kw = kw
 
-    def loss_grad(self, logits, code, weight=None, total=None):
-        if self.task == "multilabel":
-            if weight is not None and weight.ndim == logits.ndim:
-                raise ValueError(f"{self.name} takes one weight per row, not one per label.")
-            return self._columns(logits, code > 0, weight)
-        if logits.ndim == code.ndim:
-            return self._pairs(logits, code > 0, weight)
-        if self.n_classes == 2:
-            return pair_to_margin(lambda z: self._pairs(z, code > 0, weight), logits)
+    def margin(self, logits, sign, weight):
+        return self._pairs(logits, sign > 0, weight)
+
+    def labels(self, logits, sign, weight):
+        return self._columns(logits, sign > 0, weight)
+
+    def classes(self, logits, code, weight):
         return self._columns(logits, one_hot(code, logits) > 0, weight)
 
     def _pairs(self, scores, positive, weight):
@@ -50,7 +49,7 @@ class PairBound(BoundLoss):
         return loss, torch.stack(grads, -1) / count[..., None, None]
 
 
-class MannWhitney(MixesCrossEntropy):
+class MannWhitney(Loss):
     r"""Mean surrogate of a wrongly ordered positive-negative pair: one minus the AUC, made smooth.
 
     :math:`\frac{1}{n_+n_-}\sum_{i\in+,j\in-}\psi(s_i-s_j)` with :math:`\psi(d)=\log(1+e^{-d/\tau})`,
@@ -72,10 +71,6 @@ class MannWhitney(MixesCrossEntropy):
         an error below :math:`h^2/(16\tau^2)` for a grid step h.
     n_bins : int in [16, inf), default=1024
         Points of that grid.
-    ce_mix : float in [0, 1], default=0.0
-        Share of cross-entropy in the loss.
-    warmup_epochs : int in [0, inf), default=0
-        Epochs of cross-entropy alone before.
 
     Raises
     ------
@@ -97,8 +92,7 @@ class MannWhitney(MixesCrossEntropy):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import MannWhitney
+    >>> from skimb.losses import ClassPrior, MannWhitney
     >>> bound = MannWhitney().bind(ClassPrior(counts=[3, 3]))
     >>> z = torch.tensor([-2, -.5, .3, 1.2, 2.5, -1.1], dtype=torch.float64)
     >>> round(bound(z, torch.tensor([0, 0, 1, 0, 1, 1])).item(), 6)
@@ -106,7 +100,6 @@ class MannWhitney(MixesCrossEntropy):
     """
 
     scope = "batch"
-    needs_all_classes = True
     calibrated = False
     shift_invariant = True
     _parameter_constraints = {
@@ -115,7 +108,6 @@ class MannWhitney(MixesCrossEntropy):
         "margin": [Interval(Real, 0, None, closed="neither")],
         "method": [StrOptions(set(kernel.METHODS))],
         "n_bins": [Interval(Integral, 16, None, closed="left")],
-        **MIX_CONSTRAINTS,
     }
 
     def __init__(
@@ -126,16 +118,12 @@ class MannWhitney(MixesCrossEntropy):
         margin=1.0,
         method="exact",
         n_bins=1024,
-        ce_mix=0.0,
-        warmup_epochs=0,
     ):
         self.surrogate = surrogate
         self.tau = tau
         self.margin = margin
         self.method = method
         self.n_bins = n_bins
-        self.ce_mix = ce_mix
-        self.warmup_epochs = warmup_epochs
 
     def _bind(self, prior):
         if self.method == "binned" and self.surrogate != "logistic":
@@ -152,7 +140,7 @@ class MannWhitney(MixesCrossEntropy):
         )
 
 
-class AUCMargin(MixesCrossEntropy):
+class AUCMargin(Loss):
     r"""AUC margin loss: :math:`\mathrm{Var}_++\mathrm{Var}_-+[m+\bar s_--\bar s_+]_+^2`.
 
     **Shapes.** logits (..., n) or (..., n, C), target (..., n); multi-label both (..., n, L).
@@ -161,10 +149,6 @@ class AUCMargin(MixesCrossEntropy):
     ----------
     margin : float in (0, inf), default=1.0
         Wanted distance between the mean scores of positives and negatives, in logits.
-    ce_mix : float in [0, 1], default=0.0
-        Share of cross-entropy in the loss.
-    warmup_epochs : int in [0, inf), default=0
-        Epochs of cross-entropy alone before.
 
     Raises
     ------
@@ -185,33 +169,28 @@ class AUCMargin(MixesCrossEntropy):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import AUCMargin
+    >>> from skimb.losses import AUCMargin, ClassPrior
     >>> bound = AUCMargin().bind(ClassPrior(counts=[3, 3]))
     >>> round(bound(torch.tensor([-2, -.5, .3, 1.2, 2.5, -1.1]), torch.tensor([0, 0, 1, 0, 1, 1])).item(), 4)
     3.9044
     """
 
     scope = "batch"
-    needs_all_classes = True
     calibrated = False
     shift_invariant = True
     _parameter_constraints = {
         "margin": [Interval(Real, 0, None, closed="neither")],
-        **MIX_CONSTRAINTS,
     }
     _grid = {"margin": [0.5, 1.0, 2.0]}
 
-    def __init__(self, margin=1.0, ce_mix=0.0, warmup_epochs=0):
+    def __init__(self, margin=1.0):
         self.margin = margin
-        self.ce_mix = ce_mix
-        self.warmup_epochs = warmup_epochs
 
     def _bind(self, prior):
         return PairBound(surrogate="auc_margin", margin=float(self.margin))
 
 
-class PartialAUC(MixesCrossEntropy):
+class PartialAUC(Loss):
     r"""Pair loss over the hardest negatives: one minus the AUC up to a false-positive rate.
 
     **Shapes.** logits (..., n) or (..., n, C), target (..., n); multi-label both (..., n, L).
@@ -226,10 +205,6 @@ class PartialAUC(MixesCrossEntropy):
         Temperature of the logistic surrogate, in logits.
     margin : float in (0, inf), default=1.0
         Margin of the other surrogates, in logits.
-    ce_mix : float in [0, 1], default=0.0
-        Share of cross-entropy in the loss.
-    warmup_epochs : int in [0, inf), default=0
-        Epochs of cross-entropy alone before.
 
     Raises
     ------
@@ -249,15 +224,13 @@ class PartialAUC(MixesCrossEntropy):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import PartialAUC
+    >>> from skimb.losses import ClassPrior, PartialAUC
     >>> bound = PartialAUC().bind(ClassPrior(counts=[3, 3]))
     >>> round(bound(torch.tensor([-2, -.5, .3, 1.2, 2.5, -1.1]), torch.tensor([0, 0, 1, 0, 1, 1])).item(), 4)
     4.8333
     """
 
     scope = "batch"
-    needs_all_classes = True
     calibrated = False
     shift_invariant = True
     _parameter_constraints = {
@@ -265,7 +238,6 @@ class PartialAUC(MixesCrossEntropy):
         "surrogate": [StrOptions(set(kernel.SURROGATES))],
         "tau": [Interval(Real, 0, None, closed="neither")],
         "margin": [Interval(Real, 0, None, closed="neither")],
-        **MIX_CONSTRAINTS,
     }
     _grid = {"fpr_max": [0.1, 0.3, 0.5]}
     reduces_to = (
@@ -282,15 +254,11 @@ class PartialAUC(MixesCrossEntropy):
         surrogate="squared_hinge",
         tau=1.0,
         margin=1.0,
-        ce_mix=0.0,
-        warmup_epochs=0,
     ):
         self.fpr_max = fpr_max
         self.surrogate = surrogate
         self.tau = tau
         self.margin = margin
-        self.ce_mix = ce_mix
-        self.warmup_epochs = warmup_epochs
 
     def _bind(self, prior):
         return PairBound(

@@ -51,14 +51,12 @@ class BalancedSoftmax(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import BalancedSoftmax
+    >>> from skimb.losses import BalancedSoftmax, ClassPrior
     >>> bound = BalancedSoftmax().bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     0.0072
     """
 
-    needs_prior = True
     reduces_to: tuple = (({}, LogitAdjusted(1.0), _ALL),)
 
     def _bind(self, prior):
@@ -96,14 +94,12 @@ class ClassBalanced(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import ClassBalanced
+    >>> from skimb.losses import ClassBalanced, ClassPrior
     >>> bound = ClassBalanced(beta=0.9).bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     0.2137
     """
 
-    needs_prior = True
     _parameter_constraints = {
         "beta": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
         "gamma": [Interval(Real, 0, None, closed="left")],
@@ -151,14 +147,12 @@ class ClassDependentTemperature(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import ClassDependentTemperature
+    >>> from skimb.losses import ClassDependentTemperature, ClassPrior
     >>> bound = ClassDependentTemperature(gamma=0.3).bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     0.2114
     """
 
-    needs_prior = True
     one_logit = False
     _parameter_constraints = {"gamma": [Interval(Real, 0, None, closed="left")]}
     _grid = {"gamma": [0.1, 0.2, 0.4]}
@@ -206,15 +200,13 @@ class LabelAwareSmoothing(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import LabelAwareSmoothing
+    >>> from skimb.losses import ClassPrior, LabelAwareSmoothing
     >>> bound = LabelAwareSmoothing().bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     0.8413
     """
 
     tasks = frozenset({"binary", "multiclass"})
-    needs_prior = True
     _parameter_constraints = {
         "head": [Interval(Real, 0, 1, closed="left")],
         "tail": [Interval(Real, 0, 1, closed="left")],
@@ -245,8 +237,8 @@ class SeesawBound(SoftmaxBound):
         self.kw = {"p": p, "q": q}
         self.fixed = None
 
-    def adjustment(self, logits, code):
-        bias = self.fixed
+    def adjustment(self, logits, target):
+        code, bias = target.code, self.fixed
         if bias is None:
             low = self.cached(logits, "log_counts", lambda: as_like(self.log_counts, logits))
             bias = seesaw_bias(logits, code, low, **self.kw)
@@ -256,12 +248,8 @@ class SeesawBound(SoftmaxBound):
 
     def frozen(self, logits, target, weight=None):
         """Keep the factors as they are at `logits`."""
-        bound = SeesawBound(np.exp(self.log_counts), **self.kw)
-        bound.task, bound.n_classes, bound._source = self.task, self.n_classes, self._source
-        code = self.encode(target, logits)
-        bias = next(iter(self.adjustment(logits, code).values()))
-        bound.fixed = bias[0] if isinstance(bias, tuple) else bias
-        return bound
+        bias = next(iter(self.adjustment(logits, self.encode(target, logits)).values()))
+        return self.replaced(fixed=bias[0] if isinstance(bias, tuple) else bias)
 
 
 class Seesaw(Loss):
@@ -297,15 +285,13 @@ class Seesaw(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import Seesaw
+    >>> from skimb.losses import ClassPrior, Seesaw
     >>> bound = Seesaw().bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     0.0134
     """
 
     tasks = frozenset({"binary", "multiclass"})
-    needs_prior = True
     calibrated = False
     _parameter_constraints = {
         "p": [Interval(Real, 0, None, closed="left")],
@@ -351,15 +337,13 @@ class SoftmaxEqualization(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import SoftmaxEqualization
+    >>> from skimb.losses import ClassPrior, SoftmaxEqualization
     >>> bound = SoftmaxEqualization(threshold=0.05).bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     0.0696
     """
 
     tasks = frozenset({"binary", "multiclass"})
-    needs_prior = True
     calibrated = False
     _parameter_constraints = {
         "threshold": [Interval(Real, 0, 1, closed="both")],
@@ -381,27 +365,19 @@ class SoftmaxEqualization(Loss):
 
 
 class InfluenceBalancedBound(SoftmaxBound):
-    """The influence-balanced loss; `loss_grad` takes the L1 norms of the output layer's inputs."""
+    """The influence-balanced loss; without ``Target.inputs`` their norms count as 1."""
 
-    needs_features = True
+    requires = frozenset({"inputs"})
 
     def __init__(self, weights, alpha, eps):
         super().__init__(weights=weights, invertible=False)
         self.alpha, self.eps = alpha, eps
-        self.norm = None
 
-    def row_shape(self, logits, code):
-        norm = 1.0 if self.norm is None else self.norm
-        if self.task == "multilabel" and self.norm is not None:
+    def row_shape(self, logits, target):
+        norm = 1.0 if target.inputs is None else target.inputs
+        if self.task == "multilabel" and target.inputs is not None:
             norm = norm.unsqueeze(-1)
         return shapes.InfluenceBalanced(self.alpha, norm, self.eps)
-
-    def loss_grad(self, logits, code, weight=None, total=None, feature_norm=None):
-        self.norm = feature_norm
-        try:
-            return super().loss_grad(logits, code, weight, total)
-        finally:
-            self.norm = None
 
 
 class InfluenceBalanced(Loss):
@@ -428,10 +404,11 @@ class InfluenceBalanced(Loss):
 
     Notes
     -----
-    Estimators pass the norms of h; elsewhere call ``bound.loss_grad(..., feature_norm=)``, or leave it out
-    for norms of 1. The gradient goes through :math:`1-p_y` as in the released code, not through h. The
-    authors switch it on halfway: ``Deferred(InfluenceBalanced(), start=0.5)``. Norms are not known
-    for new rows in general, so probabilities are not recovered: ``calibrated`` is False.
+    Estimators pass the norms of h; elsewhere call ``bound.loss_grad`` with
+    ``bound.encode(target, logits).with_inputs(norms)``, or leave them out for norms of 1. The gradient goes
+    through :math:`1-p_y` as in the released code, not through h. The authors switch it on halfway:
+    ``Deferred(InfluenceBalanced(), start=0.5)``. Norms are not known for new rows in general, so
+    probabilities are not recovered: ``calibrated`` is False.
 
     References
     ----------
@@ -440,14 +417,12 @@ class InfluenceBalanced(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import InfluenceBalanced
+    >>> from skimb.losses import ClassPrior, InfluenceBalanced
     >>> bound = InfluenceBalanced(alpha=1.0).bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     0.5614
     """
 
-    needs_prior = True
     calibrated = False
     _parameter_constraints = {
         "alpha": [Interval(Real, 0, None, closed="neither")],

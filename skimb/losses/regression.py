@@ -1,6 +1,6 @@
 """Losses of regressors; not in `all_losses`, which lists classification losses."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from numbers import Integral, Real
 
 import numpy as np
@@ -8,22 +8,16 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import nn
 
 from skimb.functional import regression as kernel
+from skimb.losses._base import BoundLoss, Target
 from skimb.losses._density import smoothed_histogram
 
 
-class RegressionBound(nn.Module, ABC):
+class RegressionBound(BoundLoss):
     """A regression loss with a closed-form gradient and an inverse link."""
 
     task = "regression"
-    shift_invariant = False
-    stateful = False
-    scheduled = False
-    needs_features = False
-    attack = None
-    name = "loss"
 
     @abstractmethod
     def entries(self, raw, target):
@@ -33,23 +27,19 @@ class RegressionBound(nn.Module, ABC):
     def inverse_link(self, raw):
         """Predictions from raw outputs."""
 
-    def observe(self, raw, target, weight=None):
-        """Gather what a stateful loss learns from a finished training batch."""
-        return None
-
-    def encode(self, target, raw):
+    def encode(self, target, logits, cost=None):
         """Targets in the dtype of the outputs."""
-        return target.to(raw.dtype)
+        return Target(target.to(logits.dtype))
 
-    def loss_grad(self, raw, target, weight=None, total=None):
+    def loss_grad(self, logits, target, weight=None, total=None):
         """Weighted mean over rows, mean over outputs."""
-        loss, grad = self.entries(raw, target)
-        outputs = raw.shape[-1] if raw.ndim > 1 else 1
+        loss, grad = self.entries(logits, target.code)
+        outputs = logits.shape[-1] if logits.ndim > 1 else 1
         if weight is None:
-            total = raw.shape[0] if total is None else total
+            total = logits.shape[0] if total is None else total
             return loss.sum() / (total * outputs), grad / (total * outputs)
         total = weight.sum() if total is None else total
-        factor = (weight / (total * outputs)).reshape(weight.shape + (1,) * (raw.ndim - 1))
+        factor = (weight / (total * outputs)).reshape(weight.shape + (1,) * (logits.ndim - 1))
         return (loss * factor).sum(), grad * factor
 
 
@@ -88,8 +78,7 @@ class BalancedMSEBound(RegressionBound):
         self.register_buffer("moments", torch.zeros(3, dtype=torch.float64))
         self.bounds = tuple(float(np.log(b)) for b in bounds)
         self.columns, self.mixture, self.sigma_lr = columns, mixture, sigma_lr
-        self.stateful = sigma_lr > 0
-        self.slope = None
+        self.requires = frozenset({"batch", "memory"} if sigma_lr > 0 else {"batch"})
 
     @property
     def sigma(self):
@@ -102,29 +91,27 @@ class BalancedMSEBound(RegressionBound):
     def inverse_link(self, raw):
         return raw
 
-    def loss_grad(self, raw, target, weight=None, total=None):
-        """Loss and gradient; the derivative in the noise scale is kept for :meth:`observe`."""
+    def loss_grad(self, logits, target, weight=None, total=None):
+        """Loss of the batch and its gradient."""
+        return self._evaluate(logits, target.code, weight)[:2]
+
+    def _evaluate(self, raw, target, weight):
+        """Loss, gradient, and derivative in the noise scale."""
         sigma = self.log_sigma.exp().to(raw)
         if self.mixture is not None:
             mixture = tuple(a.to(raw) for a in self.mixture)
-            loss, grad, slope = kernel.against_mixture(raw, target, mixture, sigma, weight)
-        elif self.columns is not None:
-            labels, log_weight = (a.to(raw) for a in self.columns)
-            loss, grad, slope = kernel.against_labels(
-                raw, target, labels, log_weight, sigma, weight
-            )
-        else:
-            log_weight = raw.new_zeros(len(target)) if weight is None else weight.log()
-            loss, grad, slope = kernel.against_labels(
-                raw, target, target, log_weight, sigma, weight
-            )
-        self.slope = float(slope)
-        return loss, grad
+            return kernel.against_mixture(raw, target, mixture, sigma, weight)
+        if self.columns is not None:
+            columns = (a.to(raw) for a in self.columns)
+            return kernel.against_labels(raw, target, *columns, sigma, weight)
+        log_weight = raw.new_zeros(len(target)) if weight is None else weight.log()
+        return kernel.against_labels(raw, target, target, log_weight, sigma, weight)
 
-    def observe(self, raw, target, weight=None):
+    def observe(self, logits, target, weight=None):
         """One step of Adam on the logarithm of the noise scale."""
+        slope = float(self._evaluate(logits, target.code, weight)[2])
         m, v, t = self.moments.tolist()
-        g = self.slope * self.sigma
+        g = slope * self.sigma
         m, v, t = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g, t + 1.0
         step = m / (1.0 - 0.9**t) / (np.sqrt(v / (1.0 - 0.999**t)) + 1e-12)
         self.moments = torch.tensor([m, v, t], dtype=torch.float64)
@@ -183,12 +170,14 @@ class BalancedMSE(BaseEstimator):
     >>> from skimb.losses import BalancedMSE
     >>> t = np.array([0.5, 1.0, 2.0])
     >>> bound = BalancedMSE(noise_sigma=1.0, learn_sigma=False).bind(t)
-    >>> loss, grad = bound.loss_grad(torch.tensor([0.0, 1.0, 3.0]), torch.tensor([0.5, 1.0, 2.0]))
+    >>> z = torch.tensor([0.0, 1.0, 3.0])
+    >>> loss, grad = bound.loss_grad(z, bound.encode(torch.tensor([0.5, 1.0, 2.0]), z))
     >>> [round(3 * g, 4) for g in grad.tolist()]
     [0.6233, 0.1328, -0.5122]
     """
 
-    regression = True
+    #: targets the loss accepts
+    tasks = frozenset({"regression"})
 
     _parameter_constraints = {
         "method": [StrOptions({"bmc", "gai", "bni"})],
@@ -231,7 +220,7 @@ class BalancedMSE(BaseEstimator):
         Returns
         -------
         BalancedMSEBound
-            A module with ``loss_grad(predictions, target, weight)``.
+            A module with ``encode(target, predictions)`` and ``loss_grad(predictions, encoded, weight)``.
 
         Raises
         ------
@@ -253,7 +242,7 @@ class BalancedMSE(BaseEstimator):
             mixture = self._mixture(y)
         lr = float(self.sigma_lr) if self.learn_sigma else 0.0
         bound = BalancedMSEBound(sigma, bounds, columns, mixture, lr)
-        bound._source = self
+        bound._loss = self
         return bound
 
     def _bins(self, y, sample_weight):

@@ -44,8 +44,7 @@ class GeneralizedCrossEntropy(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import GeneralizedCrossEntropy
+    >>> from skimb.losses import ClassPrior, GeneralizedCrossEntropy
     >>> bound = GeneralizedCrossEntropy().bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     0.222
@@ -85,8 +84,7 @@ class MeanAbsoluteError(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import MeanAbsoluteError
+    >>> from skimb.losses import ClassPrior, MeanAbsoluteError
     >>> bound = MeanAbsoluteError().bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     0.2144
@@ -126,8 +124,7 @@ class SymmetricCrossEntropy(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import SymmetricCrossEntropy
+    >>> from skimb.losses import ClassPrior, SymmetricCrossEntropy
     >>> bound = SymmetricCrossEntropy().bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     0.5495
@@ -177,8 +174,7 @@ class PolyFocal(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import PolyFocal
+    >>> from skimb.losses import ClassPrior, PolyFocal
     >>> bound = PolyFocal().bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     0.0209
@@ -210,9 +206,10 @@ class LDRBound(RowBound):
         self.normalize, self.adaptive, self.kw = normalize, adaptive, kw
 
     def _margin_form(self, logits, code):
-        return self.task == "multilabel" or logits.ndim == code.ndim
+        return self.form(logits, code) in ("labels", "margin")
 
-    def entries(self, logits, code, factor=1.0):
+    def entries(self, logits, target, factor=1.0):
+        code = target.code
         if self._margin_form(logits, code):
             loss, grad = cf.through_pair(self._rows, logits, (code > 0).long())
         else:
@@ -227,7 +224,8 @@ class LDRBound(RowBound):
         rows = kernel.AdaptiveRows(scores, code, **self.kw)
         return rows.value, back(rows.grad)
 
-    def second(self, logits, code):
+    def second(self, logits, target):
+        code = target.code
         if self.normalize != "none":
             raise TypeError(
                 f"{self.name} couples the scores of a row through their mean and has no diagonal "
@@ -306,8 +304,7 @@ class LDR(_LDR):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import LDR
+    >>> from skimb.losses import LDR, ClassPrior
     >>> bound = LDR().bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     -0.835
@@ -370,8 +367,7 @@ class AdaptiveLDR(_LDR):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import AdaptiveLDR
+    >>> from skimb.losses import AdaptiveLDR, ClassPrior
     >>> bound = AdaptiveLDR().bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     -0.7693
@@ -405,12 +401,12 @@ class ZBound(RowBound):
         super().__init__()
         self.kw = {"a": a, "b": b}
 
-    def entries(self, logits, code, factor=1.0):
-        loss, grad = kernel.z_rows(logits, code, **self.kw)
+    def entries(self, logits, target, factor=1.0):
+        loss, grad = kernel.z_rows(logits, target.code, **self.kw)
         return loss, grad * factor
 
-    def second(self, logits, code):
-        return kernel.z_grad_hess(logits, code, **self.kw)
+    def second(self, logits, target):
+        return kernel.z_grad_hess(logits, target.code, **self.kw)
 
 
 class ZLoss(Loss):
@@ -446,8 +442,7 @@ class ZLoss(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import ZLoss
+    >>> from skimb.losses import ClassPrior, ZLoss
     >>> bound = ZLoss().bind(ClassPrior(counts=[100, 10, 1]))
     >>> round(bound(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([0])).item(), 4)
     0.5826

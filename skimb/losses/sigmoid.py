@@ -2,53 +2,27 @@
 
 from numbers import Real
 
-import torch
-import torch.nn.functional as F
 from sklearn.utils._param_validation import Interval
 
 from skimb.functional.sigmoid import asymmetric_grad_hess
 from skimb.kernels import asymmetric_rows
-from skimb.losses._base import Loss, RowBound, one_hot, pair_to_margin
+from skimb.losses._base import Loss
+from skimb.losses._labels import LabelBound
 from skimb.losses.softmax import CrossEntropy
 
 
-class SigmoidBound(RowBound):
+class SigmoidBound(LabelBound):
     """The asymmetric loss over labels; classes are labels one against the rest."""
 
     def __init__(self, gamma_neg, gamma_pos, clip):
         super().__init__()
         self.kw = {"gamma_neg": gamma_neg, "gamma_pos": gamma_pos, "clip": clip}
 
-    def _each(self, function, logits, code):
-        """Apply an element-wise function in the form the logits come in."""
-        if self.task == "multilabel" or logits.ndim == code.ndim:
-            return function(logits, code, **self.kw)
-        if self.n_classes == 2:
-            signs = code.to(logits.dtype).mul(2.0).sub_(1.0)
-            return function(logits[..., 1] - logits[..., 0], signs, **self.kw)
-        return function(logits, one_hot(code, logits).mul_(2.0).sub_(1.0), **self.kw)
+    def values(self, z, sign):
+        return asymmetric_rows(z, sign, **self.kw)
 
-    def entries(self, logits, code, factor=1.0):
-        if self.task == "binary" and logits.ndim > code.ndim:
-            loss, grad = pair_to_margin(lambda _: self._each(asymmetric_rows, logits, code), logits)
-            return loss, grad.mul_(factor)
-        loss, grad = self._each(asymmetric_rows, logits, code)
-        grad.mul_(factor)
-        return (loss.sum(-1) if self.task == "multiclass" else loss), grad
-
-    def second(self, logits, code):
-        grad, hess = self._each(asymmetric_grad_hess, logits, code)
-        if self.task == "binary" and logits.ndim > code.ndim:
-            return torch.stack([-grad, grad], -1), torch.stack([hess, hess], -1)
-        return grad, hess
-
-    def log_scores(self, logits):
-        if self.has_class_axis(logits):
-            if self.n_classes == 2:
-                return logits[..., 1] - logits[..., 0]
-            log_p = F.logsigmoid(logits)
-            return log_p - torch.logsumexp(log_p, -1, keepdim=True)
-        return logits
+    def second_values(self, z, sign):
+        return asymmetric_grad_hess(z, sign, **self.kw)
 
 
 class Asymmetric(Loss):
@@ -87,8 +61,7 @@ class Asymmetric(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import Asymmetric
+    >>> from skimb.losses import Asymmetric, ClassPrior
     >>> bound = Asymmetric().bind(ClassPrior(counts=[9, 1]))
     >>> rows = bound.row_loss(torch.tensor([-4.0, 2.0]), torch.tensor([0, 1]))
     >>> [round(v, 4) for v in rows.abs().tolist()]  # p = 0.018 lies below the clip

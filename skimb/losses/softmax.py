@@ -35,8 +35,7 @@ class CrossEntropy(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import CrossEntropy
+    >>> from skimb.losses import ClassPrior, CrossEntropy
     >>> bound = CrossEntropy().bind(ClassPrior(counts=[9, 1]))
     >>> round(bound(torch.tensor([2.0, -1.0]), torch.tensor([1, 0])).item(), 4)
     0.2201
@@ -84,8 +83,7 @@ class Focal(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import Focal
+    >>> from skimb.losses import ClassPrior, Focal
     >>> bound = Focal(gamma=0.5).bind(ClassPrior(counts=[9, 1]))
     >>> z = torch.tensor([100.0, -100.0], requires_grad=True)
     >>> bound(z, torch.tensor([1, 1])).backward()
@@ -142,14 +140,12 @@ class LogitAdjusted(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import LogitAdjusted
+    >>> from skimb.losses import ClassPrior, LogitAdjusted
     >>> bound = LogitAdjusted().bind(ClassPrior(counts=[9, 1]))
     >>> [round(v, 4) for v in bound.posterior(torch.zeros(1)).tolist()[0]]
     [0.9, 0.1]
     """
 
-    needs_prior = True
     _parameter_constraints = {"tau": [Interval(Real, 0, None, closed="left")]}
     reduces_to = (({"tau": 0.0}, CrossEntropy(), {"binary", "multiclass", "multilabel"}),)
 
@@ -193,14 +189,12 @@ class LDAM(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import LDAM
+    >>> from skimb.losses import LDAM, ClassPrior
     >>> bound = LDAM().bind(ClassPrior(counts=[100, 10, 1]))
     >>> [round(v, 4) for v in bound.arrays["margin"].tolist()]
     [0.1581, 0.2812, 0.5]
     """
 
-    needs_prior = True
     calibrated = False
     _parameter_constraints = {
         "max_margin": [Interval(Real, 0, None, closed="left")],
@@ -252,14 +246,12 @@ class VectorScaling(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import VectorScaling
+    >>> from skimb.losses import ClassPrior, VectorScaling
     >>> bound = VectorScaling(gamma=0.3).bind(ClassPrior(counts=[100, 10, 1]))
     >>> [round(v, 4) for v in bound.arrays["mult"].tolist()]
     [1.0, 0.5012, 0.2512]
     """
 
-    needs_prior = True
     one_logit = False
     _parameter_constraints = {
         "gamma": [Interval(Real, 0, None, closed="left")],
@@ -311,8 +303,7 @@ class CompSum(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import CompSum
+    >>> from skimb.losses import ClassPrior, CompSum
     >>> bound = CompSum(tau=0.0).bind(ClassPrior(counts=[9, 1]))
     >>> round(bound(torch.tensor([1.0]), torch.tensor([0])).item(), 4)  # e^1
     2.7183
@@ -356,8 +347,7 @@ class Poly(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import Poly
+    >>> from skimb.losses import ClassPrior, Poly
     >>> bound = Poly(epsilon=2.0).bind(ClassPrior(counts=[9, 1]))
     >>> round(bound(torch.tensor([0.0]), torch.tensor([1])).item(), 4)  # log 2 + 1
     1.6931

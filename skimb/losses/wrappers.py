@@ -1,6 +1,6 @@
-"""Losses made of other losses: switched on late, or weighted by the losses of the batch."""
+"""Losses made of other losses: switched on late, mixed with cross-entropy, weighted by the batch."""
 
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -8,122 +8,104 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb.functional import _shapes as shapes
 from skimb.functional.reweighting import FOCUS, STRATEGIES, dynamic_weights, error_focus_weights
-from skimb.losses._base import BoundLoss, Loss
+from skimb.losses._base import BoundLoss, Loss, RowBound, check_served
 from skimb.losses._softmax import SoftmaxBound
 from skimb.losses.rebalanced import ClassBalanced
 from skimb.losses.softmax import CrossEntropy
 
 
-class DeferredBound(BoundLoss):
-    """One loss until a share of training is over, another one after; the later one outside training."""
-
-    scheduled = True
-
-    def __init__(self, before, after, start, coupled):
-        super().__init__()
-        self.before, self.after, self.start = before, after, start
-        self.coupled = coupled
-        self.needs_features = after.needs_features
-        self.late = True
-
-    def begin_epoch(self, epoch, max_epochs):
-        self.late = epoch >= int(np.ceil(self.start * max_epochs))
-        for part in (self.before, self.after):
-            part.begin_epoch(epoch, max_epochs)
-
-    def settled_epoch(self, max_epochs):
-        own = int(np.ceil(self.start * max_epochs))
-        return max(own, self.after.settled_epoch(max_epochs))
-
-    def encode(self, target, logits):
-        return self.after.encode(target, logits)
-
-    def attach(self, code, costs):
-        """Give every row its own costs, if the later loss takes them."""
-        return self.after.attach(code, costs)
-
-    def plain_code(self, code, logits):
-        return self.after.plain_code(code, logits)
-
-    def _now(self, code, logits):
-        if self.late:
-            return self.after, code
-        return self.before, self.after.plain_code(code, logits)
-
-    def loss_grad(self, logits, code, weight=None, total=None, **features):
-        bound, code = self._now(code, logits)
-        return bound.loss_grad(logits, code, weight, total, **(features if self.late else {}))
-
-    def entries(self, logits, code, factor=1.0):
-        """Row losses and gradients of the loss in force."""
-        bound, code = self._now(code, logits)
-        return bound.entries(logits, code, factor)
-
-    def row_loss(self, logits, target):
-        if self.coupled:
-            return super().row_loss(logits, target)
-        return (self.after if self.late else self.before).row_loss(logits, target)
-
-    def grad_hess(self, logits, target, convex=False):
-        if self.coupled:
-            return super().grad_hess(logits, target, convex)
-        return (self.after if self.late else self.before).grad_hess(logits, target, convex)
-
-    def observe(self, logits, code, weight=None):
-        bound, code = self._now(code, logits)
-        bound.observe(logits, code, weight)
-
-    def frozen(self, logits, target, weight=None):
-        """Freeze the loss in force."""
-        return (self.after if self.late else self.before).frozen(logits, target, weight)
-
-    def decision(self, logits):
-        return self.after.decision(logits)
-
-    def log_scores(self, logits):
-        return self.after.log_scores(logits)
-
-
 class _Wrapper(Loss):
-    """A loss around the loss in its parameter ``loss``."""
+    """A loss made of others: it allows what all of them allow and needs what any of them needs."""
 
-    def _inner(self):
-        return CrossEntropy() if self.loss is None else self.loss
-
-    @property
-    def needs_prior(self):
-        """Flag of the inner loss."""
-        return self._inner().needs_prior
+    def _parts(self):
+        """The losses it is made of, the one that predicts first."""
+        return (CrossEntropy() if self.loss is None else self.loss,)
 
     @property
-    def needs_all_classes(self):
-        """Flag of the inner loss."""
-        return self._inner().needs_all_classes
+    def tasks(self):
+        """Targets that all parts accept."""
+        return frozenset.intersection(*(frozenset(part.tasks) for part in self._parts()))
+
+    @property
+    def scope(self):
+        """Whether a part couples rows."""
+        return "batch" if any(part.scope == "batch" for part in self._parts()) else "row"
+
+    @property
+    def calibrated(self):
+        """Flag of the part that predicts."""
+        return self._parts()[0].calibrated
+
+    @property
+    def shift_invariant(self):
+        """Flag of the part that predicts."""
+        return self._parts()[0].shift_invariant
 
     @property
     def one_logit(self):
-        """Flag of the inner loss."""
-        return self._inner().one_logit
+        """Whether two classes can share one logit in all parts."""
+        return all(part.one_logit for part in self._parts())
 
     @property
     def one_sided(self):
-        """Flag of the inner loss."""
-        return self._inner().one_sided
+        """Whether two classes play different parts in a part."""
+        return any(part.one_sided for part in self._parts())
 
     @property
-    def scale_free(self):
-        """Flag of the inner loss."""
-        return self._inner().scale_free
+    def contract_exceptions(self):
+        """Those of all parts."""
+        return frozenset.union(*(frozenset(part.contract_exceptions) for part in self._parts()))
 
-    @property
-    def repeats(self):
-        """Flag of the inner loss."""
-        return self._inner().repeats
 
-    @property
-    def stateful(self):
-        """Flag of the inner loss."""
-        return self._inner().stateful
+class Wrapping(BoundLoss):
+    """A bound loss made of others: it requires what they require and predicts as the first one does."""
+
+    def __init__(self, *parts):
+        super().__init__()
+        self.parts = torch.nn.ModuleList(parts)
+        self.requires = frozenset.union(*(part.requires for part in parts))
+        self.takes_costs = any(part.takes_costs for part in parts)
+
+    def observe(self, logits, target, weight=None):
+        for part in self.parts:
+            part.observe(logits, target, weight)
+
+    def decision(self, logits):
+        return self.parts[0].decision(logits)
+
+    def log_scores(self, logits):
+        return self.parts[0].log_scores(logits)
+
+
+class DeferredBound(Wrapping):
+    """One loss until a share of training is over, another one after; the later one outside training."""
+
+    def __init__(self, after, before, start):
+        super().__init__(after, before)
+        self.start = start
+
+    def at(self, epoch, n_epochs):
+        late = epoch >= int(np.ceil(self.start * n_epochs))
+        return self.parts[0 if late else 1].at(epoch, n_epochs)
+
+    def loss_grad(self, logits, target, weight=None, total=None):
+        return self.parts[0].loss_grad(logits, target, weight, total)
+
+    def observe(self, logits, target, weight=None):
+        self.parts[0].observe(logits, target, weight)
+
+    def row_loss(self, logits, target):
+        if "batch" in self.requires:
+            return super().row_loss(logits, target)
+        return self.parts[0].row_loss(logits, target)
+
+    def grad_hess(self, logits, target, convex=False):
+        if "batch" in self.requires:
+            return super().grad_hess(logits, target, convex)
+        return self.parts[0].grad_hess(logits, target, convex)
+
+    def frozen(self, logits, target, weight=None):
+        return self.parts[0].frozen(logits, target, weight)
 
 
 class Deferred(_Wrapper):
@@ -148,11 +130,10 @@ class Deferred(_Wrapper):
     Notes
     -----
     Weights from the start hurt the representation, and some losses need a trained net to act on; both is
-    mended by waiting. Estimators tell the loss the epoch; elsewhere call ``bound.begin_epoch(epoch,
-    max_epochs)``, without which the later loss acts throughout. Predictions are those of the later
-    loss. With early stopping, training may end before the switch. ``solver="lbfgs"`` has no epochs and
-    minimises the later loss. Give the later stage its own class weights by ``loss``; the estimators'
-    ``deferred_reweighting`` defers ``class_weight`` for any loss.
+    mended by waiting. Estimators ask ``bound.at(epoch, n_epochs)`` for the loss in force; the bound loss
+    itself is the later one, and so are predictions. With early stopping, training may end before the
+    switch. ``solver="lbfgs"`` has no epochs and minimises the later loss. Give the later stage its own
+    class weights by ``loss``; the estimators' ``deferred_reweighting`` defers ``class_weight`` for any loss.
 
     References
     ----------
@@ -161,15 +142,11 @@ class Deferred(_Wrapper):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import Deferred, Focal
+    >>> from skimb.losses import ClassPrior, Deferred, Focal
     >>> bound = Deferred(Focal(2.0), start=0.5).bind(ClassPrior(counts=[9, 1]))
     >>> z, y = torch.tensor([0.0]), torch.tensor([1])
-    >>> for epoch in (0, 9):
-    ...     bound.begin_epoch(epoch, max_epochs=10)
-    ...     print(round(bound(z, y).item(), 4))
-    0.6931
-    0.1733
+    >>> [round(bound.at(epoch, 10)(z, y).item(), 4) for epoch in (0, 9)]
+    [0.6931, 0.1733]
     """
 
     _parameter_constraints = {
@@ -188,87 +165,187 @@ class Deferred(_Wrapper):
         self.start = start
         self.before = before
 
-    def _inner(self):
-        return ClassBalanced(0.9999) if self.loss is None else self.loss
+    def _parts(self):
+        return (
+            ClassBalanced(0.9999) if self.loss is None else self.loss,
+            CrossEntropy() if self.before is None else self.before,
+        )
 
-    @property
-    def scope(self):
-        """Whether either loss couples rows."""
-        first = CrossEntropy() if self.before is None else self.before
-        return "batch" if "batch" in (first.scope, self._inner().scope) else "row"
+    def _bind(self, prior):
+        after, before = (part.bind(prior) for part in self._parts())
+        return DeferredBound(after, before, float(self.start))
+
+
+class _MixedBound(Wrapping):
+    """What both kinds of mixtures share: the loss, cross-entropy, its share, and when it stands alone."""
+
+    def __init__(self, inner, entropy, share, warmup):
+        super().__init__(inner, entropy)
+        self.share, self.warmup = share, warmup
+        attack = inner.attack
+        self.attack = None if attack is None else attack._replace(nu=(1.0 - share) * attack.nu)
+
+    def at(self, epoch, n_epochs):
+        inner, entropy = self.parts
+        if epoch < self.warmup:
+            return entropy
+        now = inner.at(epoch, n_epochs)
+        if now is inner:
+            return self
+        return self.cached_by(now, lambda: self._with(now))
+
+    def _with(self, inner):
+        """The same mixture of another loss."""
+        kind = BatchMixture if "batch" in inner.requires else RowMixture
+        mixed = kind(inner, self.parts[1], self.share, self.warmup)
+        mixed.task, mixed.n_classes, mixed._loss = self.task, self.n_classes, self._loss
+        mixed.calibrated, mixed.shift_invariant = self.calibrated, self.shift_invariant
+        return mixed
+
+    def frozen(self, logits, target, weight=None):
+        return self._with(self.parts[0].frozen(logits, target, weight))
+
+
+class BatchMixture(_MixedBound):
+    """A batch-coupled loss plus cross-entropy, which counts as a mean over labels."""
+
+    def loss_grad(self, logits, target, weight=None, total=None):
+        inner, entropy = self.parts
+        labels = logits.shape[-1] if self.task == "multilabel" else 1
+        loss, grad = inner.loss_grad(logits, target, weight, total)
+        plain = entropy.loss_grad(logits, target, weight, total)
+        f = self.share / labels
+        return (1.0 - self.share) * loss + f * plain[0], torch.add(
+            grad * (1.0 - self.share), plain[1], alpha=f
+        )
+
+
+class RowMixture(_MixedBound, RowBound):
+    """A row-separable loss plus cross-entropy."""
+
+    def _both(self, of, *args):
+        s = self.share
+        a, b = (of(part)(*args) for part in self.parts)
+        return tuple((1.0 - s) * x + s * y for x, y in zip(a, b, strict=True))
+
+    def entries(self, logits, target, factor=1.0):
+        return self._both(lambda bound: bound.entries, logits, target, factor)
+
+    def second(self, logits, target):
+        return self._both(lambda bound: bound.second, logits, target)
+
+
+class Mixed(_Wrapper):
+    r"""A loss mixed with cross-entropy: :math:`(1-s)\,L+s\,\mathrm{CE}`, after epochs of cross-entropy alone.
+
+    **Shapes.** Those of the loss.
+
+    Parameters
+    ----------
+    loss : Loss, default=None
+        The loss L; ``None`` is cross-entropy, for which the mixture changes nothing.
+    share : float in [0, 1], default=0.1
+        Share s of cross-entropy in the loss.
+    warmup : int in [0, inf), default=0
+        Epochs of cross-entropy alone before.
+
+    Raises
+    ------
+    ValueError
+        By :meth:`bind`, if a parameter is out of range.
+
+    Notes
+    -----
+    Losses of whole batches (metrics, pairs) are flat where the net knows nothing yet and say little about
+    probabilities; some cross-entropy beside them, or before them, mends both. Beside a loss of whole batches
+    cross-entropy counts as a mean over labels, beside a loss of rows label by label. ``predict`` decides as the
+    loss does. A mixture has no closed-form posterior: ``calibrated`` is that of the loss at ``share=0`` and
+    False above. To switch from one loss to another late in training use
+    :class:`Deferred`; the two can be nested.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skimb.losses import AnyLoss, ClassPrior, Mixed
+    >>> bound = Mixed(AnyLoss("f1"), share=0.5, warmup=3).bind(ClassPrior(counts=[3, 3]))
+    >>> z, y = torch.tensor([-2, -.5, .3, 1.2, 2.5, -1.1]), torch.tensor([0, 0, 1, 0, 1, 1])
+    >>> [round(bound.at(epoch, 10)(z, y).item(), 4) for epoch in (0, 3)]  # cross-entropy, then both
+    [0.6808, 0.5468]
+    """
+
+    _parameter_constraints = {
+        "loss": [Loss, None],
+        "share": [Interval(Real, 0, 1, closed="both")],
+        "warmup": [Interval(Integral, 0, None, closed="left")],
+    }
+    _grid = {"share": [0.1, 0.5], "warmup": [0, 5]}
+    reduces_to = (
+        ({"loss": CrossEntropy(0.1), "share": 0.0}, CrossEntropy(0.1), {"binary", "multiclass"}),
+        ({"share": 1.0}, CrossEntropy(), {"binary", "multiclass", "multilabel"}),
+    )
+
+    def __init__(self, loss=None, share=0.1, warmup=0):
+        self.loss = loss
+        self.share = share
+        self.warmup = warmup
 
     @property
     def calibrated(self):
-        """Flag of the later loss."""
-        return self._inner().calibrated
+        """Whether the loss is, and cross-entropy has no share in it."""
+        return self.share == 0.0 and super().calibrated
 
     @property
     def shift_invariant(self):
-        """Flag of the later loss."""
-        return self._inner().shift_invariant
+        """Flag of the loss, if cross-entropy has no share in it."""
+        return self.share == 0.0 and super().shift_invariant
 
     def _bind(self, prior):
-        first = CrossEntropy() if self.before is None else self.before
-        parts = first.bind(prior), self._inner().bind(prior)
-        return DeferredBound(*parts, float(self.start), self.scope == "batch")
+        inner = self._parts()[0].bind(prior)
+        kind = BatchMixture if "batch" in inner.requires else RowMixture
+        entropy = CrossEntropy().bind(prior)
+        return kind(inner, entropy, float(self.share), int(self.warmup))
 
 
-class DynamicBound(BoundLoss):
+class DynamicBound(Wrapping):
     """A row-separable loss whose rows weigh by their losses in the batch."""
 
     def __init__(self, inner, warmup, **kw):
-        super().__init__()
-        self.inner, self.warmup, self.kw = inner, warmup, kw
-        self.scheduled = warmup > 0 or inner.scheduled
-        self.warming = False
+        super().__init__(inner)
+        self.requires = inner.requires | {"batch"}
+        self.warmup, self.kw = warmup, kw
         self.fixed = None
 
-    def begin_epoch(self, epoch, max_epochs):
-        self.warming = epoch < int(np.ceil(self.warmup * max_epochs))
-        self.inner.begin_epoch(epoch, max_epochs)
+    def at(self, epoch, n_epochs):
+        (inner,) = self.parts
+        now = inner.at(epoch, n_epochs)
+        if epoch < int(np.ceil(self.warmup * n_epochs)):
+            return now
+        if now is inner:
+            return self
+        return self.cached_by(now, lambda: self._with(now))
 
-    def settled_epoch(self, max_epochs):
-        return max(int(np.ceil(self.warmup * max_epochs)), self.inner.settled_epoch(max_epochs))
+    def _with(self, inner):
+        """The same weights for another loss."""
+        bound = DynamicBound(inner, self.warmup, **self.kw)
+        bound.task, bound.n_classes, bound._loss = self.task, self.n_classes, self._loss
+        bound.calibrated = self.calibrated
+        return bound
 
-    def encode(self, target, logits):
-        return self.inner.encode(target, logits)
-
-    def attach(self, code, costs):
-        """Give every row its own costs, if the inner loss takes them."""
-        return self.inner.attach(code, costs)
-
-    def plain_code(self, code, logits):
-        return self.inner.plain_code(code, logits)
-
-    def weights(self, logits, code, weight=None):
+    def weights(self, logits, target, weight=None):
         """Weights of the rows of a batch, summing to 1."""
         if weight is not None and self.task == "multilabel" and weight.ndim == logits.ndim:
             raise ValueError(f"{self.name} takes one weight per row, not one per label.")
-        loss = self.inner.entries(logits, code)[0]
+        loss = self.parts[0].entries(logits, target)[0]
         loss = loss.sum(-1) if self.task == "multilabel" else loss
         return dynamic_weights(loss, sample_weight=weight, **self.kw)
 
-    def loss_grad(self, logits, code, weight=None, total=None):
-        if self.warming:
-            return self.inner.loss_grad(logits, code, weight, total)
-        w = self.weights(logits, code, weight) if self.fixed is None else self.fixed
-        return self.inner.loss_grad(logits, code, w, 1.0)
+    def loss_grad(self, logits, target, weight=None, total=None):
+        w = self.weights(logits, target, weight) if self.fixed is None else self.fixed
+        return self.parts[0].loss_grad(logits, target, w, 1.0)
 
     def frozen(self, logits, target, weight=None):
         """Keep the weights as they are at `logits`."""
-        bound = DynamicBound(self.inner, self.warmup, **self.kw)
-        bound.task, bound.n_classes, bound._source = self.task, self.n_classes, self._source
-        bound.fixed = self.weights(logits, self.encode(target, logits), weight)
-        return bound
-
-    def observe(self, logits, code, weight=None):
-        self.inner.observe(logits, code, weight)
-
-    def decision(self, logits):
-        return self.inner.decision(logits)
-
-    def log_scores(self, logits):
-        return self.inner.log_scores(logits)
+        return self.replaced(fixed=self.weights(logits, self.encode(target, logits), weight))
 
 
 class DynamicReweighting(_Wrapper):
@@ -295,7 +372,8 @@ class DynamicReweighting(_Wrapper):
     Raises
     ------
     ValueError
-        By :meth:`bind`, if a parameter is out of range, or `loss` couples the rows of a batch.
+        By :meth:`bind`, if a parameter is out of range, or `loss` couples the rows of a batch or perturbs
+        them.
 
     Notes
     -----
@@ -311,8 +389,7 @@ class DynamicReweighting(_Wrapper):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import DynamicReweighting, Focal
+    >>> from skimb.losses import ClassPrior, DynamicReweighting, Focal
     >>> bound = DynamicReweighting(Focal(1.0), "extremes").bind(ClassPrior(counts=[9, 1]))
     >>> round(bound(torch.tensor([0.0, -2.0, 1.0]), torch.tensor([0, 0, 1])).item(), 4)
     0.1664
@@ -346,18 +423,16 @@ class DynamicReweighting(_Wrapper):
         self.max_weight = max_weight
 
     def _bind(self, prior):
-        inner = self._inner()
-        if inner.scope != "row":
-            raise ValueError(
-                f"{self!r}: {inner!r} has no losses of rows to weigh; choose a row loss."
-            )
-        if inner.bind(prior).needs_features:
-            raise ValueError(
-                f"{self!r}: {inner!r} needs features of the rows, which are not passed on."
-            )
+        inner = self._parts()[0].bind(prior)
+        check_served(
+            inner,
+            {"every class", "inputs", "memory"},
+            "DynamicReweighting, which weighs rows by losses of their own,",
+            "wrap a loss of single rows",
+        )
         cap = None if self.max_weight is None else float(self.max_weight)
         return DynamicBound(
-            inner.bind(prior),
+            inner,
             float(self.warmup),
             strategy=self.strategy,
             temperature=float(self.temperature),
@@ -365,17 +440,20 @@ class DynamicReweighting(_Wrapper):
         )
 
 
-class ErrorFocusedBound(SoftmaxBound):
+class ErrorFocusedBound(BoundLoss):
     """Charbonnier error of the true side's probability, weighted by the errors of the batch."""
 
-    def __init__(self, eps, kind, beta):
-        super().__init__(shapes.Charbonnier(eps), invertible=False)
+    requires = frozenset({"batch"})
+
+    def __init__(self, rows, kind, beta):
+        super().__init__()
+        self.rows = rows
         self.focus = {"kind": kind, "beta": beta}
         self.fixed = None
 
-    def _weights(self, logits, code, weight):
-        eps = self.shape.epsilon
-        root = self.entries(logits, code)[0] + eps
+    def _weights(self, logits, target, weight):
+        eps = self.rows.shape.epsilon
+        root = self.rows.entries(logits, target)[0] + eps
         errors = (root * root - eps * eps).clamp_min(0.0).sqrt()
         if self.task == "multilabel":
             w = torch.ones_like(errors) if weight is None else weight
@@ -384,22 +462,13 @@ class ErrorFocusedBound(SoftmaxBound):
             return flat.reshape(errors.shape) * errors.shape[-1]
         return error_focus_weights(errors, sample_weight=weight, **self.focus)
 
-    def loss_grad(self, logits, code, weight=None, total=None):
-        w = self._weights(logits, code, weight) if self.fixed is None else self.fixed
-        return super().loss_grad(logits, code, w, 1.0)
-
-    def row_loss(self, logits, target):
-        return BoundLoss.row_loss(self, logits, target)
-
-    def grad_hess(self, logits, target, convex=False):
-        return BoundLoss.grad_hess(self, logits, target, convex)
+    def loss_grad(self, logits, target, weight=None, total=None):
+        w = self._weights(logits, target, weight) if self.fixed is None else self.fixed
+        return self.rows.loss_grad(logits, target, w, 1.0)
 
     def frozen(self, logits, target, weight=None):
         """Keep the weights as they are at `logits`."""
-        bound = ErrorFocusedBound(self.shape.epsilon, **self.focus)
-        bound.task, bound.n_classes, bound._source = self.task, self.n_classes, self._source
-        bound.fixed = self._weights(logits, self.encode(target, logits), weight)
-        return bound
+        return self.replaced(fixed=self._weights(logits, self.encode(target, logits), weight))
 
 
 class ErrorFocused(Loss):
@@ -437,8 +506,7 @@ class ErrorFocused(Loss):
     Examples
     --------
     >>> import torch
-    >>> from skimb._core.priors import ClassPrior
-    >>> from skimb.losses import ErrorFocused
+    >>> from skimb.losses import ClassPrior, ErrorFocused
     >>> bound = ErrorFocused().bind(ClassPrior(counts=[9, 1]))
     >>> round(bound(torch.tensor([0.5, -1.0]), torch.tensor([1, 0])).item(), 4)
     0.2862
@@ -459,4 +527,5 @@ class ErrorFocused(Loss):
         self.eps = eps
 
     def _bind(self, prior):
-        return ErrorFocusedBound(float(self.eps), self.kind, float(self.beta))
+        rows = SoftmaxBound(shapes.Charbonnier(float(self.eps)), invertible=False)
+        return ErrorFocusedBound(self._tied(rows, prior), self.kind, float(self.beta))

@@ -295,7 +295,7 @@ class NeuralNetClassifier(NeuralClassifier):
     def _new_step(self, module, bound, data, order, incremental):
         on_gpu = next(module.parameters()).device.type == "cuda"
         autocast = torch.bfloat16 if self.mixed_precision and on_gpu else None
-        if bound.attack is not None:
+        if "adversary" in bound.requires:
             step = AdversarialStep(
                 module, bound, order.generator.initial_seed(), self.n_features_in_
             )
