@@ -7,14 +7,15 @@ import torch
 from scipy import sparse
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from skimb._base.estimator import AUTO_BATCH, NeuralBase, unpack_optimizer
-from skimb.engine.lbfgs import SERVES as FULL_BATCH_SERVES
-from skimb.engine.lbfgs import FullBatch
+from skimb._base.estimator import AUTO_BATCH, NeuralBase
+from skimb.engine.chain_nets import NetChain, infer
+from skimb.engine.fullbatch import FullBatch
 from skimb.engine.mixing import Mixer
+from skimb.engine.module import ModuleBackend
 from skimb.engine.optim import SGD, Adam, Muon
-from skimb.engine.sparse_steps import SparseChainStep
-from skimb.engine.steps import SERVES, AdversarialStep, AutogradStep, ChainStep
-from skimb.losses._base import check_served
+from skimb.engine.schemes import Scheme
+from skimb.engine.step import Step
+from skimb.engine.table import SparseTable
 from skimb.nets import MLP
 
 LINEAR_FTOL = 64 * np.finfo(float).eps  # as scikit-learn's linear models
@@ -39,6 +40,7 @@ SHARED_CONSTRAINTS = {
     "validation_scoring": [str, callable, None],
     "device": [StrOptions({"auto", "cpu", "cuda"})],
     "callbacks": [list, tuple, None],
+    "scheme": [Scheme, None],
 }
 
 CLASSIFIER_CONSTRAINTS = {
@@ -149,9 +151,8 @@ class ChainEstimator(NeuralBase):
 
     # --- steps -------------------------------------------------------------------------------
 
-    def _new_step(self, module, bound, data, order, incremental):
+    def _new_step(self, module, bound, data, order, scheme):
         if self.solver == "lbfgs":
-            self._check_full_batch(bound)
             return FullBatch(
                 module,
                 bound,
@@ -161,49 +162,40 @@ class ChainEstimator(NeuralBase):
                 ftol=self._ftol,
                 warm_loss=self._warm() if self._warm_lbfgs() else None,
             )
-        l2, decay = 0.0, 0.0
-        if self.solver in {"adamw", "muon"}:
-            decay = self.alpha
-        else:
-            l2 = self._l2_stochastic()
+        decoupled = self.solver in {"adamw", "muon"}
+        l2 = 0.0 if decoupled else self._l2_stochastic()
+        decay = self.alpha if decoupled else 0.0
         betas = (self.beta_1, self.beta_2)
-        if "adversary" in bound.requires:
-            if module.sparse:
-                check_served(bound, SERVES, "training on sparse X", "use dense X or eps=0")
-            step = AdversarialStep(module, bound, order.generator.initial_seed())
-        elif self.mixed_precision and module.flat.device.type == "cuda":
-            step = AutogradStep(module, bound, autocast=torch.bfloat16)
-        elif module.sparse:
-            step = SparseChainStep(
-                module,
-                bound,
-                order.max_batch,
-                lr_of=lambda: step.optimizer.lr,
-                betas=betas,
-                eps=self.epsilon,
-                momentum=self.momentum if self.solver == "sgd" else None,
-                l2=l2,
-                decay=decay,
+        mixed = self.mixed_precision and module.flat.device.type == "cuda"
+        if module.sparse and scheme is not None and scheme.autograd:
+            raise ValueError(
+                f"{bound.name} with {type(self).__name__} needs gradients in the features of a row, so "
+                "sparse X would become dense; use dense X or eps=0."
             )
+        if mixed or (scheme is not None and scheme.autograd):
+            backend = ModuleBackend(module, torch.bfloat16 if mixed else None)
+            flat = backend.parameters[0]
         else:
-            step = ChainStep(module, bound, order.max_batch)
-        flat = step.parameters[0] if isinstance(step, AutogradStep) else module.flat
-        if flat.grad is None:
-            flat.grad = torch.zeros_like(flat)
-        step.optimizer = self._optimizer(module, flat, l2, decay, betas)
-        if incremental:
-            unpack_optimizer(step, self._optimizer_state)
-        return step
+            backend, flat = self._chain(module, order, l2, decay, betas), module.flat
+        optimizer = self._optimizer(module, flat, l2, decay, betas)
+        if module.sparse:
+            backend.table.lr_of = lambda: optimizer.lr
+        return Step(backend, bound, optimizer, scheme)
 
-    @staticmethod
-    def _check_full_batch(bound):
-        """Refuse losses that need more than the mean loss of all rows."""
-        check_served(
-            bound,
-            FULL_BATCH_SERVES,
-            "solver='lbfgs', which minimises a fixed function of all rows,",
-            "use a stochastic solver",
+    def _chain(self, module, order, l2, decay, betas):
+        """The hand-written gradients of the net."""
+        if not module.sparse:
+            return NetChain(module, order.max_batch)
+        table = SparseTable(
+            module.table.detach(),
+            lr_of=None,  # the optimiser is not there yet
+            betas=betas,
+            eps=self.epsilon,
+            momentum=self.momentum if self.solver == "sgd" else None,
+            l2=l2,
+            decay=decay,
         )
+        return NetChain(module, order.max_batch, table)
 
     def _l2_full_batch(self):
         return self.alpha / self._weight_total
@@ -257,7 +249,7 @@ class ChainEstimator(NeuralBase):
         if X.dtype != dtype:
             X = X.astype(dtype) if not isinstance(X, _RowsOnDemand) else X.cast(dtype)
         device = module.flat.device
-        return module.infer(X).cpu() if device.type != "cpu" else module.infer(X)
+        return infer(module, X).cpu() if device.type != "cpu" else infer(module, X)
 
     def _add_to_output(self, shift):
         module = self.net_.module_

@@ -14,7 +14,7 @@ from sklearn.utils.validation import column_or_1d
 from skimb._base.estimator import NeuralBase, stochastic
 from skimb._core.priors import ClassPrior, class_weights, log_ratio
 from skimb._core.validation import row_costs
-from skimb.engine.mixing import MixedStep
+from skimb.engine.mixing import Mixing
 from skimb.losses import CrossEntropy
 from skimb.losses._base import check_served
 
@@ -345,9 +345,9 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
                     "nothing to act on; use a stochastic solver or class_weight."
                 )
 
-    def _mixed(self, step, data, seed):
+    def _schemes(self, bound, module, data, seed):
         if self.mix is None:
-            return step
+            return super()._schemes(bound, module, data, seed)
         wrong = None
         if self._multilabel:
             wrong = "mixes exclusive classes; multi-label y has none. Use mix=None"
@@ -356,8 +356,9 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         if wrong is not None:
             raise ValueError(f"mix={self.mix!r} {wrong}.")
         consumer = f"mix={self.mix!r}, which gives rows two labels,"
-        check_served(step.loss, frozenset(), consumer, "use a loss of single rows")
-        return MixedStep(step, self.mix, data, self._seen["counts"], seed)
+        check_served(bound, frozenset({"every class"}), consumer, "use a loss of single rows")
+        mixing = Mixing(self.mix, data, self._seen["counts"], seed)
+        return [mixing, *super()._schemes(bound, module, data, seed)]
 
     # --- batches -----------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
@@ -24,11 +24,10 @@ from skimb.engine.callbacks import (
     Patience,
 )
 from skimb.engine.data import TrainingData, as_tensor
-from skimb.engine.lbfgs import FullBatch
 from skimb.engine.net import EngineNet
 from skimb.engine.runtime import Draws, resolve_device, small_batch_settings
 from skimb.engine.sampling import Order
-from skimb.engine.steps import Step
+from skimb.engine.schemes import Adversary, Several
 
 SMALL_BATCH = 4096  # up to here one thread beats several
 AUTO_BATCH = 200
@@ -91,8 +90,8 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         """Build and initialise the torch module."""
 
     @abstractmethod
-    def _new_step(self, module, bound, data, order, incremental):
-        """Build the training step with its optimiser."""
+    def _new_step(self, module, bound, data, order, scheme):
+        """Build the training step with its optimiser and the schemes of the fit, or None."""
 
     @abstractmethod
     def _raw(self, X):
@@ -159,8 +158,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         module.to(device)
         order = self._order(data, code, bound, generator)
         n_epochs = 1 if incremental else self.max_iter
-        step = self._new_step(module, bound, data, order, incremental and not new)
-        step = self._mixed(step, data, seed)
+        scheme = self._scheme(bound, module, data, order, seed)
+        step = self._new_step(module, bound, data, order, scheme)
+        if incremental and not new:
+            unpack_state(step, self._optimizer_state, self._scheme_state)
         net = EngineNet(
             module,
             criterion=bound,
@@ -171,6 +172,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             callbacks=self._callbacks(step, data, valid, n_epochs, incremental),
             device=str(device),
             draws=Draws(seed) if self._draws_in_module() else None,
+            epochs_before=len(self.loss_curve_) if incremental else 0,
         ).initialize()
         if history is not None:
             net.history = history
@@ -178,9 +180,23 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         self._bound = bound
         return Fit(net, data, sample_weight, len(net.history), incremental)
 
-    def _mixed(self, step, data, seed):
-        """The step on mixtures of rows, where the estimator mixes."""
-        return step
+    def _scheme(self, bound, module, data, order, seed):
+        """All schemes of the fit as one, or None."""
+        if self._full_batch():
+            if self.scheme is not None:
+                raise ValueError(
+                    f"solver='lbfgs' sees all rows at once, so scheme={self.scheme!r} has no batches to act "
+                    "on; use a stochastic solver."
+                )
+            return None
+        parts = self._schemes(bound, module, data, seed)
+        if "adversary" in bound.requires:
+            parts.append(Adversary(order.generator.initial_seed()))
+        return None if not parts else parts[0] if len(parts) == 1 else Several(parts)
+
+    def _schemes(self, bound, module, data, seed):
+        """The schemes that the user asked for, in the order in which they see a batch."""
+        return [] if self.scheme is None else [clone(self.scheme).start(module, data, seed)]
 
     def _validate(self, X, y, sample_weight, classes, reset, incremental, cost):
         X, y = validate_data(
@@ -326,12 +342,12 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             callbacks.append(("deferred", deferred))
         patience = None
         settled = 0 if deferred is None else deferred.first_epoch(n_epochs)
-        if not isinstance(step, FullBatch):
+        if not step.drives_epochs:
             seen = len(self.loss_curve_) if incremental else 0
             loss = LossSchedule(step.loss, seen, self.max_iter)
             callbacks.append(("loss", loss))
             settled = max(settled, loss.settled(n_epochs))
-        if not isinstance(step, FullBatch):
+        if not step.drives_epochs:
             schedule = LearningRate(
                 self._schedule(),
                 self.learning_rate_init,
@@ -399,10 +415,6 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         net, data, incremental = fit.net, fit.data, fit.incremental
         step = net.step
         patience = dict(net.callbacks_).get("patience")
-        if isinstance(step, Step):
-            step.settle()
-        if patience is not None:
-            patience.restore(net)
         if net.device != "cpu":
             net.module_.to("cpu")
             net.device = "cpu"
@@ -412,7 +424,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         while net.history and "train_loss" not in net.history[-1]:
             net.history.pop()  # an epoch that was begun and not finished
         done = net.history[fit.epochs_before :]
-        self._optimizer_state = _pack_optimizer(step)
+        self._optimizer_state, self._scheme_state = pack_state(step)
         net.step = None
         net.order = None
         self._after_training(data, fit.sample_weight)
@@ -444,7 +456,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 "the best weights so far.",
                 stacklevel=4,
             )
-        elif isinstance(step, FullBatch):
+        elif step.drives_epochs:
             result = step.result
             if result is not None and result.status != 0:
                 warnings.warn(
@@ -530,19 +542,24 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         return tags
 
 
-def _pack_optimizer(step):
-    """Optimiser state as plain numpy arrays, or None."""
-    if getattr(step, "optimizer", None) is None:
-        return None
-    tensors = [*step.optimizer.tensors(), *step.tensors()]
-    return {"lr": step.optimizer.lr, "arrays": [t.detach().cpu().numpy() for t in tensors]}
+def pack_state(step):
+    """State of optimiser, backend and scheme as plain numpy arrays, or None each."""
+    schemes = None
+    if step.scheme is not None:
+        schemes = {name: t.detach().cpu().numpy() for name, t in step.scheme.state().items()}
+    if step.optimizer is None:
+        return None, schemes
+    arrays = [t.detach().cpu().numpy() for t in step.tensors()]
+    return {"lr": step.optimizer.lr, "arrays": arrays}, schemes
 
 
-def unpack_optimizer(step, state):
+def unpack_state(step, state, schemes):
     """Put saved state back into a new step of the same shape."""
+    if schemes and step.scheme is not None:
+        step.scheme.load_state({k: torch.from_numpy(np.array(a)) for k, a in schemes.items()})
     if state is None:
         return
-    tensors = [*step.optimizer.tensors(), *step.tensors()]
+    tensors = step.tensors()
     if len(tensors) != len(state["arrays"]):
         return
     for own, saved in zip(tensors, state["arrays"], strict=True):

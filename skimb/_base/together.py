@@ -4,9 +4,8 @@ from contextlib import contextmanager
 
 import torch
 
-from skimb.engine.joint import JointTraining
+from skimb.engine.grouping import JointTraining
 from skimb.engine.runtime import no_collections, small_batch_settings
-from skimb.engine.steps import Step
 
 _FIT_PARAMS = {"sample_weight", "cost"}
 
@@ -84,8 +83,7 @@ class FitsTogether:
     def predicting(self, k):
         """Let one estimator predict in the middle of its training."""
         estimator, fit = self.estimators[k], self.fits[k]
-        if isinstance(fit.net.step, Step):
-            fit.net.step.settle()
+        fit.net.step.settle()
         if not estimator._bound.shift_invariant:
             yield estimator
             return

@@ -7,8 +7,7 @@ from numbers import Integral
 
 import torch
 
-from skimb.engine.grouping import kind_of
-from skimb.engine.joint import JointTraining
+from skimb.engine.grouping import JointTraining, structure
 from skimb.engine.net import end_sharing, share_training
 from skimb.engine.runtime import small_batch_settings
 
@@ -126,7 +125,7 @@ class Coordinator:
 
     def takes(self, net, data):
         """Whether the training of a net can wait here for others."""
-        return threading.current_thread() is not self.thread and kind_of(net, data) is not None
+        return threading.current_thread() is not self.thread and structure(net, data) is not None
 
     def train(self, net, data):
         """Wait until a net has been trained; raises what its training raised."""

@@ -5,7 +5,7 @@ import time
 import numpy as np
 from skorch.callbacks import Callback
 
-from skimb.engine.net import StopTraining
+from skimb.engine.signals import StopTraining
 
 
 class Patience(Callback):
@@ -74,6 +74,10 @@ class Patience(Callback):
 
     def _watch_score(self, net):
         net.step.settle()
+        offered = net.offered_weights()
+        trained = None if offered is None else net.copied_weights()
+        if offered is not None:
+            net.set_weights(offered)
         score = float(self.score())
         self.scores.append(score)
         net.history.record("valid_score", score)
@@ -82,8 +86,10 @@ class Patience(Callback):
         self.count = self.count + 1 if score < self.best_score + self.tol else 0
         if score > self.best_score:
             self.best_score = score
-            self.best = [p.detach().clone() for p in net.module_.state_dict().values()]
+            self.best = net.copied_weights()
         net.history.record("valid_score_best", score == self.best_score)
+        if trained is not None:
+            net.set_weights(trained)
 
     def _say(self):
         if self.verbose:
@@ -93,11 +99,10 @@ class Patience(Callback):
                 f"{self.n_iter_no_change} consecutive epochs. Stopping."
             )
 
-    def restore(self, net):
+    def restore_best(self, net):
         """Put the best weights back, if any were seen."""
         if self.best is not None:
-            for p, best in zip(net.module_.state_dict().values(), self.best, strict=True):
-                p.copy_(best)
+            net.set_weights(self.best)
             self.best = None
 
 

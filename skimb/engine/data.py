@@ -1,4 +1,4 @@
-"""Training rows as tensors or CSR, and the iterator that serves them in whole batches."""
+"""Rows of a fit: blocks of numbers and codes, their targets and weights, and batches of them."""
 
 import torch
 from scipy import sparse
@@ -28,12 +28,86 @@ class SparseRows:
         return torch.from_numpy(rows.toarray())
 
 
+class Blocks:
+    """What is known of the same rows, side by side: numbers, CSR, codes of categories.
+
+    A module that is trained on several blocks is called with a dict of their batches.
+
+    Parameters
+    ----------
+    **blocks : Tensor or scipy CSR, each of shape (n, ...)
+        The blocks by name.
+    """
+
+    def __init__(self, **blocks):
+        sizes = {name: block.shape[0] for name, block in blocks.items()}
+        if len(set(sizes.values())) != 1:
+            raise ValueError(f"Blocks: the blocks must have the same number of rows, got {sizes}.")
+        self.blocks = blocks
+        self.shape = (next(iter(sizes.values())),)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        return {name: block[rows] for name, block in self.blocks.items()}
+
+    def to(self, device):
+        """The blocks with their tensors on a device."""
+        return Blocks(
+            **{k: b.to(device) if torch.is_tensor(b) else b for k, b in self.blocks.items()}
+        )
+
+    @property
+    def nbytes(self):
+        """Bytes of all blocks."""
+        return sum(bytes_of(block) for block in self.blocks.values())
+
+
+def bytes_of(X):
+    """Bytes of a tensor, of CSR or of blocks."""
+    if torch.is_tensor(X):
+        return X.numel() * X.element_size()
+    if isinstance(X, Blocks):
+        return X.nbytes
+    return X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
+
+
+class Batch:
+    """Some rows of an epoch, as a training step sees them.
+
+    Parameters
+    ----------
+    X : Tensor, SparseRows or dict of these
+        Rows.
+    target : Target
+        Their encoded targets.
+    weight : Tensor, default=None
+        Their weights.
+    rows : Tensor of int, default=None
+        Their numbers among the training rows, where a scheme asks for them.
+    epoch : int, default=0
+        Epoch, from 0.
+    loss : object with ``loss_grad``, default=None
+        A loss that a scheme puts in the place of the loss in force.
+    """
+
+    __slots__ = ("X", "epoch", "loss", "rows", "target", "weight")
+
+    def __init__(self, X, target, weight=None, rows=None, epoch=0, loss=None):
+        self.X, self.target, self.weight = X, target, weight
+        self.rows, self.epoch, self.loss = rows, epoch, loss
+
+    def __len__(self):
+        return len(self.target)
+
+
 class TrainingData(Dataset):
     """Rows, encoded targets and row weights of one fit.
 
     Parameters
     ----------
-    X : Tensor of shape (n, d) or scipy CSR of shape (n, d)
+    X : Tensor of shape (n, d), scipy CSR of shape (n, d) or Blocks of n rows
         Features.
     target : Target
         Encoded targets of n rows.
@@ -52,14 +126,12 @@ class TrainingData(Dataset):
     @property
     def sparse(self):
         """Whether X is CSR."""
-        return not torch.is_tensor(self.X)
+        return sparse.issparse(self.X)
 
     @property
     def nbytes(self):
         """Bytes of the rows."""
-        if self.sparse:
-            return self.X.data.nbytes + self.X.indices.nbytes + self.X.indptr.nbytes
-        return self.X.numel() * self.X.element_size()
+        return bytes_of(self.X)
 
     def __len__(self):
         return self.X.shape[0]
@@ -67,84 +139,90 @@ class TrainingData(Dataset):
     def __getitem__(self, i):
         return self.X[i], self.target.code[i]
 
+    def batches(self, index, sizes, *, numbered=False, epoch=0):
+        """The rows of an epoch in batches.
 
-class Batches:
-    """Iterate over whole batches (X, target, weight); each epoch asks the order for the next one."""
+        Parameters
+        ----------
+        index : Tensor of int, or None
+            Their order; None is the stored one.
+        sizes : list of int
+            Rows of each batch.
+        numbered : bool, default=False
+            Whether batches know the numbers of their rows.
+        epoch : int, default=0
+            Epoch that the batches belong to.
 
-    def __init__(self, dataset, order):
-        self.dataset = dataset
-        self.order = order
-
-    def __iter__(self):
-        data = self.dataset
-        index, sizes = self.order.next()
-        weight = [None] * len(sizes) if data.weight is None else _cut(data.weight, index, sizes)
-        yield from zip(
-            row_batches(data.X, index, sizes),
-            _target_batches(data.target, index, sizes),
-            weight,
+        Yields
+        ------
+        Batch
+            One batch after the other.
+        """
+        target = self.target
+        columns = zip(
+            row_batches(self.X, index, sizes),
+            row_batches(target.code, index, sizes),
+            _or_none(target.cost, index, sizes),
+            _or_none(self.weight, index, sizes),
+            _numbers(index, sizes) if numbered else [None] * len(sizes),
             strict=True,
         )
+        for X, code, cost, weight, rows in columns:
+            yield Batch(X, Target(code, cost), weight, rows, epoch)
 
 
-def _target_batches(target, index, sizes):
-    """A target in batches."""
-    costs = [None] * len(sizes) if target.cost is None else _cut(target.cost, index, sizes)
-    for code, cost in zip(_cut(target.code, index, sizes), costs, strict=True):
-        yield Target(code, cost)
+def _or_none(tensor, index, sizes):
+    return [None] * len(sizes) if tensor is None else row_batches(tensor, index, sizes)
 
 
-def row_batches(X, index, sizes):
-    """Cut rows into batches: tensors, or `SparseRows` of CSR; several batches are gathered at once.
+def _numbers(index, sizes):
+    return (torch.arange(sum(sizes)) if index is None else index).split(sizes)
+
+
+def row_batches(X, index, sizes, axis=0):
+    """Cut rows into batches; several batches are gathered at once.
 
     Parameters
     ----------
-    X : Tensor or scipy CSR of shape (n, d)
+    X : Tensor, scipy CSR or Blocks of n rows
         Rows.
     index : Tensor of int, or None
         Their order; None is the stored one.
     sizes : list of int
         Rows of each batch.
+    axis : int, default=0
+        Axis of the rows; 1 where tensors have members first.
 
     Yields
     ------
-    Tensor or SparseRows
+    Tensor, SparseRows or dict of these
         A batch.
     """
+    if isinstance(X, Blocks):
+        each = [row_batches(block, index, sizes) for block in X.blocks.values()]
+        for batch in zip(*each, strict=True):
+            yield dict(zip(X.blocks, batch, strict=True))
+        return
     is_sparse = not torch.is_tensor(X)
-    for start, part in _chunks(sizes, _SPARSE_CHUNK if is_sparse else _CHUNK):
-        rows = (
-            slice(start, start + sum(part)) if index is None else index[start : start + sum(part)]
-        )
-        if is_sparse:
-            yield from _split_csr(X[rows if index is None else rows.numpy()], part)
-        else:
-            yield from _take(X, rows).split(part)
-
-
-def _cut(tensor, index, sizes):
-    """A tensor's rows in order, in batches."""
-    for start, part in _chunks(sizes, _CHUNK):
-        rows = (
-            slice(start, start + sum(part)) if index is None else index[start : start + sum(part)]
-        )
-        yield from _take(tensor, rows).split(part)
-
-
-def _chunks(sizes, chunk):
-    """Start of each run of batches that together have about `chunk` rows, and their sizes."""
+    chunk = _SPARSE_CHUNK if is_sparse else _CHUNK
     per_chunk = max(1, chunk // max(sizes[0], 1)) if sizes else 1
     start = 0
     for c in range(0, len(sizes), per_chunk):
         part = sizes[c : c + per_chunk]
-        yield start, part
-        start += sum(part)
+        stop = start + sum(part)
+        rows = slice(start, stop) if index is None else index[start:stop]
+        if is_sparse:
+            yield from _split_csr(X[rows if index is None else rows.numpy()], part)
+        else:
+            yield from _take(X, rows, axis).split(part, axis)
+        start = stop
 
 
-def _take(tensor, rows):
+def _take(tensor, rows, axis):
     if isinstance(rows, slice):
-        return tensor[rows]
-    return tensor.index_select(0, rows if tensor.device.type == "cpu" else rows.to(tensor.device))
+        return tensor[rows] if axis == 0 else tensor[:, rows]
+    rows = rows if tensor.device.type == "cpu" else rows.to(tensor.device)
+    return tensor.index_select(axis, rows)
 
 
 def _split_csr(X, sizes):

@@ -1,40 +1,35 @@
-"""Which nets can be trained as one population."""
+"""Which nets can be trained as one population, and the training of many prepared nets at once."""
 
 import torch
 
-from skimb.engine.chain_population import ChainPopulation
-from skimb.engine.module_population import ModulePopulation
-from skimb.engine.optim import SGD, Adam
-from skimb.engine.population import loss_key, one_memory
+from skimb.engine.bank import loss_key, same_numbers
+from skimb.engine.net import Training
+from skimb.engine.signals import raised_by_code
 from skimb.losses._base import unserved
 
-_KINDS = (ChainPopulation, ModulePopulation)
 #: what a population offers to losses
 SERVES = frozenset({"batch", "every class"})
 _FEW = 4  # members from which a group on the same rows is worth a population of its own
 
 
-def kind_of(net, data):
-    """The kind of population that takes a net, or None."""
-    step = net.step
-    if type(getattr(step, "optimizer", None)) not in (Adam, SGD):
+def structure(net, data):
+    """What the members of one population must have in common, apart from their rows; None for single nets."""
+    step, order = net.step, net.order
+    if step.drives_epochs or step.scheme is not None or step.notify is not None:
         return None
-    loss = step.loss
-    if unserved(loss, SERVES) or net.order.sampler is not None or net.watches_batches():
+    rule = step.optimizer.key()
+    if rule is None or unserved(step.loss, SERVES):
         return None
-    return next((kind for kind in _KINDS if kind.takes(net, data)), None)
-
-
-def _structure(kind, net, data):
-    """What members of one population must have in common, apart from their rows."""
-    optimizer, order = net.step.optimizer, net.order
-    if isinstance(optimizer, Adam):
-        rule = ("adam", optimizer.betas, optimizer.eps, float(optimizer.t[0]))  # one clock for all
-    else:
-        rule = ("sgd", optimizer.momentum, optimizer.nesterov)
+    if order.sampler is not None or net.watches_batches():
+        return None
+    if not step.backend.whole_gradient and net.watches_weights():
+        return None  # a watched net settles its table after each epoch, each at its own time
+    parts = step.backend.structure(data)
+    if parts is None:
+        return None
+    value = step.optimizer.values[0]
     batches = (order.batch_size, order.shuffle, order.every_class)
-    place = (str(optimizer.values[0].dtype), str(optimizer.values[0].device))
-    return (kind, kind.structure(net, data), place, rule, batches)
+    return (parts, str(value.dtype), str(value.device), rule, batches)
 
 
 def _same_rows(a, b):
@@ -49,7 +44,7 @@ def _same_rows(a, b):
         return False
     if data_a.sparse:
         return data_a.X is data_b.X or _same_csr(data_a.X, data_b.X)
-    return one_memory(data_a.X, data_b.X) or torch.equal(data_a.X, data_b.X)
+    return same_numbers(data_a.X, data_b.X)
 
 
 def _same_csr(a, b):
@@ -59,24 +54,25 @@ def _same_csr(a, b):
     return all(x is y or (x == y).all() for x, y in pairs)
 
 
-def populations(jobs):
-    """Sort jobs into groups to train: (kind or None, members, whether they share their rows)."""
-    by_structure, groups = {}, []
+def groups_of(jobs):
+    """Sort jobs into groups to train: (members, whether they share their rows)."""
+    alike, groups = {}, []
     for job in jobs:
-        kind = kind_of(*job)
-        if kind is None:
-            groups.append((None, [job], True))
+        key = structure(*job)
+        if key is None:
+            groups.append(([job], True))
         else:
-            by_structure.setdefault(_structure(kind, *job), []).append(job)
-    for (kind, *_), alike in by_structure.items():
-        if kind is ModulePopulation and not (len(alike) > 1 and kind.works(*alike[0])):
-            groups += [(None, [job], True) for job in alike]
+            alike.setdefault(key, []).append(job)
+    for some in alike.values():
+        net, data = some[0]
+        if len(some) == 1 or not net.step.backend.layout.works(net, data):
+            groups += [([job], True) for job in some]
             continue
-        for group, shared in _by_rows(alike):
+        for group, shared in _by_rows(some):
             members = _by_loss(group)
-            if not shared:  # see Population._own_epoch
+            if not shared:  # see Trainer
                 members.sort(key=lambda job: -len(job[1]))
-            groups.append((kind, members, shared))
+            groups.append((members, shared))
     return groups
 
 
@@ -106,10 +102,104 @@ def _by_loss(jobs):
     return [job for kind in kinds.values() for job in kind]
 
 
-def members_within(max_memory, kind, job, shared):
+def members_within(max_memory, job, shared):
     """Members that a population may have: a fixed function of shapes and of the bytes allowed."""
     net, data = job
-    numbers = kind.numbers(net, data)
+    if net.step.drives_epochs or net.step.backend.layout is None:
+        return 1
+    numbers = net.step.backend.layout.numbers(net, data)
     if not shared:  # every member's rows are copied into the order of the epoch
         numbers += 2 * data.X.numel()
     return max(1, max_memory // (numbers * net.step.optimizer.values[0].element_size()))
+
+
+class JointTraining:
+    """Nets that are trained side by side, in populations where possible, paused, thinned out and continued.
+
+    Parameters
+    ----------
+    jobs : list of (EngineNet, TrainingData)
+        Nets that were initialised and told that training begins.
+    max_memory : int
+        Bytes that the state of one population may take.
+    """
+
+    def __init__(self, jobs, max_memory):
+        self.errors = {}  # what the training of a job raised, by position
+        self.runners = []
+        at = {id(net): k for k, (net, _) in enumerate(jobs)}
+        for group, shared in groups_of(jobs):
+            size = 1 if len(group) == 1 else members_within(max_memory, group[0], shared)
+            for start in range(0, len(group), size):
+                part = group[start : start + size]
+                self.runners.append(_Runner([at[id(net)] for net, _ in part], part, shared))
+
+    @property
+    def sizes(self):
+        """Numbers of members that are trained together."""
+        return [len(runner.positions) for runner in self.runners]
+
+    def run(self, until=None):
+        """Train all jobs to their end, or up to the epoch `until`."""
+        for runner in self.runners:
+            self.run_one(runner, until=until)
+
+    def run_one(self, runner, stop=lambda: False, until=None):
+        """Train the members of one runner; what a member raises is kept in `errors`."""
+        try:
+            runner.run(stop, until)
+        except KeyboardInterrupt as signal:
+            if not raised_by_code(signal):
+                raise  # the user's own, who waits for all of them
+            self.errors |= dict.fromkeys(runner.going_on(), signal)
+            runner.keep(set())
+        except BaseException as error:  # belongs to the fits of this group, which raise it
+            self.errors |= dict.fromkeys(runner.going_on(), error)
+            runner.keep(set())
+        self.errors |= runner.errors()
+
+    def finished(self, position):
+        """Whether a job needs no further training."""
+        return not any(position in runner.going_on() for runner in self.runners)
+
+    def keep(self, positions):
+        """Go on with these jobs only."""
+        for runner in self.runners:
+            runner.keep(set(positions))
+
+
+class _Runner:
+    """One training, made when it first runs, of jobs at some positions."""
+
+    def __init__(self, positions, jobs, shared):
+        self.positions, self.jobs, self.shared = positions, jobs, shared
+        self.training = None
+        self.given_up = False
+
+    def run(self, stop, until):
+        if self.given_up:
+            return
+        if self.training is None:
+            self.training = Training(self.jobs, self.shared)
+        self.training.run(stop, until)
+
+    def going_on(self):
+        """Positions of members that have not finished."""
+        if self.given_up:
+            return []
+        if self.training is None:
+            return self.positions
+        return [self.positions[k] for k in self.training.alive]
+
+    def errors(self):
+        """What members raised, by position."""
+        found = {} if self.training is None else self.training.errors
+        return {self.positions[k]: error for k, error in found.items()}
+
+    def keep(self, positions):
+        """Go on with these members only."""
+        kept = [k for k, position in enumerate(self.positions) if position in positions]
+        if not kept:
+            self.given_up = True
+        elif self.training is not None:
+            self.training.keep(kept)

@@ -8,7 +8,8 @@ from scipy.special import betainc
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
-from skimb.engine.steps import Step
+from skimb.engine.data import Batch
+from skimb.engine.schemes import RunningScheme
 
 _GRID = 2001  # points of the quantiles of the beta distribution, for expected labels
 
@@ -245,18 +246,16 @@ class UniMix(Mixer):
         return np.mod(drawn + n_j / (n_i + n_j), 1.0)
 
 
-def _classes(code):
-    """Class numbers from encoded targets, which for one logit are signs."""
-    return np.maximum(code.cpu().numpy(), 0).astype(np.int64)
+def _classes(target):
+    """Class numbers of an encoded target, which for one logit holds signs."""
+    return np.maximum(target.code.cpu().numpy(), 0).astype(np.int64)
 
 
-class MixedStep(Step):
-    """Another step, on mixtures of the rows it is given.
+class Mixing(RunningScheme):
+    """Trains on mixtures of the rows of a batch.
 
     Parameters
     ----------
-    step : ChainStep or AutogradStep
-        Makes the update.
     mixer : Mixer
         What to mix.
     data : TrainingData
@@ -267,46 +266,18 @@ class MixedStep(Step):
         Seed of partners and shares.
     """
 
-    def __init__(self, step, mixer, data, counts, seed):
-        self.step, self.mixer, self.data = step, mixer, data
+    def __init__(self, mixer, data, counts, seed):
+        self.mixer, self.data = mixer, data
         self.counts = np.asarray(counts, float)
         self.rng = np.random.default_rng(seed)
-        self.autograd = step.autograd
-        code = _classes(data.target.code)
-        self._by_class = np.argsort(code, kind="stable")  # rows of one class after the other
-        sizes = np.bincount(code)
+        classes = _classes(data.target)
+        self._by_class = np.argsort(classes, kind="stable")  # rows of one class after the other
+        sizes = np.bincount(classes)
         self._starts, self._sizes = (sizes.cumsum() - sizes)[sizes > 0], sizes[sizes > 0]
 
-    @property
-    def loss(self):
-        """The inner step's."""
-        return self.step.loss
-
-    @loss.setter
-    def loss(self, value):
-        self.step.loss = value
-
-    @property
-    def optimizer(self):
-        """The inner step's."""
-        return self.step.optimizer
-
-    @property
-    def notify(self):
-        """The inner step's."""
-        return self.step.notify
-
-    @notify.setter
-    def notify(self, value):
-        self.step.notify = value
-
-    @property
-    def module(self):
-        """The inner step's."""
-        return self.step.module
-
-    def __call__(self, X, target, weight):
-        classes = _classes(target.code)
+    def batch(self, batch, step):
+        X, target, weight = batch.X, batch.target, batch.weight
+        classes = _classes(target)
         at = self.mixer.partners(classes, self.counts, self.rng)
         if at is None:
             other, partner, partner_weight = self._balanced(len(classes), weight is not None)
@@ -315,16 +286,13 @@ class MixedStep(Step):
             other, partner = X[at], target.each(lambda part: part[at])
             partner_weight = None if weight is None else weight[at]
         n_i = self.counts[classes]
-        n_j = self.counts[_classes(partner.code)]
+        n_j = self.counts[_classes(partner)]
         kept = self.mixer.row_share(self.mixer.draw(len(classes), self.rng), n_i, n_j)
         label = torch.from_numpy(self.mixer.label_share(kept, n_i, n_j)).to(X)
         kept = torch.from_numpy(kept).to(X)[:, None]
-        loss = self.step.loss
-        self.step.loss = _TwoLabels(loss, partner, partner_weight, label)
-        try:
-            return self.step(other + kept * (X - other), target, weight)
-        finally:
-            self.step.loss = loss
+        loss = TwoLabels(step.loss, partner, partner_weight, label)
+        mixed = other + kept * (X - other)
+        return Batch(mixed, target, weight, batch.rows, batch.epoch, loss)
 
     def _balanced(self, n, weighted):
         """Rows of all data, classes drawn equally often."""
@@ -334,11 +302,8 @@ class MixedStep(Step):
         weight = self.data.weight[at] if weighted else None
         return self.data.X[at], self.data.target.each(lambda part: part[at]), weight
 
-    def tensors(self):
-        return self.step.tensors()
 
-
-class _TwoLabels:
+class TwoLabels:
     """A loss of rows with two labels each, the second one fixed: the weighted sum of both."""
 
     requires = frozenset()

@@ -2,21 +2,15 @@
 
 from contextlib import nullcontext
 from contextvars import ContextVar
-from dis import opmap
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, PassthroughScoring
 
-from skimb.engine.data import Batches
-from skimb.engine.lbfgs import FullBatch
-from skimb.engine.sparse_steps import SparseChainStep
+from skimb.engine.signals import ended_by_callback
+from skimb.engine.trainer import Trainer
 
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end")
-
-
-class StopTraining(KeyboardInterrupt):
-    """Raised by a callback to end training; skorch ends its loop on KeyboardInterrupt."""
 
 
 # the coordinator of the block of batched fits that this thread works in, if any; a thread that a block
@@ -45,7 +39,8 @@ class EngineNet(NeuralNet):
     """A skorch net that trains on whole tensor batches with a step of its own.
 
     History, callbacks, ``set_params`` and ``initialize`` are skorch's. The data set is a
-    :class:`~skimb.engine.data.TrainingData`; the step and the order of rows are given, not built here.
+    :class:`~skimb.engine.data.TrainingData`; the step and the order of rows are given, not built here. Epochs
+    are run by a :class:`~skimb.engine.trainer.Trainer`, which may train other nets at the same time.
 
     Parameters
     ----------
@@ -57,16 +52,19 @@ class EngineNet(NeuralNet):
         Rows of each epoch.
     draws : Draws, default=None
         Random state of a module that draws from torch's global generator while it trains.
+    epochs_before : int, default=0
+        Epochs trained before this run that count as part of it.
     **kwargs : dict
         Parameters of :class:`skorch.NeuralNet`.
     """
 
     interrupted = False  # whether the user ended training
 
-    def __init__(self, module, *, step=None, order=None, draws=None, **kwargs):
+    def __init__(self, module, *, step=None, order=None, draws=None, epochs_before=0, **kwargs):
         self.step = step
         self.order = order
         self.draws = draws
+        self.epochs_before = epochs_before
         kwargs.setdefault("train_split", None)
         kwargs.setdefault("verbose", 0)
         super().__init__(module, **kwargs)
@@ -83,47 +81,52 @@ class EngineNet(NeuralNet):
     def check_training_readiness(self):
         """Instances are always ready."""
 
-    def get_iterator(self, dataset, training=False):
-        """Whole batches in the order of the epoch."""
-        return Batches(dataset, self.order)
-
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """Train; a full-batch step runs its solver, whose iterations are the epochs.
+        """Train, alone or in a block of shared fits.
 
-        An interruption ends training and is remembered in ``interrupted``.
+        A full-batch step runs its solver, whose iterations are the epochs. An interruption ends training and
+        is remembered in ``interrupted``.
         """
         self.interrupted = False
+        shared = _SHARED.get()
         try:
-            if isinstance(self.step, FullBatch):
-                return self._full_batch_loop(X, self.max_epochs if epochs is None else epochs)
-            shared = _SHARED.get()
             if shared is not None and epochs is None and shared.takes(self, X):
                 shared.train(self, X)
                 return self
-            with self.draws or nullcontext():
-                return super().fit_loop(X, y, epochs=epochs)
+            training = Training([(self, X)])
+            training.run(until=epochs)
+            training.raise_first()
         except KeyboardInterrupt as signal:
             self.interrupted = not ended_by_callback(signal)
-            return self
+        return self
 
-    def fit_alone(self, dataset, epochs):
-        """Train some epochs without waiting for others; tells whether a callback ended training.
+    def on_train_end(self, net, X=None, y=None, **kwargs):
+        """Bring the weights to predict with into the module, before callbacks see the end of training."""
+        if self.step is None:
+            return
+        self.step.settle()
+        offered = self.offered_weights()
+        if offered is not None:
+            self.set_weights(offered)
+        for _, callback in self.callbacks_:
+            restore = getattr(callback, "restore_best", None)
+            if restore is not None:
+                restore(self)
 
-        A full-batch step runs to its end.
-        """
-        self.interrupted = False
-        try:
-            if isinstance(self.step, FullBatch):
-                self._full_batch_loop(dataset, self.max_epochs)
-            else:
-                with self.draws or nullcontext():
-                    super().fit_loop(dataset, epochs=epochs)
-        except KeyboardInterrupt as signal:
-            if not raised_by_code(signal):
-                raise
-            self.interrupted = not ended_by_callback(signal)
-            return True
-        return False
+    def offered_weights(self):
+        """Weights that a scheme offers to predict with, or None."""
+        scheme = None if self.step is None else self.step.scheme
+        return None if scheme is None else scheme.weights()
+
+    @torch.no_grad()
+    def set_weights(self, tensors):
+        """Copy tensors into the module's state."""
+        for own, given in zip(self.module_.state_dict().values(), tensors, strict=True):
+            own.copy_(given)
+
+    def copied_weights(self):
+        """A copy of the module's state as a list of tensors."""
+        return [p.detach().clone() for p in self.module_.state_dict().values()]
 
     def watches_batches(self):
         """Whether a callback listens to batches or gradients."""
@@ -134,27 +137,33 @@ class EngineNet(NeuralNet):
         """Whether a callback may look at the weights after an epoch."""
         return any(getattr(cb, "needs_weights", True) for _, cb in self.callbacks_)
 
-    def _full_batch_loop(self, dataset, max_iter):
-        on_epoch = {"dataset_train": dataset, "dataset_valid": None}
-        self.notify("on_epoch_begin", **on_epoch)
+    def batch_watcher(self, step):
+        """What runs a step between notifications, or None where no callback listens to batches."""
+        callbacks = [cb for _, cb in self.callbacks_]
+        if any(_overrides(cb, "on_grad_computed") for cb in callbacks):
+            self._show_gradients(step)
+        if not any(_listens(cb) for cb in callbacks):
+            return None
 
-        def iteration_ends(loss, more):
-            self.history.record("train_loss", loss)
-            self.notify("on_epoch_end", **on_epoch)
-            if more:
-                self.notify("on_epoch_begin", **on_epoch)
+        def watched(batch):
+            pair = batch.X, batch.target.code
+            self.notify("on_batch_begin", batch=pair, training=True)
+            loss = step(batch)
+            scores = step.scores.clone()
+            self.notify("on_batch_end", batch=pair, training=True, loss=loss, y_pred=scores)
+            return loss
 
-        self.step.run(dataset, max_iter, iteration_ends)
-        return self
+        return watched
 
-    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
-        """One pass over the batches; per-batch notifications only where a callback listens."""
-        if iterator is None:
-            return
-        self.module_.train(training)
-        with torch.set_grad_enabled(self.step.autograd):
-            losses, sizes = self._run_batches(iterator, training)
-        self.record_epoch(torch.stack(losses).tolist(), sizes, prefix)
+    def _show_gradients(self, step):
+        """Let callbacks see, and clip, gradients before each update."""
+        if not step.backend.whole_gradient:
+            raise ValueError(
+                "A callback with on_grad_computed needs the gradients of all parameters; the step "
+                "for sparse X holds only those of the rows in a batch. Drop the callback."
+            )
+        named = list(self.module_.named_parameters())
+        step.notify = lambda: self.notify("on_grad_computed", named_parameters=named, batch=None)
 
     def record_epoch(self, values, sizes, prefix):
         """Write the losses of an epoch's batches and their mean into the history."""
@@ -166,59 +175,68 @@ class EngineNet(NeuralNet):
         mean = sum(l * n for l, n in zip(values, sizes, strict=True)) / max(sum(sizes), 1)
         self.history.record(f"{prefix}_loss", mean)
 
-    def _run_batches(self, iterator, training):
-        step, losses, sizes = self.step, [], []
-        callbacks = [cb for _, cb in self.callbacks_]
-        if any(_overrides(cb, "on_grad_computed") for cb in callbacks):
-            self._show_gradients(step)
-        if any(_listens(cb) for cb in callbacks):
-            for batch in iterator:
-                self.notify("on_batch_begin", batch=batch[:2], training=training)
-                losses.append(step(*batch))
-                sizes.append(len(batch[1]))
-                self.notify("on_batch_end", batch=batch[:2], training=training, loss=losses[-1])
-        else:
-            for batch in iterator:
-                losses.append(step(*batch))
-                sizes.append(len(batch[1]))
-        return losses, sizes
 
-    def _show_gradients(self, step):
-        """Let callbacks see, and clip, gradients before each update."""
-        if isinstance(step, SparseChainStep):
-            raise ValueError(
-                "A callback with on_grad_computed needs the gradients of all parameters; the step "
-                "for sparse X holds only those of the rows in a batch. Drop the callback."
-            )
-        named = list(self.module_.named_parameters())
-        step.notify = lambda: self.notify("on_grad_computed", named_parameters=named, batch=None)
+class Training:
+    """One net alone, or several as a population: what runs their epochs, or a net's own solver.
 
-
-def ended_by_callback(signal):
-    """Whether an interruption is a callback's way to end training; skorch's own callbacks raise it too."""
-    if isinstance(signal, StopTraining):
-        return True
-    frame = _origin(signal).tb_frame
-    return frame.f_globals.get("__name__", "").startswith("skorch.callbacks")
-
-
-def raised_by_code(signal):
-    """Whether an interruption comes from a ``raise`` statement and not from the user's Ctrl-C.
-
-    Python raises the latter between any two instructions, so that the last one of its traceback is no
-    ``raise``.
+    Parameters
+    ----------
+    jobs : list of (EngineNet, TrainingData)
+        Nets that were initialised and told that training begins.
+    shared : bool, default=True
+        Whether all members visit the same rows in the same order.
     """
-    place = _origin(signal)
-    code = place.tb_frame.f_code.co_code
-    return place.tb_lasti >= 0 and code[place.tb_lasti] == opmap["RAISE_VARARGS"]
 
+    def __init__(self, jobs, shared=True):
+        self.jobs = jobs
+        self.net, self.data = jobs[0]
+        self.trainer = None if self.net.step.drives_epochs else Trainer(jobs, shared)
+        self.going = [0]  # of a net with a solver
 
-def _origin(signal):
-    """The last entry of an exception's traceback."""
-    place = signal.__traceback__
-    while place.tb_next is not None:
-        place = place.tb_next
-    return place
+    @property
+    def alive(self):
+        """Positions of nets that have not finished."""
+        return self.going if self.trainer is None else self.trainer.alive
+
+    @property
+    def errors(self):
+        """What nets raised, by position."""
+        return {} if self.trainer is None else self.trainer.errors
+
+    def run(self, stop=lambda: False, until=None):
+        """Train all nets to their end, or up to the epoch `until`; a solver runs to its end."""
+        if self.trainer is None:
+            self.going = []
+            self._solve()
+            return
+        draws = self.net.draws if len(self.jobs) == 1 else None
+        with draws or nullcontext():
+            self.trainer.run(stop, until)
+
+    def raise_first(self):
+        """Raise what a net raised, if any did."""
+        for error in self.errors.values():
+            raise error
+
+    def keep(self, members):
+        """Go on with these nets only."""
+        if self.trainer is not None:
+            self.trainer.keep(members)
+        else:
+            self.going = [k for k in self.going if k in members]
+
+    def _solve(self):
+        net = self.net
+        on_epoch = {"dataset_train": self.data, "dataset_valid": None}
+        net.notify("on_epoch_begin", **on_epoch)
+
+        def iteration_ends(loss, more):
+            net.history.record("train_loss", loss)
+            net.notify("on_epoch_end", **on_epoch)
+            if more:
+                net.notify("on_epoch_begin", **on_epoch)
+
+        net.step.run(self.data, net.max_epochs, iteration_ends)
 
 
 def _listens(callback):

@@ -78,6 +78,8 @@ class LinearClassifier(NeuralClassifier, ChainEstimator):
         Draws batches by class; its shift is undone in ``predict_proba``.
     mix : Mixup, BalancedMixup, Remix, UniMix or None, default=None
         Trains on mixtures of rows, dense and of exclusive classes; ``prior_`` counts the mixed labels.
+    scheme : Scheme or None, default=None
+        What training does beyond following the loss, see :class:`skimb.training.Scheme`; stochastic solvers only.
     deferred_reweighting : float in [0, 1] or None, default=None
         Share of `max_iter` after which class weights set in.
     validation_scoring : str, callable or None, default=None
@@ -172,6 +174,7 @@ class LinearClassifier(NeuralClassifier, ChainEstimator):
         class_counts=None,
         sampler=None,
         mix=None,
+        scheme=None,
         deferred_reweighting=None,
         validation_scoring=None,
         device="cpu",
@@ -204,6 +207,7 @@ class LinearClassifier(NeuralClassifier, ChainEstimator):
         self.class_counts = class_counts
         self.sampler = sampler
         self.mix = mix
+        self.scheme = scheme
         self.deferred_reweighting = deferred_reweighting
         self.validation_scoring = validation_scoring
         self.device = device

@@ -13,8 +13,6 @@ ACTIVATIONS = {
     "logistic": torch.sigmoid_,
 }
 
-_BLOCK_BYTES = 1 << 20
-
 
 class MLP(nn.Module):
     """Chain of linear layers and one activation, for dense or sparse input, K members at once.
@@ -150,50 +148,3 @@ class MLP(nn.Module):
             if act is not None and i < len(weights) - 1:
                 a = act(a)
         return a
-
-    @torch.no_grad()
-    def infer(self, X):
-        """Raw outputs (n, outputs) of the first member, in blocks of rows that stay in cache.
-
-        Parameters
-        ----------
-        X : ndarray, Tensor or scipy CSR of shape (n, n_features)
-            Rows in the dtype of the parameters.
-
-        Returns
-        -------
-        Tensor of shape (n, outputs)
-            Raw outputs.
-        """
-        weights, biases = self.split(self.flat.detach())
-        weights, biases = [w[0] for w in weights], [b[0] for b in biases]
-        n, out = X.shape[0], self.widths[-1]
-        result = torch.empty(n, out, dtype=self.flat.dtype, device=self.flat.device)
-        widest = max(self.widths[1:]) if self.sparse else max(self.widths)
-        block = max(256, _BLOCK_BYTES // (widest * self.flat.element_size()))
-        work = [
-            torch.empty(min(block, n), w, dtype=result.dtype, device=result.device)
-            for w in self.widths[1:-1]
-        ]
-        act = ACTIVATIONS[self.activation]
-        for s in range(0, n, block):
-            e = min(s + block, n)
-            buffers = [*(h[: e - s] for h in work), result[s:e]]
-            skip = None
-            if self.sparse:
-                first = torch.from_numpy(X[s:e] @ self.table.detach().numpy())
-                if self.linear_skip:
-                    first, skip = first[:, : self.widths[1]], first[:, self.widths[1] :]
-                torch.add(first, biases[0], out=buffers[0])
-                start = 1
-            else:
-                a = X[s:e] if torch.is_tensor(X) else torch.from_numpy(X[s:e])
-                torch.addmm(biases[0], a.to(result.device), weights[0], out=buffers[0])
-                start = 0
-            for i in range(1, len(self.widths) - 1):
-                if act is not None:
-                    act(buffers[i - 1])
-                torch.addmm(biases[i], buffers[i - 1], weights[i - start], out=buffers[i])
-            if skip is not None:
-                buffers[-1].add_(skip)
-        return result

@@ -10,10 +10,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb._base.chain import CLASSIFIER_CONSTRAINTS, SHARED_CONSTRAINTS
 from skimb._base.classifier import NeuralClassifier
-from skimb._base.estimator import unpack_optimizer
+from skimb.engine.module import ModuleBackend
 from skimb.engine.optim import SGD, Adam
 from skimb.engine.runtime import Draws
-from skimb.engine.steps import AdversarialStep, AutogradStep
+from skimb.engine.step import Step
 from skimb.losses import Loss
 from skimb.nets import MLP
 
@@ -72,6 +72,8 @@ class NeuralNetClassifier(NeuralClassifier):
         Draws batches by class.
     mix : Mixup, BalancedMixup, Remix, UniMix or None, default=None
         Trains on mixtures of rows, dense and of exclusive classes; ``prior_`` counts the mixed labels.
+    scheme : Scheme or None, default=None
+        What training does beyond following the loss, see :class:`skimb.training.Scheme`.
     deferred_reweighting : float in [0, 1] or None, default=None
         Share of `max_iter` after which class weights set in.
     validation_scoring : str, callable or None, default=None
@@ -164,6 +166,7 @@ class NeuralNetClassifier(NeuralClassifier):
         class_counts=None,
         sampler=None,
         mix=None,
+        scheme=None,
         deferred_reweighting=None,
         validation_scoring=None,
         dtype="auto",
@@ -194,6 +197,7 @@ class NeuralNetClassifier(NeuralClassifier):
         self.class_counts = class_counts
         self.sampler = sampler
         self.mix = mix
+        self.scheme = scheme
         self.deferred_reweighting = deferred_reweighting
         self.validation_scoring = validation_scoring
         self.dtype = dtype
@@ -292,29 +296,22 @@ class NeuralNetClassifier(NeuralClassifier):
                 given.setdefault(name, value)
         return make(**given).to(dtype)
 
-    def _new_step(self, module, bound, data, order, incremental):
+    def _new_step(self, module, bound, data, order, scheme):
         on_gpu = next(module.parameters()).device.type == "cuda"
         autocast = torch.bfloat16 if self.mixed_precision and on_gpu else None
-        if "adversary" in bound.requires:
-            step = AdversarialStep(
-                module, bound, order.generator.initial_seed(), self.n_features_in_
-            )
-        else:
-            step = AutogradStep(module, bound, autocast, width=self.n_features_in_)
+        backend = ModuleBackend(module, autocast, width=self.n_features_in_)
         decoupled = self.solver == "adamw"
         kw = {
             "lr": self.learning_rate_init,
             "l2": 0.0 if decoupled else self.alpha,
             "decay": self.alpha if decoupled else 0.0,
-            "decayed": step.decayed,
+            "decayed": backend.decayed,
         }
         if self.solver == "sgd":
-            step.optimizer = SGD(step.parameters, momentum=self.momentum, **kw)
+            optimizer = SGD(backend.parameters, momentum=self.momentum, **kw)
         else:
-            step.optimizer = Adam(step.parameters, **kw)
-        if incremental:
-            unpack_optimizer(step, self._optimizer_state)
-        return step
+            optimizer = Adam(backend.parameters, **kw)
+        return Step(backend, bound, optimizer, scheme)
 
     def _choose_dtype(self, X, device):
         if self.dtype != "auto":

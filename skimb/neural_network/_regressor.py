@@ -78,6 +78,8 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
         Whether to train in bfloat16 on CUDA.
     callbacks : list of skorch callbacks or None, default=None
         Further callbacks, or pairs (name, callback).
+    scheme : Scheme or None, default=None
+        What training does beyond following the loss, see :class:`skimb.training.Scheme`; stochastic solvers only.
 
     Attributes
     ----------
@@ -148,6 +150,7 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
         device="cpu",
         mixed_precision=False,
         callbacks=None,
+        scheme=None,
     ):
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -177,6 +180,7 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
         self.device = device
         self.mixed_precision = mixed_precision
         self.callbacks = callbacks
+        self.scheme = scheme
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)

@@ -1,11 +1,12 @@
-"""Full-batch training of chains by scipy's L-BFGS-B on the closed-form gradient."""
+"""Training of chains on all rows at once by scipy's L-BFGS-B on the closed-form gradient."""
 
 import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from skimb.engine.sparse_steps import Tail
-from skimb.engine.steps import ChainStep, squeeze_outputs
+from skimb.engine.chain_nets import NetChain, infer
+from skimb.engine.step import evaluate, squeeze_outputs
+from skimb.losses._base import check_served
 
 #: what one run over all rows offers to losses
 SERVES = frozenset({"batch", "every class", "inputs"})
@@ -33,6 +34,10 @@ class FullBatch:
         Relative decrease of the objective at which to stop.
     """
 
+    #: whether the iterations of a solver are the epochs
+    drives_epochs = True
+    optimizer = scheme = None
+
     def __init__(
         self, module, loss, *, l2=0.0, tol=1e-4, max_fun=15000, warm_loss=None, ftol=2.2e-9
     ):
@@ -40,8 +45,21 @@ class FullBatch:
         self.l2, self.tol, self.max_fun = l2, tol, max_fun
         self.warm_loss = warm_loss
         self.ftol = ftol
-        self.optimizer = None
         self.result = None
+        check_served(
+            loss,
+            SERVES,
+            "solver='lbfgs', which minimises a fixed function of all rows,",
+            "use a stochastic solver",
+        )
+
+    def tensors(self):
+        """Nothing is carried from one run to the next."""
+        return []
+
+    def settle(self):
+        """Nothing is put off."""
+        return None
 
     def run(self, data, max_iter, iteration_ends):
         """Minimise; `iteration_ends(loss, more)`, if given, is called after every iteration."""
@@ -83,7 +101,7 @@ class FullBatch:
 
     def _shift(self, data):
         """Move the output intercept of a one-logit net to the least value of the loss."""
-        z = squeeze_outputs(self.module.infer(data.X), data.target.code)
+        z = squeeze_outputs(infer(self.module, data.X), data.target.code)
         if z.ndim != 1:
             return
         levels = torch.sort(z).values
@@ -111,13 +129,34 @@ class FullBatch:
                 self.module.split(self.module.flat)[1][-1].sub_(levels[at])
 
 
+class _WholeTable:
+    """The product of all CSR rows with a module's table, and the gradient of the table."""
+
+    def __init__(self, table):
+        self.table, self.grad = table.detach().numpy(), None
+
+    def forward(self, X):
+        self.X = X
+        if self.table.shape[1] == 1:  # matrix-vector kernels beat thin matrices by far
+            return torch.from_numpy((X @ self.table[:, 0])[:, None])
+        return torch.from_numpy(X @ self.table)
+
+    def backward(self, d):
+        d = d.numpy()
+        if self.table.shape[1] == 1:
+            self.grad = (self.X.T @ d[:, 0])[:, None]
+        else:
+            self.grad = np.asarray(self.X.T @ d)
+
+
 class _Objective:
     """Mean loss with L2 and its gradient as functions of one float64 vector."""
 
     def __init__(self, module, loss, data, l2):
         self.module, self.loss, self.data, self.l2 = module, loss, data, l2
-        kind = Tail if module.sparse else ChainStep
-        self.step = kind(module, loss, len(data))
+        self.table = _WholeTable(module.table) if module.sparse else None
+        self.chain = NetChain(module, len(data), self.table)
+        self.chain.check(loss)
         self.n_weights = module.n_weights
         self.last = float("nan")
 
@@ -141,26 +180,13 @@ class _Objective:
     @torch.no_grad()
     def __call__(self, x):
         self.store(x)
-        data, module = self.data, self.module
-        total = None
-        grads = []
-        if module.sparse:
-            table = module.table.detach().numpy()
-            if table.shape[1] == 1:  # matrix-vector kernels beat thin matrices by far
-                first = (data.X @ table[:, 0])[:, None]
-            else:
-                first = data.X @ table
-            loss, d_first = self.step.loss_grad(
-                torch.from_numpy(first), data.target, data.weight, total
-            )
-            d_first = d_first.numpy()
-            if table.shape[1] == 1:
-                g = (data.X.T @ d_first[:, 0])[:, None]
-            else:
-                g = data.X.T @ d_first
-            grads.append(np.asarray(g, np.float64).ravel())
-        else:
-            loss = self.step.loss_grad(data.X, data.target, data.weight, total)
+        data, module, chain = self.data, self.module, self.chain
+        z = chain.forward(data.X)
+        target = data.target
+        scores = squeeze_outputs(z, target.code)
+        loss, d = evaluate(self.loss, scores, target, data.weight, None, chain)
+        chain.backward(d.view(z.shape))
+        grads = [] if self.table is None else [self.table.grad.astype(np.float64).ravel()]
         flat = module.flat.grad.view(-1).double().numpy().copy()
         value = float(loss)
         if self.l2:

@@ -1,13 +1,11 @@
-"""The training step for sparse rows: only rows of the table that a batch touches are updated."""
+"""The first layer of sparse rows: only rows of its table that a batch touches are read and written."""
 
 import numpy as np
 import torch
 from scipy import sparse
 
 from skimb import kernels
-from skimb.engine.steps import SERVES, ChainStep, Step, evaluate, squeeze_outputs
 from skimb.functional._lazy_adam import PIECE_BYTES, move_rows
-from skimb.losses._base import check_served
 
 _LONGEST_GAP = 1 << 14  # steps without a row after which its moments decay no further
 
@@ -26,13 +24,16 @@ class SparseTable:
     ----------
     table : Tensor of shape (d, width)
         Updated in place. Columns may belong to several nets.
+    lr_of : callable
+        Gives the learning rate now, a number or one per column.
     betas, eps, momentum : float
         As in Adam, or in SGD where `momentum` is given.
     l2, decay : float or Tensor of shape (width,)
         Penalties.
     """
 
-    def __init__(self, table, *, betas, eps, momentum=None, l2=0.0, decay=0.0):
+    def __init__(self, table, *, lr_of, betas, eps, momentum=None, l2=0.0, decay=0.0):
+        self.lr_of = lr_of
         self.betas, self.eps = betas, eps
         self.l2, self.decay, self.momentum = l2, decay, momentum
         d = len(table)
@@ -72,11 +73,9 @@ class SparseTable:
         self.used = used
         return torch.from_numpy(batch @ self.matrix)
 
-    def update(self, d_first, lr):
-        """Update the rows that were read from the gradient (n, width) in the product.
-
-        `lr` is a number, or one per column.
-        """
+    def backward(self, d_first):
+        """Update the rows that were read from the gradient (n, width) in the product."""
+        lr = self.lr_of()
         grad = torch.from_numpy(self.local.T @ d_first.numpy())
         self.t += 1
         index = torch.from_numpy(self.used)
@@ -90,6 +89,10 @@ class SparseTable:
             grad, self.table, self.m, self.v, self.used, kept, move, columns[0],
             l2=columns[1], decay=columns[2], betas=self.betas, eps=self.eps, t=self.t,
         )  # fmt: skip
+
+    def tensors(self):
+        """State tensors, for saving."""
+        return [self.m, self.v, self.touched]
 
     def _by_column(self, value):
         if torch.is_tensor(value):
@@ -114,8 +117,9 @@ class SparseTable:
             return kept, missed
         return kept, self.moves(last, missed).unsqueeze(1)
 
-    def settle(self, lr):
+    def settle(self):
         """Bring every row up to the present step."""
+        lr = self.lr_of()
         if self.t == 0 or self.momentum is not None:
             return
         behind = ((self.touched > 0) & (self.touched < self.t)).nonzero().squeeze(1)
@@ -128,49 +132,6 @@ class SparseTable:
             self.m.index_copy_(0, index, m.mul_(k1))
             self.v.index_copy_(0, index, v.mul_(k2))
         self.touched[self.touched > 0] = self.t
-
-
-class SparseChainStep(Step):
-    """The chain step for CSR input: only table rows that a batch touches are read and written.
-
-    Parameters
-    ----------
-    module : MLP
-        A net with a table.
-    loss : BoundLoss
-        Gives ``loss_grad``.
-    batch_size : int
-        Largest batch.
-    lr_of : callable
-        Gives the learning rate.
-    **rule : dict
-        Parameters of :class:`SparseTable`.
-    """
-
-    def __init__(self, module, loss, batch_size, *, lr_of, **rule):
-        self.module, self.loss = module, loss
-        self.inner = Tail(module, loss, batch_size)
-        self.optimizer = None
-        self.lr_of = lr_of
-        self.rows = SparseTable(module.table.detach(), **rule)
-
-    def __call__(self, X, target, weight):
-        first = self.rows.forward(X)
-        self.inner.loss = self.loss
-        loss, d_first = self.inner.loss_grad(first, target, weight, total=float(len(X)))
-        self.rows.update(d_first, self.lr_of())
-        self.optimizer.step()
-        if "memory" in self.loss.requires:
-            self.loss.observe(self.inner.scores, target, weight)
-        return loss
-
-    def settle(self):
-        """Bring every row of the table up to the present step."""
-        self.rows.settle(self.lr_of())
-
-    def tensors(self):
-        """State tensors of the table, for saving."""
-        return [self.rows.m, self.rows.v, self.rows.touched]
 
 
 class _Moves:
@@ -190,58 +151,3 @@ class _Moves:
     def __call__(self, last, missed):
         step = self.lags.index_select(0, missed).add_(last).clamp_(max=_LONGEST_GAP - 1)
         return self.corrections.index_select(0, step).mul_(self.sums.index_select(0, missed))
-
-
-class Tail(ChainStep):
-    """Everything behind the table: the first layer's sums come in, their gradient goes out."""
-
-    def __init__(self, module, loss, batch_size):
-        super().__init__(module, loss, batch_size)
-        self.h = module.widths[1]
-        self.skip = module.linear_skip
-        self.deep = len(self.W) > 0
-        if not self.deep:
-            check_served(
-                loss,
-                SERVES - {"inputs"},
-                "a linear model of sparse X",
-                "use dense X or a hidden layer",
-            )
-
-    def loss_grad(self, first, target, weight=None, total=None):
-        """Loss of a batch and the gradient in the table's outputs (n, table_width)."""
-        H, D = self.buffers(first.shape[0])
-        a = torch.add(first[:, : self.h], self.b[0], out=H[0])
-        if self.deep:
-            if self.act is not None:
-                self.act(a)
-            z = self._forward_tail(H)
-            if self.skip:
-                z = z.add_(first[:, self.h :])
-        else:
-            z = a
-        self.scores = squeeze_outputs(z, target.code)
-        inputs = H[len(self.W) - 1] if self.deep else None
-        loss, dz = evaluate(self.loss, self.scores, target, weight, total, inputs)
-        dz = dz.view(z.shape)
-        d = self._backward_tail(H, D, dz) if self.deep else dz
-        torch.sum(d, 0, out=self.gb[0])
-        return loss, (torch.cat([d, dz], 1) if self.skip else d)
-
-    def _forward_tail(self, H):
-        a, last = H[0], len(self.W) - 1
-        for i, w in enumerate(self.W):
-            a = torch.addmm(self.b[i + 1], a, w, out=H[i + 1])
-            if i < last and self.act is not None:
-                self.act(a)
-        return a
-
-    def _backward_tail(self, H, D, d):
-        for i in range(len(self.W) - 1, -1, -1):
-            a = H[i]
-            torch.mm(a.t(), d, out=self.gW[i])
-            torch.sum(d, 0, out=self.gb[i + 1])
-            d = torch.mm(d, self.W[i].t(), out=D[i])
-            if self.act_grad is not None:
-                d = self.act_grad(d, a)
-        return d

@@ -1,0 +1,384 @@
+"""Chains of linear layers with hand-written gradients, of one net or of many, on dense or CSR rows.
+
+Each layer is a small object with buffers of its own. It is made for what it does: products of one net, of members
+on the same rows (one wide product), of members on rows of their own (batched products), of a table of CSR rows. A
+`Chain` runs them forward and back and knows nothing of that.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+
+from skimb import kernels
+from skimb.engine.backend import Backend
+from skimb.nets.mlp import ACTIVATIONS
+
+# gradient before an activation from the gradient after it and its value, in place
+ACTIVATION_GRADIENTS = {
+    "identity": None,
+    "relu": lambda d, a: torch.ops.aten.threshold_backward.grad_input(d, a, 0, grad_input=d),
+    "tanh": lambda d, a: torch.ops.aten.tanh_backward.grad_input(d, a, grad_input=d),
+    "logistic": lambda d, a: torch.ops.aten.sigmoid_backward.grad_input(d, a, grad_input=d),
+}
+
+
+class Layer(ABC):
+    """One linear layer: outputs `out` and the gradient `d` in them are buffers, cut to the rows of a batch.
+
+    Parameters
+    ----------
+    below : Layer or None
+        The layer whose activated outputs come in; None for the first one.
+    """
+
+    #: whether inputs come with the activation applied; otherwise the layer applies it itself
+    wants_activated = True
+    #: number of rows that the buffers are cut to
+    n = None
+    #: whether the input also feeds the output directly, by `direct`; the gradient comes in `d_direct`
+    skip = False
+
+    def __init__(self, below):
+        self.below = below
+
+    @abstractmethod
+    def cut(self, n):
+        """Cut the buffers to n rows."""
+
+    @abstractmethod
+    def forward(self, a):
+        """Outputs of a batch."""
+
+    @abstractmethod
+    def backward(self, d):
+        """Fill the layer's gradients from that in its outputs; returns the one in its inputs, if any."""
+
+
+class Affine(Layer):
+    """A layer of one net.
+
+    Parameters
+    ----------
+    W, b, gW, gb : Tensor
+        Weights (in, out), intercepts (out,), and their gradients.
+    size : int
+        Largest batch.
+    below : Layer or None
+        See `Layer`.
+    """
+
+    def __init__(self, W, b, gW, gb, size, below):
+        super().__init__(below)
+        self.W, self.b, self.gW, self.gb = W, b, gW, gb
+        self.Wt = W.t()
+        self.size = size
+        self.whole = self.whole_d = None
+
+    def cut(self, n):
+        if self.whole is None:
+            self.whole = self.W.new_empty(self.size, self.W.shape[1])
+            self.whole_d = torch.empty_like(self.whole)
+        self.n, self.out, self.d = n, self.whole[:n], self.whole_d[:n]
+        self.out_t = self.out.t()
+
+    def forward(self, a):
+        self.a, n = a, len(a)
+        if n != self.n:
+            self.cut(n)
+        return torch.addmm(self.b, a, self.W, out=self.out)
+
+    def backward(self, d):
+        below = self.below
+        torch.mm(self.a.t() if below is None else below.out_t, d, out=self.gW)
+        torch.sum(d, 0, out=self.gb)
+        return None if below is None else torch.mm(d, self.Wt, out=below.d)
+
+
+class Vector(Affine):
+    """A layer with one output of one net: products with a vector are much faster than thin matrix products."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.w, self.gw = self.W[:, 0], self.gW[:, 0]
+
+    def cut(self, n):
+        super().cut(n)
+        self.column = self.out.view(-1)
+
+    def forward(self, a):
+        self.a, n = a, len(a)
+        if n != self.n:
+            self.cut(n)
+        return torch.mv(a, self.w, out=self.column).add_(self.b).view(-1, 1)
+
+    def backward(self, d):
+        below, dv = self.below, d.view(-1)
+        torch.mv(self.a.t() if below is None else below.out_t, dv, out=self.gw)
+        torch.sum(d, 0, out=self.gb)
+        return None if below is None else torch.mul(dv.unsqueeze(1), self.w, out=below.d)
+
+
+class FromTable(Layer):
+    """The first layer of one net on CSR rows; with a linear path its product has more columns.
+
+    Parameters
+    ----------
+    table : object
+        ``forward(X)`` gives the product (n, width) of a batch, ``backward(d)`` takes the gradient in it.
+    b, gb : Tensor of shape (h,)
+        Intercepts and their gradient.
+    skip : bool
+        Whether the columns beyond the first h go directly to the output.
+    size : int
+        Largest batch.
+    """
+
+    def __init__(self, table, b, gb, skip, size):
+        super().__init__(None)
+        self.table, self.b, self.gb, self.skip = table, b, gb, skip
+        self.size = size
+        self.whole = self.whole_d = None
+
+    def cut(self, n):
+        if self.whole is None:
+            self.whole = self.b.new_empty(self.size, len(self.b))
+            self.whole_d = torch.empty_like(self.whole)
+        self.n, self.out, self.d = n, self.whole[:n], self.whole_d[:n]
+        self.out_t = self.out.t()
+
+    def forward(self, X):
+        product = self.table.forward(X)
+        if len(product) != self.n:
+            self.cut(len(product))
+        h = len(self.b)
+        if self.skip:
+            self.direct = product[:, h:]
+        return torch.add(product[:, :h], self.b, out=self.out)
+
+    def backward(self, d):
+        torch.sum(d, 0, out=self.gb)
+        self.table.backward(torch.cat([d, self.d_direct], 1) if self.skip else d)
+
+
+class _Several(Layer, ABC):
+    """A layer of several members: weights and intercepts have an axis for them first.
+
+    Parameters
+    ----------
+    b, gb : Tensor of shape (K, out)
+        Intercepts and their gradient.
+    out, d : Tensor of shape (K, rows, out), or (rows, K * columns) for a wide product
+        Buffers; the gradient may be None where no layer above needs it.
+    below : Layer or None
+        See `Layer`.
+    """
+
+    #: whether the layer above has already summed the gradient of the intercepts
+    summed = False
+
+    def __init__(self, b, gb, out, d, below):
+        super().__init__(below)
+        self.b, self.gb, self.whole, self.whole_d = b, gb, out, d
+
+    def cut(self, n):
+        self.n, self.out = n, self.whole[:, :n]
+        self.d = None if self.whole_d is None else self.whole_d[:, :n]
+
+    def sum_intercepts(self, d):
+        """Gradient of the intercepts."""
+        if not self.summed:
+            torch.sum(d, 1, out=self.gb)
+        self.summed = False
+
+
+class _Wide(_Several):
+    """What first layers of members on the same rows share: one product whose columns are members'.
+
+    Parameters
+    ----------
+    columns : int
+        Columns of each member; those beyond its intercepts go directly to the output.
+    """
+
+    def __init__(self, b, gb, out, d, columns):
+        super().__init__(b, gb, out, d, None)
+        self.columns = columns
+
+    def cut(self, n):
+        self.n, self.out = n, self.whole[:n]
+        self.rows_d = self.whole_d[:n]
+        self.d = self.hidden(self.rows_d)
+
+    def hidden(self, product):
+        """The columns (n, K * columns) of a product that hidden units get, as (K, n, h) without a copy."""
+        members, h = self.b.shape
+        return product.view(self.n, members, self.columns)[..., :h].transpose(0, 1)
+
+    def gathered(self, d):
+        """The gradient (K, n, h) in the outputs as one in the product."""
+        if d.data_ptr() != self.d.data_ptr() or d.stride() != self.d.stride():
+            self.d.copy_(d)
+        return self.rows_d
+
+
+class WideAffine(_Wide):
+    """The first layer of members on the same dense rows.
+
+    Parameters
+    ----------
+    W, gW : Tensor of shape (in, K * columns)
+        Weights of all members side by side, and their gradient.
+    """
+
+    def __init__(self, W, gW, *args):
+        super().__init__(*args)
+        self.W, self.gW = W, gW
+
+    def forward(self, X):
+        self.a = X
+        if len(X) != self.n:
+            self.cut(len(X))
+        torch.addmm(self.b.reshape(-1), X, self.W, out=self.out)
+        return self.hidden(self.out)
+
+    def backward(self, d):
+        self.sum_intercepts(d)
+        torch.mm(self.a.t(), self.gathered(d), out=self.gW)
+
+
+class WideTable(_Wide):
+    """The first layer of members on the same CSR rows; see `FromTable`.
+
+    Parameters
+    ----------
+    table : object
+        As for `FromTable`, with the columns of all members.
+    skip : bool
+        Whether the columns beyond the hidden units go directly to the output.
+    """
+
+    def __init__(self, table, skip, *args):
+        super().__init__(*args)
+        self.table, self.skip = table, skip
+
+    def forward(self, X):
+        product = self.table.forward(X)
+        if len(product) != self.n:
+            self.cut(len(product))
+        if self.skip:
+            members, h = self.b.shape
+            whole = product.view(self.n, members, self.columns)
+            self.direct = whole[..., h:].transpose(0, 1)
+        return self.hidden(product).add_(self.b.unsqueeze(1))
+
+    def backward(self, d):
+        self.sum_intercepts(d)
+        rows = self.gathered(d)
+        if self.skip:
+            members, h = self.b.shape
+            whole = rows.view(self.n, members, self.columns)
+            whole[..., h:].copy_(self.d_direct.transpose(0, 1))
+        self.table.backward(rows)
+
+
+class Batched(_Several):
+    """A layer of several members by batched products.
+
+    Parameters
+    ----------
+    W, gW : Tensor of shape (K, in, out)
+        Weights and their gradient.
+    """
+
+    def __init__(self, W, gW, *args):
+        super().__init__(*args)
+        self.W, self.gW = W, gW
+
+    def forward(self, a):
+        self.a = a
+        if a.shape[1] != self.n:
+            self.cut(a.shape[1])
+        return torch.baddbmm(self.b.unsqueeze(1), a, self.W, out=self.out)
+
+    def backward(self, d):
+        torch.bmm(self.a.transpose(1, 2), d, out=self.gW)
+        self.sum_intercepts(d)
+        below = self.below
+        if below is None:
+            return None
+        if below.d.is_contiguous():
+            return torch.bmm(d, self.W.transpose(1, 2), out=below.d)
+        return below.d.copy_(torch.bmm(d, self.W.transpose(1, 2)))
+
+
+class BatchedVector(Batched):
+    """A layer with one output for each of several members: products with a vector are slow as matrix products."""
+
+    def forward(self, a):
+        self.a = a
+        z = torch.mul(a, self.W.transpose(1, 2)).sum(-1, keepdim=True)
+        return z.add_(self.b.unsqueeze(1))
+
+    def backward(self, d):
+        self.gW.copy_(torch.bmm(d.transpose(1, 2), self.a).transpose(1, 2))
+        self.sum_intercepts(d)
+        return torch.mul(d, self.W.transpose(1, 2), out=self.below.d)
+
+
+class ReluVector(Batched):
+    """ReLU and a layer with one output for each of several members, forward and back in one pass each."""
+
+    wants_activated = False
+
+    def forward(self, a):
+        self.a = a
+        self.w = self.W.squeeze(-1).contiguous()
+        return kernels.relu_output(a, self.w, self.b.squeeze(-1).contiguous()).unsqueeze(-1)
+
+    def backward(self, d):
+        d, below = d.squeeze(-1).contiguous(), self.below
+        gw, gb = kernels.relu_output_grad(self.a, d, self.w, below.d)
+        self.gW.copy_(gw.unsqueeze(-1))
+        below.gb.copy_(gb)
+        below.summed = True
+        torch.sum(d, 1, keepdim=True, out=self.gb)
+        return below.d
+
+
+class Chain(Backend):
+    """Layers one after the other, with one activation between them.
+
+    Parameters
+    ----------
+    layers : list of Layer
+        From the rows to the outputs.
+    activation : {"identity", "relu", "tanh", "logistic"}
+        The activation.
+    """
+
+    def __init__(self, layers, activation):
+        self.first, *self.rest = layers
+        self.act = ACTIVATIONS[activation]
+        self.act_grad = ACTIVATION_GRADIENTS[activation]
+
+    def forward(self, X):
+        a = self.first.forward(X)
+        for layer in self.rest:
+            if self.act is not None and layer.wants_activated:
+                self.act(a)
+            a = layer.forward(a)
+        return a.add_(self.first.direct) if self.first.skip else a
+
+    def backward(self, d):
+        if self.first.skip:
+            self.first.d_direct = d
+        for layer in reversed(self.rest):
+            d = layer.backward(d)
+            if self.act_grad is not None and layer.wants_activated:
+                d = self.act_grad(d, layer.a)
+        self.first.backward(d)
+
+    @property
+    def inputs(self):
+        """Inputs of the output layer in the last batch."""
+        return self.rest[-1].a if self.rest else self.first.a

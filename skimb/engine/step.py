@@ -1,0 +1,92 @@
+"""One training step of one net: the scheme's batch, scores, loss, gradient, update."""
+
+from skimb.losses._base import check_served
+
+
+def squeeze_outputs(z, code):
+    """One output per row loses its axis when targets have none."""
+    return z.squeeze(-1) if z.ndim == code.ndim + 1 and z.shape[-1] == 1 else z
+
+
+def evaluate(loss, z, target, weight, total, backend):
+    """Loss and gradient of a batch in the scores of a backend."""
+    if "inputs" in loss.requires:
+        if backend.inputs is None:
+            raise ValueError(
+                f"{loss.name} weighs rows by the norm of the output layer's inputs: let the "
+                "module return the pair (scores, inputs of the output layer)."
+            )
+        target = target.with_inputs(backend.inputs.detach().abs().sum(-1))
+    return loss.loss_grad(z, target, weight, total)
+
+
+class Step:
+    """What trains one net on mini-batches, called as ``step(batch) -> loss``.
+
+    Parameters
+    ----------
+    backend : Backend
+        Gives scores and gradients.
+    loss : BoundLoss
+        The loss; schedules replace the one in force, `loss`, by epochs.
+    optimizer : LeanOptimizer
+        The update.
+    scheme : RunningScheme, default=None
+        Changes batches or adds gradients.
+
+    Raises
+    ------
+    ValueError
+        If the loss requires what backend and scheme do not serve, or the scheme what the backend does not.
+    """
+
+    #: whether the iterations of a solver are the epochs
+    drives_epochs = False
+
+    def __init__(self, backend, loss, optimizer, scheme=None):
+        self.backend, self.loss, self.optimizer = backend, loss, optimizer
+        self.scheme = scheme
+        #: called when gradients are there and parameters not yet updated, or None
+        self.notify = None
+        served = backend.serves if scheme is None else backend.serves | scheme.serves
+        check_served(loss, served, "this training", "use another loss, solver or kind of X")
+
+    def __call__(self, batch):
+        scheme = self.scheme
+        if scheme is None:
+            value = self.gradients(batch)
+        else:
+            batch = scheme.batch(batch, self)
+            value = scheme.gradients(batch, self)
+        if self.notify is not None:
+            self.notify()
+        self.optimizer.step()
+        if "memory" in self.loss.requires:
+            self.loss.observe(self.scores, batch.target, batch.weight)
+        if scheme is not None:
+            scheme.after_update(batch, self)
+        return value
+
+    def gradients(self, batch):
+        """Fill the gradients of the loss of a batch; returns the loss."""
+        value, d = self.evaluated(batch)
+        self.backend.backward(d)
+        return value
+
+    def evaluated(self, batch):
+        """Loss of a batch, and its gradient in the outputs of the backend."""
+        z = self.backend.forward(batch.X)
+        target = batch.target
+        self.scores = squeeze_outputs(z, target.code)
+        loss = self.loss if batch.loss is None else batch.loss
+        total = float(len(target))
+        value, d = evaluate(loss, self.scores, target, batch.weight, total, self.backend)
+        return value, d.view(z.shape)
+
+    def tensors(self):
+        """State tensors of optimiser and backend, in a fixed order, for saving."""
+        return [*self.optimizer.tensors(), *self.backend.tensors()]
+
+    def settle(self):
+        """Finish updates that were put off; called before predictions."""
+        self.backend.settle()
