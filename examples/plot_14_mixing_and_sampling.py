@@ -25,11 +25,11 @@ from sklearn.model_selection import StratifiedShuffleSplit, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skimb.engine import BalancedMixup, Mixup, UniMix
 from skimb.losses import LogitAdjusted
 from skimb.neural_network import MLPClassifier
 from skimb.over_sampling import MLROS, MLSMOTE, LatentSMOTE
 from skimb.pipeline import ResampledClassifier
+from skimb.training import BalancedMixup, Mixup, UniMix
 
 FAST = bool(os.environ.get("SKIMB_FAST"))
 warnings.simplefilter("ignore", ConvergenceWarning)

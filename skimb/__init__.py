@@ -27,6 +27,7 @@ _SUBPACKAGES = (
     "posthoc",
     "streaming",
     "testing",
+    "training",
     "under_sampling",
 )
 

@@ -18,24 +18,28 @@ from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
 from skimb._core.priors import ClassPrior
-from skimb.engine import ClassPowerSampler, DeferredReweighting
-from skimb.engine.data import SparseRows, TrainingData
+from skimb.engine.chain_nets import NetChain, infer
+from skimb.engine.data import Batch, SparseRows, TrainingData
+from skimb.engine.module import ModuleBackend
 from skimb.engine.optim import SGD, Adam, Muon
 from skimb.engine.runtime import resolve_device, small_batch_settings
 from skimb.engine.sampling import Order
-from skimb.engine.sparse_steps import SparseChainStep
-from skimb.engine.steps import AutogradStep, ChainStep
+from skimb.engine.step import Step
+from skimb.engine.table import SparseTable
 from skimb.losses import (
     AnyLoss,
     CrossEntropy,
     Focal,
     LogitAdjusted,
     MannWhitney,
+    Mixed,
+    SupervisedContrastive,
     Target,
     all_losses,
 )
 from skimb.nets import MLP
 from skimb.neural_network import MLPClassifier, NeuralNetClassifier
+from skimb.training import ClassPowerSampler, DeferredReweighting
 
 
 def batch(n=32, d=6, classes=2, seed=0):
@@ -54,6 +58,19 @@ def part_of(target, start, size):
     return target.each(lambda part: part[start : start + size])
 
 
+def chain_step(module, bound, size, lr=1e-3):
+    """A step of a dense chain under Adam."""
+    backend = NetChain(module, size)
+    return Step(backend, bound, Adam([module.flat], lr=lr))
+
+
+def table_step(module, bound, size, lr):
+    """A step of a chain on CSR rows under Adam."""
+    table = SparseTable(module.table.detach(), lr_of=lambda: lr, betas=(0.9, 0.999), eps=1e-8)
+    backend = NetChain(module, size, table)
+    return Step(backend, bound, Adam([module.flat], lr=lr))
+
+
 # --- the hand-written step -------------------------------------------------------------------
 
 
@@ -69,30 +86,20 @@ def test_chain_gradient_is_autograd(widths, activation):
     bound(z, y).backward()
     expected = module.flat.grad.clone()
     module.flat.grad = None
-    step = ChainStep(module, bound, 40)
+    step = chain_step(module, bound, 40)
     with torch.no_grad():
-        loss = step.loss_grad(X, bound.encode(y, z))
+        loss = step.gradients(Batch(X, bound.encode(y, z)))
     torch.testing.assert_close(module.flat.grad, expected, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(loss, bound(z, y).detach())
 
 
 def test_population_of_two_is_two_nets():
-    X, y = batch()
-    bound = CrossEntropy().bind(ClassPrior.of(y.numpy()))
+    X, _ = batch()
     singles = [net([6, 5, 2], seed=s) for s in (1, 2)]
     both = MLP([6, 5, 2], members=2, dtype=torch.float64)
     with torch.no_grad():
         both.flat.copy_(torch.cat([m.flat for m in singles]))
     torch.testing.assert_close(both(X), torch.stack([m(X) for m in singles]))
-    step = ChainStep(both, bound, 32)
-    code = Target(y.expand(2, -1))
-    with torch.no_grad():
-        losses = step.loss_grad(X, code, None, 32.0)
-        for k, module in enumerate(singles):
-            single = ChainStep(module, bound, 32)
-            loss = single.loss_grad(X, Target(y), None, 32.0)
-            torch.testing.assert_close(losses[k], loss)
-            torch.testing.assert_close(both.flat.grad[k], module.flat.grad[0])
 
 
 def test_training_equals_autograd_with_torch_adam_for_a_hundred_steps():
@@ -102,13 +109,12 @@ def test_training_equals_autograd_with_torch_adam_for_a_hundred_steps():
     bound = CrossEntropy().bind(ClassPrior.of(y.numpy()))
     ours = MLP([6, 16, 16, 1]).reset(np.random.RandomState(0))
     theirs = copy.deepcopy(ours)
-    step = ChainStep(ours, bound, 16)
-    step.optimizer = Adam([ours.flat], lr=1e-3)
+    step = chain_step(ours, bound, 16)
     adam = torch.optim.Adam(theirs.parameters(), lr=1e-3)
     for s in range(0, 1600, 16):
         xb, yb = X[s : s + 16], y[s : s + 16]
         with torch.no_grad():
-            step(xb, bound.encode(yb, torch.empty(16)), None)
+            step(Batch(xb, bound.encode(yb, torch.empty(16))))
         adam.zero_grad()
         nn.functional.binary_cross_entropy_with_logits(theirs(xb)[:, 0], yb.float()).backward()
         adam.step()
@@ -208,10 +214,10 @@ def test_sparse_forward_equals_dense(widths, skip):
             w[0].copy_(torch.from_numpy(c))
         for b, c in zip(biases, module.intercepts(), strict=True):
             b[0].copy_(torch.from_numpy(c))
-    expected = dense.infer(X.toarray())
+    expected = infer(dense, X.toarray())
     if module.linear_skip:
         expected = expected + torch.from_numpy(X.toarray() @ module.skip_coef())
-    torch.testing.assert_close(module.infer(X), expected)
+    torch.testing.assert_close(infer(module, X), expected)
 
 
 @pytest.mark.parametrize("widths", [[30, 1], [30, 6, 1], [30, 6, 4, 3]], ids=str)
@@ -228,19 +234,14 @@ def test_sparse_step_is_dense_adam_where_every_feature_is_touched(widths):
             w[0].copy_(torch.from_numpy(c))
         for b, c in zip(biases, module.intercepts(), strict=True):
             b[0].copy_(torch.from_numpy(c))
-    lean = SparseChainStep(module, bound, 400, lr_of=lambda: 0.01, betas=(0.9, 0.999), eps=1e-8)
-    module.flat.grad = (
-        torch.zeros_like(module.flat) if module.flat.grad is None else module.flat.grad
-    )
-    lean.optimizer = Adam([module.flat], lr=0.01)
-    full = ChainStep(dense, bound, 400)
-    full.optimizer = Adam([dense.flat], lr=0.01)
+    lean = table_step(module, bound, 400, 0.01)
+    full = chain_step(dense, bound, 400, 0.01)
     shape = (400,) if widths[-1] == 1 else (400, widths[-1])
     code = bound.encode(y, torch.empty(shape, dtype=torch.float64))
     rows = SparseRows(X.indptr, X.indices, X.data)
     with torch.no_grad():
         for _ in range(4):
-            a, b = lean(rows, code, None), full(torch.from_numpy(X.toarray()), code, None)
+            a, b = lean(Batch(rows, code)), full(Batch(torch.from_numpy(X.toarray()), code))
             torch.testing.assert_close(a, b)
     torch.testing.assert_close(
         torch.from_numpy(module.coefs()[0]),
@@ -255,11 +256,7 @@ def test_catch_up_equals_dense_moments_with_zero_gradients():
     X, y = sparse_batch(n=60)
     bound = CrossEntropy().bind(ClassPrior.of(y.numpy()))
     module = net([30, 4, 1], sparse=True)
-    step = SparseChainStep(module, bound, 20, lr_of=lambda: 0.0, betas=(0.9, 0.999), eps=1e-8)
-    module.flat.grad = (
-        torch.zeros_like(module.flat) if module.flat.grad is None else module.flat.grad
-    )
-    step.optimizer = Adam([module.flat], lr=0.0)
+    step = table_step(module, bound, 20, 0.0)
     code = bound.encode(y, torch.empty(60, dtype=torch.float64))
     moments = torch.zeros_like(module.table)
     dense = MLP([30, 4, 1], dtype=torch.float64)
@@ -269,14 +266,14 @@ def test_catch_up_equals_dense_moments_with_zero_gradients():
             w[0].copy_(torch.from_numpy(c))
         for b, c in zip(biases, module.intercepts(), strict=True):
             b[0].copy_(torch.from_numpy(c))
-        full = ChainStep(dense, bound, 20)
+        full = chain_step(dense, bound, 20, 0.0)
         for s in (0, 20, 40):
             part = X[s : s + 20]
-            step(SparseRows(part.indptr, part.indices, part.data), part_of(code, s, 20), None)
-            full.loss_grad(torch.from_numpy(part.toarray()), part_of(code, s, 20), None, 20.0)
+            step(Batch(SparseRows(part.indptr, part.indices, part.data), part_of(code, s, 20)))
+            full.gradients(Batch(torch.from_numpy(part.toarray()), part_of(code, s, 20)))
             moments.mul_(0.9).add_(dense.split(dense.flat.grad)[0][0][0], alpha=0.1)
-    touched = step.rows.touched == 3
-    torch.testing.assert_close(step.rows.m[touched], moments[touched])
+    touched = step.backend.table.touched == 3
+    torch.testing.assert_close(step.backend.table.m[touched], moments[touched])
 
 
 def test_returning_rows_move_as_under_dense_adam():
@@ -287,16 +284,14 @@ def test_returning_rows_move_as_under_dense_adam():
     with torch.no_grad():
         module.table.zero_()
         module.flat.zero_()
-    lean = SparseChainStep(module, bound, 10, lr_of=lambda: 0.01, betas=(0.9, 0.999), eps=1e-8)
-    lean.optimizer = Adam([module.flat], lr=0.01)
-    full = ChainStep(dense, bound, 10)
-    full.optimizer = Adam([dense.flat], lr=0.01)
+    lean = table_step(module, bound, 10, 0.01)
+    full = chain_step(dense, bound, 10, 0.01)
     code = bound.encode(y, torch.empty(300, dtype=torch.float64))
     with torch.no_grad():
         for s in range(0, 300, 10):
             part = X[s : s + 10]
-            lean(SparseRows(part.indptr, part.indices, part.data), part_of(code, s, 10), None)
-            full(torch.from_numpy(part.toarray()), part_of(code, s, 10), None)
+            lean(Batch(SparseRows(part.indptr, part.indices, part.data), part_of(code, s, 10)))
+            full(Batch(torch.from_numpy(part.toarray()), part_of(code, s, 10)))
         still = module.coefs()[0].copy()
         lean.settle()
     expected = dense.coefs()[0]
@@ -642,7 +637,13 @@ sys.exit("torch._dynamo" in sys.modules)
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("loss", [cls() for cls in all_losses("binary")], ids=repr)
+def trained_losses(task):
+    """Every loss; the one that means nothing alone has cross-entropy beside it."""
+    alone = [cls() for cls in all_losses(task)]
+    return [Mixed(loss, 0.5) if type(loss) is SupervisedContrastive else loss for loss in alone]
+
+
+@pytest.mark.parametrize("loss", trained_losses("binary"), ids=repr)
 def test_every_loss_trains(rare, loss):
     X, y = rare
     model = MLPClassifier(
@@ -657,7 +658,7 @@ def test_every_loss_trains(rare, loss):
         assert 0.02 < model.predict(X).mean() < 0.5
 
 
-@pytest.mark.parametrize("loss", [cls() for cls in all_losses("multiclass")], ids=repr)
+@pytest.mark.parametrize("loss", trained_losses("multiclass"), ids=repr)
 def test_every_loss_trains_on_three_classes(three, loss):
     X, y = three
     model = MLPClassifier(
@@ -684,13 +685,13 @@ def test_autograd_step_keeps_shared_and_frozen_parameters():
     module = nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(4, 1))
     module[3].bias.requires_grad_(False)
     bound = CrossEntropy().bind(ClassPrior([5, 5]))
-    step = AutogradStep(module, bound)
-    step.optimizer = Adam(step.parameters, lr=0.1, decayed=step.decayed)
+    backend = ModuleBackend(module)
+    step = Step(backend, bound, Adam(backend.parameters, lr=0.1, decayed=backend.decayed))
     bias = module[3].bias.clone()
-    step(torch.randn(8, 4), torch.ones(8), None)
+    step(Batch(torch.randn(8, 4), Target(torch.ones(8))))
     assert module[0].weight is module[2].weight
     assert torch.equal(module[3].bias, bias)
-    assert sum(p.numel() for p in step.parameters) == 4 * 4 + 4 + 4
+    assert sum(p.numel() for p in backend.parameters) == 4 * 4 + 4 + 4
 
 
 def test_training_data_is_a_data_set():

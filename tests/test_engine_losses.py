@@ -179,18 +179,18 @@ def test_dynamic_reweighting_starts_uniformly(rare):
 @pytest.mark.parametrize("data", ["rare", "three"])
 def test_the_attack_reaches_the_supremum_of_a_linear_model(data, norm, request):
     """For a linear model the worst margin shift is known: the dual norm of the weights."""
-    from skimb.engine.steps import AdversarialStep
+    from skimb.engine.module import ModuleBackend
+    from skimb.engine.schemes import Adversary
 
     X, y = request.getfixturevalue(data)
     columns = 1 if data == "rare" else 3
     module = nn.Linear(X.shape[1], columns).double()
     bound = AdversarialCompSum(eps=0.3, norm=norm, n_steps=40).bind(ClassPrior.of(y))
-    step = AdversarialStep(module, bound, seed=0)
     x = torch.as_tensor(X[:50])
     z = module(x).detach()
     z = z.squeeze(-1) if columns == 1 else z
     code = bound.encode(torch.as_tensor(y[:50]), z).code
-    worst = step._perturb(x, z, code)
+    worst = Adversary(seed=0).perturbed(ModuleBackend(module), x, z, code, bound.attack)
     shift = worst - x
     size = shift.abs().amax(1) if norm == "inf" else shift.norm(dim=1)
     assert (size <= 0.3 + 1e-9).all()
@@ -247,7 +247,7 @@ def test_costs_of_rows_change_decisions(rare):
     cost = np.zeros((n, 2))
     cost[y == 0, 1] = 1.0
     cost[y == 1, 0] = cheap[y == 1]
-    model = MLPClassifier((8,), loss=ExpectedCost(), max_iter=120, learning_rate_init=0.01, random_state=0)  # fmt: skip
+    model = MLPClassifier((8,), loss=Mixed(ExpectedCost(), 0.1), max_iter=120, learning_rate_init=0.01, random_state=0)  # fmt: skip
     plain = clone(model).fit(X, y)
     own = clone(model).fit(X, y, cost=cost)
 
@@ -310,7 +310,7 @@ def test_ordinal_agreement_counts_distances():
     grade = np.digitize(X @ [1.0, 0.5, 0, 0, 0] + 0.5 * rng.normal(size=800), [-1.5, 0.5, 1.6])
     from sklearn.metrics import cohen_kappa_score
 
-    model = MLPClassifier((8,), loss=QuadraticWeightedKappa(), max_iter=100, learning_rate_init=0.01, random_state=0)  # fmt: skip
+    model = MLPClassifier((8,), loss=Mixed(QuadraticWeightedKappa(), 0.5), max_iter=100, learning_rate_init=0.01, random_state=0)  # fmt: skip
     assert cohen_kappa_score(grade, model.fit(X, grade).predict(X), weights="quadratic") > 0.8
 
 

@@ -28,7 +28,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skimb.engine import ClassPowerSampler
 from skimb.linear_model import LinearClassifier
 from skimb.losses import (
     LDAM,
@@ -44,6 +43,7 @@ from skimb.losses import (
     all_losses,
 )
 from skimb.neural_network import MLPClassifier, MLPRegressor, NeuralNetClassifier
+from skimb.training import ClassPowerSampler
 
 # Exceptions from scikit-learn's checks, with reasons. The list is empty and stays so.
 EXPECTED_FAILURES = {}

@@ -16,32 +16,24 @@ from sklearn.model_selection import GridSearchCV
 
 from skimb._core.priors import ClassPrior
 from skimb.datasets import load_digits_long_tailed
-from skimb.engine import BalancedMixup, ClassPowerSampler, Mixup, Remix, UniMix
-from skimb.engine.data import TrainingData
-from skimb.engine.mixing import MixedStep, _TwoLabels
+from skimb.engine.data import Batch, TrainingData
+from skimb.engine.mixing import Mixing, TwoLabels
 from skimb.linear_model import LinearClassifier
 from skimb.losses import AnyLoss, CrossEntropy, Focal, LogitAdjusted, Target
 from skimb.model_selection import batched_fits
 from skimb.neural_network import MLPClassifier, NeuralNetClassifier
 from skimb.over_sampling import MLROS, MLSMOTE, LatentSMOTE
+from skimb.training import BalancedMixup, ClassPowerSampler, Mixup, Remix, UniMix
 
 MIXERS = [Mixup(), BalancedMixup(), Remix(), UniMix()]
 COUNTS = np.array([300, 60, 10])
 
 
-class Recorder:
-    """Stands for a step and keeps what reaches it."""
-
-    autograd, notify = False, None
+class Step:
+    """Stands for a training step: a scheme reads its loss alone."""
 
     def __init__(self):
-        self.loss, self.seen = CrossEntropy().bind(ClassPrior(counts=COUNTS)), []
-
-    def __call__(self, X, target, weight):
-        loss = self.loss
-        partner = (loss.partner.code, loss.partner_weight, loss.share)
-        self.seen.append((X.clone(), target.code, weight, partner))
-        return torch.zeros(())
+        self.loss = CrossEntropy().bind(ClassPrior(counts=COUNTS))
 
 
 @pytest.fixture
@@ -55,10 +47,12 @@ def batch():
 def mixed(mixer, batch, weight=None, seed=0):
     X, code = batch
     data = TrainingData(X, Target(code), weight)
-    step = MixedStep(Recorder(), mixer, data, COUNTS, seed)
+    mixing, seen = Mixing(mixer, data, COUNTS, seed), []
     for _ in range(30):
-        step(X, Target(code), weight)
-    return step.step.seen
+        found = mixing.batch(Batch(X, Target(code), weight), Step())
+        partner = (found.loss.partner.code, found.loss.partner_weight, found.loss.share)
+        seen.append((found.X.clone(), found.target.code, found.weight, partner))
+    return seen
 
 
 @pytest.mark.parametrize("mixer", MIXERS, ids=lambda m: type(m).__name__)
@@ -117,7 +111,7 @@ def test_loss_of_two_labels_is_soft_cross_entropy():
     a, b = torch.randint(4, (2, 50), generator=rng)
     share = torch.rand(50, generator=rng, dtype=torch.float64)
     plain = CrossEntropy().bind(ClassPrior(counts=[5, 5, 5, 5]))
-    value, grad = _TwoLabels(plain, Target(b), None, share).loss_grad(z, Target(a), None, 50.0)
+    value, grad = TwoLabels(plain, Target(b), None, share).loss_grad(z, Target(a), None, 50.0)
     soft = share[:, None] * torch.eye(4)[a] + (1 - share)[:, None] * torch.eye(4)[b]
     z.requires_grad_()
     wanted = torch.nn.functional.cross_entropy(z, soft)
@@ -126,7 +120,7 @@ def test_loss_of_two_labels_is_soft_cross_entropy():
     torch.testing.assert_close(grad, z.grad)
     w = torch.rand(50, generator=rng, dtype=torch.float64)
     # the partner has the same label and weight: nothing is mixed
-    value, _ = _TwoLabels(plain, Target(a), w, share).loss_grad(z.detach(), Target(a), w, 50.0)
+    value, _ = TwoLabels(plain, Target(a), w, share).loss_grad(z.detach(), Target(a), w, 50.0)
     assert value.item() == pytest.approx(plain.loss_grad(z.detach(), Target(a), w, 50.0)[0].item())
 
 
@@ -181,7 +175,7 @@ def test_mixing_errors(tailed):
     for kw, data, text in (
         ({"solver": "lbfgs"}, (X, y), "mix=Mixup"),
         ({}, (X, Y), "mixes exclusive classes"),
-        ({"loss": AnyLoss("f1")}, (X, y > 5), "Use a loss of single rows"),
+        ({"loss": AnyLoss("f1")}, (X, y > 5), "use a loss of single rows"),
         ({}, (sparse.csr_matrix(X), y), "make sparse X dense"),
     ):
         with pytest.raises(ValueError, match=text):

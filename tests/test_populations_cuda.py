@@ -8,8 +8,7 @@ from sklearn.model_selection import GridSearchCV
 
 from skimb import kernels
 from skimb._base.together import FitsTogether
-from skimb.engine.chain_population import ChainPopulation
-from skimb.engine.module_population import ModulePopulation
+from skimb.engine.trainer import Trainer
 from skimb.linear_model import LinearClassifier
 from skimb.losses import AnyLoss, Asymmetric, CrossEntropy, Focal, LogitAdjusted
 from skimb.model_selection import batched_fits
@@ -30,21 +29,21 @@ def rows():
     return make_classification(300, 5, weights=[0.8], random_state=0)
 
 
+def stand_in(tensor):
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+
+
 def moved(jobs):
     """Prepared nets whose tensors are stand-ins on another device, without numbers."""
-    X, code = (
-        torch.empty(t.shape, dtype=t.dtype, device="meta") for t in (jobs[0][1].X, jobs[0][1].code)
-    )
-    weight = torch.empty(len(code), dtype=X.dtype, device="meta")
+    X, target = stand_in(jobs[0][1].X), jobs[0][1].target.each(stand_in)
+    weight = torch.empty(len(target), dtype=X.dtype, device="meta")
     for net, data in jobs:
         optimizer = net.step.optimizer
-        for name in ("values", "m", "v", "t"):
-            stand_ins = [
-                torch.empty(t.shape, dtype=t.dtype, device="meta") for t in getattr(optimizer, name)
-            ]
-            setattr(optimizer, name, stand_ins)
-        optimizer.clocks = None
-        data.X, data.code = X, code
+        optimizer.values = [stand_in(t) for t in optimizer.values]
+        rule = optimizer.rule
+        rule.state = [[stand_in(t) for t in slot] for slot in rule.state]
+        rule.clocks = [stand_in(t) for t in rule.clocks]
+        data.X, data.target = X, target
         data.weight = None if data.weight is None else weight
     return jobs
 
@@ -70,23 +69,21 @@ def test_an_epoch_mixes_no_devices(kind, shared):
     fits = FitsTogether(members, X, y, {}, 1 << 30)
     assert not fits.errors
     jobs = [(fit.net, fit.data) for fit in fits.fits.values()]
-    population = ModulePopulation if kind == "module" else ChainPopulation
-    with kernels.reference_only(), torch.no_grad():
-        made = population(moved(jobs), shared)
-        assert made.P.device.type == "meta"
-        epoch = made._shared_epoch if shared else made._own_epoch
+    with kernels.reference_only():
+        trainer = Trainer(moved(jobs), shared)
+        assert trainer.bank.P.device.type == "meta"
         # reading the losses comes after all steps of the epoch (of the first window, with own rows)
         with pytest.raises(NotImplementedError, match="meta tensor"):
-            epoch()
-        made.scatter()
+            trainer._run_epoch()
+        trainer.bank.scatter()
 
 
 def test_stand_ins_notice_a_mix():
-    stand_in = torch.empty(2, 2, device="meta")
+    there = stand_in(torch.empty(2, 2))
     with pytest.raises(RuntimeError, match="device"):
-        stand_in + torch.empty(2, 2)
+        there + torch.empty(2, 2)
     with pytest.raises(RuntimeError, match="device"):
-        torch.addmm(stand_in[0], torch.empty(2, 2), stand_in)
+        torch.addmm(there[0], torch.empty(2, 2), there)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from skimb._base.estimator import AUTO_BATCH, NeuralBase
 from skimb.engine.chain_nets import NetChain, infer
+from skimb.engine.fullbatch import SERVES as FULL_BATCH_SERVES
 from skimb.engine.fullbatch import FullBatch
 from skimb.engine.mixing import Mixer
 from skimb.engine.module import ModuleBackend
@@ -16,6 +17,7 @@ from skimb.engine.optim import SGD, Adam, Muon
 from skimb.engine.schemes import Scheme
 from skimb.engine.step import Step
 from skimb.engine.table import SparseTable
+from skimb.losses._base import check_served
 from skimb.nets import MLP
 
 LINEAR_FTOL = 64 * np.finfo(float).eps  # as scikit-learn's linear models
@@ -153,6 +155,8 @@ class ChainEstimator(NeuralBase):
 
     def _new_step(self, module, bound, data, order, scheme):
         if self.solver == "lbfgs":
+            cure = "use a stochastic solver"
+            check_served(bound, FULL_BATCH_SERVES, "solver='lbfgs'", cure)
             return FullBatch(
                 module,
                 bound,

@@ -355,7 +355,7 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             wrong = "would make sparse X dense. Reduce it first, for instance by TruncatedSVD"
         if wrong is not None:
             raise ValueError(f"mix={self.mix!r} {wrong}.")
-        consumer = f"mix={self.mix!r}, which gives rows two labels,"
+        consumer = f"mix={self.mix!r}"
         check_served(bound, frozenset({"every class"}), consumer, "use a loss of single rows")
         mixing = Mixing(self.mix, data, self._seen["counts"], seed)
         return [mixing, *super()._schemes(bound, module, data, seed)]

@@ -137,7 +137,7 @@ def bind_rows(loss, prior):
     check_served(
         bound,
         SERVES,
-        "boosting, which takes second derivatives row by row,",
+        "boosting",
         "choose a loss whose scope is 'row'",
     )
     return bound

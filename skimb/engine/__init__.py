@@ -1,16 +1,5 @@
-"""The training engine: one skorch net, tensor batches, hand-written and autograd steps."""
+"""The training engine: one skorch net, batches of tensors, backends, a bank of parameters, a trainer, schemes."""
 
-from skimb.engine.callbacks import DeferredReweighting
-from skimb.engine.mixing import BalancedMixup, Mixup, Remix, UniMix
 from skimb.engine.net import EngineNet
-from skimb.engine.sampling import ClassPowerSampler
 
-__all__ = [
-    "BalancedMixup",
-    "ClassPowerSampler",
-    "DeferredReweighting",
-    "EngineNet",
-    "Mixup",
-    "Remix",
-    "UniMix",
-]
+__all__ = ["EngineNet"]

@@ -12,6 +12,8 @@ class Backend(ABC):
 
     #: what is offered to losses, see `skimb.losses._base.REQUIREMENTS`
     serves = frozenset({"batch", "every class", "inputs", "memory"})
+    #: how a sentence calls training with this backend, and what to do instead of it
+    consumer, cure = "this training", "use another loss"
     #: whether autograd must be switched on
     autograd = False
     #: the layout of a population of such nets, or None if the backend is for single nets

@@ -178,7 +178,7 @@ class DeferredReweighting(Callback):
 
     Examples
     --------
-    >>> from skimb.engine import DeferredReweighting
+    >>> from skimb.training import DeferredReweighting
     >>> DeferredReweighting(start=0.5).first_epoch(max_epochs=10)
     5
     """

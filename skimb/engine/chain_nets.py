@@ -15,7 +15,6 @@ from skimb.engine.chain import (
     WideTable,
 )
 from skimb.engine.table import SparseTable
-from skimb.losses._base import check_served
 
 COPIES = 6  # parameters, gradient, two moments, scratch, rates
 _BLOCK_BYTES = 1 << 20
@@ -44,15 +43,7 @@ class NetChain(Chain):
         self.whole_gradient = table is None
         if table is not None and not self.rest:
             self.serves = self.serves - {"inputs"}
-
-    def check(self, loss):
-        """Refuse a loss that requires what this chain does not offer."""
-        check_served(
-            loss,
-            self.serves,
-            "training on sparse X" if "inputs" in self.serves else "a linear model of sparse X",
-            "use dense X, or another loss",
-        )
+            self.consumer, self.cure = "a linear model of sparse X", "use dense X or a hidden layer"
 
     @property
     def layout(self):

@@ -46,12 +46,6 @@ class FullBatch:
         self.warm_loss = warm_loss
         self.ftol = ftol
         self.result = None
-        check_served(
-            loss,
-            SERVES,
-            "solver='lbfgs', which minimises a fixed function of all rows,",
-            "use a stochastic solver",
-        )
 
     def tensors(self):
         """Nothing is carried from one run to the next."""
@@ -156,7 +150,7 @@ class _Objective:
         self.module, self.loss, self.data, self.l2 = module, loss, data, l2
         self.table = _WholeTable(module.table) if module.sparse else None
         self.chain = NetChain(module, len(data), self.table)
-        self.chain.check(loss)
+        check_served(loss, self.chain.serves, self.chain.consumer, self.chain.cure)
         self.n_weights = module.n_weights
         self.last = float("nan")
 

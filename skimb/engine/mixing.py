@@ -97,7 +97,7 @@ class Mixup(Mixer):
 
     Examples
     --------
-    >>> from skimb.engine import Mixup
+    >>> from skimb.training import Mixup
     >>> Mixup(alpha=0.4).label_mass([0.9, 0.1], [90, 10]).round(3).tolist()
     [0.9, 0.1]
     """
@@ -124,7 +124,7 @@ class BalancedMixup(Mixer):
 
     Examples
     --------
-    >>> from skimb.engine import BalancedMixup
+    >>> from skimb.training import BalancedMixup
     >>> BalancedMixup(alpha=0.2).label_mass([0.9, 0.1], [90, 10]).round(3).tolist()
     [0.833, 0.167]
     """
@@ -172,7 +172,7 @@ class Remix(Mixer):
 
     Examples
     --------
-    >>> from skimb.engine import Remix
+    >>> from skimb.training import Remix
     >>> Remix().label_mass([0.9, 0.1], [90, 10]).round(3).tolist()
     [0.878, 0.122]
     """
@@ -220,7 +220,7 @@ class UniMix(Mixer):
 
     Examples
     --------
-    >>> from skimb.engine import UniMix
+    >>> from skimb.training import UniMix
     >>> UniMix().label_mass([0.9, 0.1], [90, 10]).round(3).tolist()
     [0.815, 0.185]
     """

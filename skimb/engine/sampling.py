@@ -32,7 +32,7 @@ class ClassPowerSampler(BaseEstimator):
 
     Examples
     --------
-    >>> from skimb.engine import ClassPowerSampler
+    >>> from skimb.training import ClassPowerSampler
     >>> ClassPowerSampler(power=0.5).class_probabilities([90, 10], 0, 1).round(2).tolist()
     [0.75, 0.25]
     """

@@ -73,8 +73,8 @@ class Scheme(BaseEstimator, ABC):
 
     >>> import torch
     >>> from sklearn.datasets import make_classification
-    >>> from skimb.engine.schemes import RunningScheme, Scheme
     >>> from skimb.neural_network import MLPClassifier
+    >>> from skimb.training import RunningScheme, Scheme
     >>> class Running(RunningScheme):
     ...     def __init__(self, module, rate):
     ...         self.rate = rate

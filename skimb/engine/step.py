@@ -49,7 +49,7 @@ class Step:
         #: called when gradients are there and parameters not yet updated, or None
         self.notify = None
         served = backend.serves if scheme is None else backend.serves | scheme.serves
-        check_served(loss, served, "this training", "use another loss, solver or kind of X")
+        check_served(loss, served, backend.consumer, backend.cure)
 
     def __call__(self, batch):
         scheme = self.scheme

@@ -175,7 +175,7 @@ def check_served(bound, serves, consumer, cure):
     missing = unserved(bound, serves)
     if missing:
         what = " and ".join(REQUIREMENTS[name] for name in missing)
-        raise ValueError(f"{bound.name} {what}, which {consumer} does not offer; {cure}.")
+        raise ValueError(f"{bound.name} {what}, which {consumer} does not allow; {cure}.")
 
 
 class BoundLoss(nn.Module, ABC):

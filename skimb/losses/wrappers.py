@@ -427,7 +427,7 @@ class DynamicReweighting(_Wrapper):
         check_served(
             inner,
             {"every class", "inputs", "memory"},
-            "DynamicReweighting, which weighs rows by losses of their own,",
+            "DynamicReweighting",
             "wrap a loss of single rows",
         )
         cap = None if self.max_weight is None else float(self.max_weight)

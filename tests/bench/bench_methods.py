@@ -49,7 +49,6 @@ from sklearn.preprocessing import StandardScaler  # noqa: E402
 from sklearn.tree import DecisionTreeClassifier  # noqa: E402
 from sklearn.utils.class_weight import compute_sample_weight  # noqa: E402
 
-from skimb.engine import BalancedMixup, ClassPowerSampler, Mixup, Remix, UniMix  # noqa: E402
 from skimb.ensemble import (  # noqa: E402
     BalanceCascadeClassifier,
     GradientBoostedMLPClassifier,
@@ -81,6 +80,7 @@ from skimb.over_sampling import MLROS, MLSMOTE, LatentSMOTE  # noqa: E402
 from skimb.pipeline import DensityWeightedRegressor, ResampledClassifier  # noqa: E402
 from skimb.posthoc import PriorCorrectedClassifier  # noqa: E402
 from skimb.streaming import AnalyticClassifier  # noqa: E402
+from skimb.training import BalancedMixup, ClassPowerSampler, Mixup, Remix, UniMix  # noqa: E402
 from skimb.under_sampling import AutoCoresetSampler  # noqa: E402
 
 warnings.simplefilter("ignore")

@@ -1,0 +1,24 @@
+"""What changes how nets are trained: mixtures of rows, samplers of batches, schemes, late class weights.
+
+Objects of this module are passed to the neural estimators: mixers as ``mix=``, samplers as ``sampler=``, schemes as
+``scheme=``, :class:`DeferredReweighting` among ``callbacks=``.
+"""
+
+from skimb.engine.callbacks import DeferredReweighting
+from skimb.engine.data import Batch
+from skimb.engine.mixing import BalancedMixup, Mixer, Mixup, Remix, UniMix
+from skimb.engine.sampling import ClassPowerSampler
+from skimb.engine.schemes import RunningScheme, Scheme
+
+__all__ = [
+    "BalancedMixup",
+    "Batch",
+    "ClassPowerSampler",
+    "DeferredReweighting",
+    "Mixer",
+    "Mixup",
+    "Remix",
+    "RunningScheme",
+    "Scheme",
+    "UniMix",
+]
