@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from scipy.special import expit
 from sklearn.base import ClassifierMixin, _fit_context, clone
-from sklearn.callback import with_callbacks
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
 from skimb._base.estimator import NeuralBase, stochastic
+from skimb._core.compat import with_callbacks
 from skimb._core.priors import ClassPrior, class_weights, log_ratio
 from skimb._core.validation import row_costs
 from skimb.engine.mixing import Mixing

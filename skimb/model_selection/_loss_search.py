@@ -7,7 +7,6 @@ from numbers import Integral
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import _fit_context, clone
-from sklearn.callback import with_callbacks
 from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import check_cv
@@ -17,6 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_method_params
 
+from skimb._core.compat import with_callbacks
 from skimb.model_selection._advice import advise
 from skimb.model_selection._bulk import bulk_score
 from skimb.model_selection._candidates import SPECIAL, WEIGHTED, loss_name, role, settings

@@ -4,7 +4,6 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.callback import with_callbacks
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -12,6 +11,7 @@ from sklearn.utils.validation import column_or_1d
 
 from skimb._base.chain import CHAIN_CONSTRAINTS, ChainEstimator
 from skimb._base.estimator import stochastic
+from skimb._core.compat import with_callbacks
 from skimb.losses.regression import BY_NAME, BalancedMSE, SquaredError
 from skimb.nets.mlp import ACTIVATIONS
 
