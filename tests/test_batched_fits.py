@@ -11,7 +11,6 @@ from imblearn.pipeline import make_pipeline as imblearn_pipeline
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.callback import ProgressBar
 from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
 from sklearn.ensemble import BaggingClassifier, StackingClassifier
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -674,9 +673,12 @@ def test_stopping_callbacks_of_skorch_end_one_member(rare):
 
 def test_callbacks_of_scikit_learn_see_members(rare):
     pytest.importorskip("rich")
+    callback = pytest.importorskip(
+        "sklearn.callback", reason="scikit-learn has callbacks from 1.9 on"
+    )
     X, y = rare
     search = GridSearchCV(model(), {"alpha": [0.0, 0.1, 0.2, 0.3]}, cv=2)
-    search.set_callbacks(ProgressBar())
+    search.set_callbacks(callback.ProgressBar())
     with batched_fits() as batch:
         search.fit(X, y)
     assert sum(batch.sizes) == 9

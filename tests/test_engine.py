@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -408,8 +407,11 @@ def test_history_holds_what_skorch_records(rare):
 
 
 def test_scikit_learn_callbacks(rare):
+    callback = pytest.importorskip(
+        "sklearn.callback", reason="scikit-learn has callbacks from 1.9 on"
+    )
     X, y = rare
-    monitor = ScoringMonitor(scoring="neg_log_loss")
+    monitor = callback.ScoringMonitor(scoring="neg_log_loss")
     model = MLPClassifier((4,), max_iter=4, random_state=0)
     model.set_callbacks(monitor).fit(X, y)
     scores = [row["neg_log_loss"] for row in monitor.get_logs().data if row["task_name"] == "epoch"]
@@ -419,13 +421,16 @@ def test_scikit_learn_callbacks(rare):
 
 def test_progress_bar_in_pipeline_and_search(rare):
     pytest.importorskip("rich")
+    callback = pytest.importorskip(
+        "sklearn.callback", reason="scikit-learn has callbacks from 1.9 on"
+    )
     X, y = rare
     model = make_pipeline(StandardScaler(), MLPClassifier((4,), max_iter=3))
-    model.set_callbacks(ProgressBar()).fit(X, y)
+    model.set_callbacks(callback.ProgressBar()).fit(X, y)
     search = GridSearchCV(
         MLPClassifier((4,), max_iter=2, loss=Focal()), {"loss__gamma": [1.0, 2.0]}, cv=2
     )
-    search.set_callbacks(ProgressBar()).fit(X, y)
+    search.set_callbacks(callback.ProgressBar()).fit(X, y)
     assert search.best_params_["loss__gamma"] in (1.0, 2.0)
 
 

@@ -409,6 +409,7 @@ def test_binned_pairs_stay_within_their_error_bound():
 # --- weights that follow the batch -----------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:Values in x were outside bounds")  # scipy 1.13
 @pytest.mark.parametrize("strategy", ["linupper", "quadratic", "extremes"])
 def test_dynamic_weights_solve_the_robust_problem(strategy):
     rng = np.random.default_rng(0)

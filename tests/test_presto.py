@@ -11,12 +11,13 @@ from scipy.special import expit
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss
+from sklearn.metrics import make_scorer
 from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from skimb._core.compat import VERSION
 from skimb.linear_model import PrestoClassifier, PrestoClassifierCV
 from skimb.linear_model._presto_solver import Problem
 
@@ -102,8 +103,9 @@ def test_two_classes_are_l1_logistic_regression():
     X, y = make_classification(400, 6, weights=[0.8], random_state=0)
     X = StandardScaler().fit_transform(X)
     ours = PrestoClassifier(0.01, tol=1e-14).fit(X, y)
+    old = {"penalty": "elasticnet"} if VERSION < (1, 8) else {}
     theirs = LogisticRegression(
-        l1_ratio=1, C=1 / (len(y) * 0.01), solver="saga", tol=1e-10, max_iter=10000
+        **old, l1_ratio=1, C=1 / (len(y) * 0.01), solver="saga", tol=1e-10, max_iter=10000
     )
     theirs.fit(X, y)
     np.testing.assert_allclose(ours.coef_, -theirs.coef_, atol=3e-6)
@@ -235,10 +237,14 @@ def test_cross_validation_is_the_search_by_hand(stages):
     X, y = stages
     folds = StratifiedKFold(4, shuffle=True, random_state=0)
     model = PrestoClassifierCV(8, cv=folds, tol=1e-12).fit(X, y)
+
+    def brier(y, p):
+        return np.square(p - np.eye(4)[y]).sum(1).mean()
+
     assert model.lams_[0] == pytest.approx(model.lam_max_)
     assert model.lams_[-1] == pytest.approx(0.01 * model.lam_max_)
     by_hand = np.array([
-        [-brier_score_loss(y[test], PrestoClassifier(lam, tol=1e-12).fit(X[train], y[train]).predict_proba(X[test]))
+        [-brier(y[test], PrestoClassifier(lam, tol=1e-12).fit(X[train], y[train]).predict_proba(X[test]))
          for train, test in folds.split(X, y)]
         for lam in model.lams_
     ])  # fmt: skip
@@ -246,9 +252,10 @@ def test_cross_validation_is_the_search_by_hand(stages):
     assert model.lam_ == model.lams_[by_hand.mean(1).argmax()]
     again = PrestoClassifier(model.lam_, tol=1e-12).fit(X, y)
     np.testing.assert_allclose(again.coef_, model.coef_, atol=1e-5)
-    named = PrestoClassifierCV(8, cv=folds, scoring="neg_brier_score", n_jobs=2, tol=1e-12).fit(
-        X, y
-    )
+    scoring = "neg_brier_score"  # before scikit-learn 1.7 it was for two classes
+    if VERSION < (1, 7):
+        scoring = make_scorer(brier, response_method="predict_proba", greater_is_better=False)
+    named = PrestoClassifierCV(8, cv=folds, scoring=scoring, n_jobs=2, tol=1e-12).fit(X, y)
     np.testing.assert_allclose(named.cv_scores_, by_hand, atol=1e-6)
     given = PrestoClassifierCV(lams=[0.01, 0.1, 0.001]).fit(X, y)
     assert given.lams_.tolist() == [0.1, 0.01, 0.001]

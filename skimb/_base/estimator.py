@@ -12,9 +12,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skimb._core.compat import CallbackSupportMixin
+from skimb._core.compat import CallbackSupportMixin, check_sample_weight
 from skimb.engine.callbacks import (
     DeferredReweighting,
     EpochTimer,
@@ -210,7 +210,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             y_numeric=self._y_numeric(),
         )
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
+            sample_weight = check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
             used = sample_weight > 0

@@ -9,7 +9,8 @@ Logit adjustment reads it. They differ as soon as rows are weighted or resampled
 from dataclasses import dataclass, field
 
 import numpy as np
-from sklearn.utils.class_weight import compute_class_weight
+
+from skimb._core.compat import balance_counts_weights, compute_class_weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,7 +262,8 @@ def trained_shares(classes, labels, weight, estimator):
             raise ValueError(
                 f"class_weight={given!r} of {estimator!r} cannot be turned into a label distribution."
             )
-        kw = {"classes": classes, "y": labels, "sample_weight": weight}
+        counted = weight if balance_counts_weights(estimator) else None
+        kw = {"classes": classes, "y": labels, "sample_weight": counted}
         shares = shares * compute_class_weight(given, **kw)
     if (shares <= 0).any():
         lost = classes[shares <= 0].tolist()

@@ -4,7 +4,9 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled, process_routing
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d
+from sklearn.utils.validation import check_array, column_or_1d
+
+from skimb._core.compat import check_sample_weight
 
 
 def checked_target(y):
@@ -113,7 +115,7 @@ def drop_weightless(X, y, sample_weight, *metadata):
     """
     if sample_weight is None:
         return X, y, None, *metadata
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    weight = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     if not weight.any():
         raise ValueError("All sample weights are 0, no rows are left.")
     if weight.all():

@@ -5,7 +5,9 @@ from numbers import Integral, Real
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from sklearn.utils._param_validation import Interval, validate_params
-from sklearn.utils.validation import _check_sample_weight, check_array, column_or_1d
+from sklearn.utils.validation import check_array, column_or_1d
+
+from skimb._core.compat import check_sample_weight
 
 
 def smoothed_histogram(y, n_bins, smoothing, weight):
@@ -70,7 +72,7 @@ def density_weights(y, *, n_bins=100, smoothing=2.0, power=1.0, sample_weight=No
     [0.556, 5.0]
     """
     y = check_array(column_or_1d(y), ensure_2d=False, dtype=np.float64, input_name="y")
-    w = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
+    w = check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
     mass, edges = smoothed_histogram(y, n_bins, smoothing, w)
     at = np.clip(np.searchsorted(edges, y, side="right") - 1, 0, n_bins - 1)
     density = mass[at]

@@ -8,6 +8,7 @@ from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import check_array, column_or_1d
 
+from skimb._core.compat import multiclass_brier_score
 from skimb.metrics._shared import binary, effective_rows, proportion_interval, weights_of
 
 _WEIGHTED = {
@@ -93,7 +94,7 @@ def weighted_brier_score(
     if len(classes) == 2:
         column = proba if proba.ndim == 1 else proba[:, 1]
         return float(brier_score_loss(y == classes[1], column, sample_weight=w, pos_label=True))
-    return float(brier_score_loss(y, proba, sample_weight=w, labels=classes))
+    return float(multiclass_brier_score(y, proba, sample_weight=w, labels=classes))
 
 
 @validate_params(_WEIGHTED, prefer_skip_nested_validation=True)

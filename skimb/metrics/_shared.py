@@ -3,16 +3,17 @@
 import numpy as np
 from scipy.stats import beta
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_array,
     check_consistent_length,
     column_or_1d,
 )
 
+from skimb._core.compat import check_sample_weight
+
 
 def weights_of(sample_weight, y):
     """Row weights as floats, ones where none are given."""
-    return _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
+    return check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
 
 
 def binary(y_true, y_score, pos_label, sample_weight):

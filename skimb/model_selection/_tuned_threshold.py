@@ -6,11 +6,11 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv, cross_val_predict
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_array,
     indexable,
 )
 
+from skimb._core.compat import check_sample_weight
 from skimb._core.validation import checked_target, row_costs, take_names
 from skimb.model_selection._bulk import bulk_score
 from skimb.model_selection._cross_tuned import CrossTuned
@@ -132,7 +132,7 @@ class TunedThresholdClassifierCV(ThresholdDecisions):
         code = labels if self._multilabel else np.searchsorted(self.classes_, labels)
         params = {}
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            sample_weight = check_sample_weight(sample_weight, X, dtype=np.float64)
             params["sample_weight"] = sample_weight
         costs = self._costs(cost, code)
         splitter = check_cv(self.cv, labels, classifier=True)

@@ -8,13 +8,13 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_array,
     check_consistent_length,
     check_is_fitted,
     column_or_1d,
 )
 
+from skimb._core.compat import check_sample_weight
 from skimb._core.validation import indexable_rows, routed_params, take_names
 from skimb.losses import density_weights
 
@@ -104,7 +104,7 @@ class DensityWeightedRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator
         X = indexable_rows(X)
         (given,) = routed_params(self, params, "estimator.fit")
         check_consistent_length(X, y)
-        w = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        w = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         kw = {"n_bins": self.n_bins, "smoothing": self.smoothing, "power": self.power}
         used = w > 0  # rows without weight must not stretch the histogram
         weight = np.zeros(len(y))

@@ -5,8 +5,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fi
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
+from skimb._core.compat import check_sample_weight
 from skimb._core.priors import class_shares, log_ratio, moved_probabilities, trained_shares
 from skimb._core.validation import exclusive_target, several_classes, take_names
 
@@ -108,7 +109,7 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         self.classes_, _ = several_classes(self, labels)
         params = {}
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            sample_weight = check_sample_weight(sample_weight, X, dtype=np.float64)
             params["sample_weight"] = sample_weight
         self.prior_ = self._given("prior", self.prior)
         if self.prior_ is None:

@@ -8,8 +8,8 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight
 
+from skimb._core.compat import check_sample_weight
 from skimb.under_sampling import _vector_sums
 
 _TINY = np.finfo(float).tiny
@@ -183,7 +183,7 @@ class AutoCoresetSampler(BaseSampler):
 
     def _fit_resample(self, X, y, sample_weight=None):
         rng = check_random_state(self.random_state)
-        w = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        w = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         classes = np.unique(y)
         rows = [np.flatnonzero((y == c) & (w > 0)) for c in classes]
         if any(len(r) == 0 for r in rows):
