@@ -5,7 +5,16 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
 
-.PHONY: demo test check lint layers types doctest tests examples fast slow docs bench-engine bench-kernels bench-search bench-losses bench-methods bench clean install
+# the oldest supported versions have wheels for Python 3.11 and 3.12 only
+OLDEST_PYTHON ?= $(PYTHON)
+OLDEST := .venv-oldest
+OLDEST_STAMP := $(OLDEST)/.installed
+# what feels another version of scikit-learn, imbalanced-learn or skorch first
+VERSION_TESTS := tests/test_versions.py tests/test_frame.py tests/test_estimators.py tests/test_engine.py \
+  tests/test_losses.py tests/test_metrics.py tests/test_posthoc.py tests/test_presto.py tests/test_resampling.py \
+  tests/test_small_classifiers.py tests/test_streaming.py tests/test_thresholds.py tests/test_sklearn_mlp.py
+
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow docs bench-engine bench-kernels bench-search bench-losses bench-methods bench clean install
 
 install: $(STAMP)
 
@@ -20,6 +29,13 @@ $(STAMP): pyproject.toml constraints.txt skimb/kernels/_cpu.c
 $(DOCS_STAMP): $(STAMP)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	@touch $(DOCS_STAMP)
+
+$(OLDEST_STAMP): pyproject.toml constraints-oldest.txt skimb/kernels/_cpu.c
+	@test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
+	@echo "installing into $(OLDEST)"
+	@$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt "$$(grep '^torch==' constraints-oldest.txt)"
+	@$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[test]"
+	@touch $(OLDEST_STAMP)
 
 demo: $(STAMP)
 	$(BIN)/python examples/plot_01_main_job.py
@@ -50,6 +66,13 @@ examples: $(STAMP)
 
 fast: $(STAMP)
 	$(BIN)/python -m pytest -q -x -m "not slow" tests/test_losses.py tests/test_engine.py
+
+oldest: $(OLDEST_STAMP)
+	$(OLDEST)/bin/python -m pytest -q -m "not slow" $(VERSION_TESTS)
+
+# warns, never fails: what the next releases will break
+newest:
+	@$(PYTHON) .ci/newest.py $(VERSION_TESTS)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow tests
@@ -82,4 +105,4 @@ bench-methods: $(STAMP)
 	$(BIN)/python tests/bench/bench_methods.py $(if $(DATA),--data $(DATA)) --write docs/benchmarks/methods.md
 
 clean:
-	rm -rf $(VENV) docs/_build docs/auto_examples docs/api/generated demo_output
+	rm -rf $(VENV) $(OLDEST) .venv-newest docs/_build docs/auto_examples docs/api/generated demo_output
