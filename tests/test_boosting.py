@@ -22,7 +22,7 @@ from skimb.boosting import (  # noqa: E402
     as_lightgbm,
     as_xgboost,
 )
-from skimb.boosting._objectives import best_constant  # noqa: E402
+from skimb.boosting._start import best_constant  # noqa: E402
 from skimb.losses import (  # noqa: E402
     AdversarialCompSum,
     AnyLoss,

@@ -13,7 +13,7 @@ from sklearn.utils.validation import column_or_1d
 from skimb._base.estimator import NeuralBase, stochastic
 from skimb._core.compat import with_callbacks
 from skimb._core.priors import ClassPrior, class_weights, log_ratio
-from skimb._core.validation import row_costs
+from skimb._core.validation import common_positive_class, row_costs
 from skimb.engine.mixing import Mixing
 from skimb.losses import CrossEntropy
 from skimb.losses._base import check_served
@@ -232,16 +232,11 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
 
     def _check_positive_class(self, loss):
         """Say when a loss with a positive class gets the common class as that."""
-        if self._multilabel or len(self.classes_) != 2 or not loss.one_sided:
+        if self._multilabel:
             return
-        rows = self._seen["counts"]
-        if rows[1] > 4 * rows[0]:
-            warnings.warn(
-                f"{loss!r} takes the second of classes_={self.classes_.tolist()} as the positive "
-                f"class, which is the common one here ({int(rows[1])} rows against "
-                f"{int(rows[0])}). Code the rare class so that it sorts last, for instance as 1.",
-                stacklevel=7,
-            )
+        message = common_positive_class(loss, self.classes_.tolist(), self._seen["counts"])
+        if message:
+            warnings.warn(message, stacklevel=7)
 
     def _class_prior(self):
         if self._multilabel:

@@ -55,6 +55,32 @@ def several_classes(estimator, labels):
     return classes, code
 
 
+def common_positive_class(loss, classes, counts):
+    """What to warn of where a loss with a positive class gets the common one as that, or None.
+
+    Parameters
+    ----------
+    loss : Loss
+        The loss; ``one_sided`` tells whether its two classes play different parts.
+    classes : list
+        Class labels, the second being the positive one.
+    counts : ndarray of shape (n_classes,)
+        Rows of each class.
+
+    Returns
+    -------
+    str or None
+        The message.
+    """
+    if len(classes) != 2 or not loss.one_sided or counts[1] <= 4 * counts[0]:
+        return None
+    return (
+        f"{loss!r} takes the second of classes_={classes} as the positive class, which is the common one "
+        f"here ({int(counts[1])} rows against {int(counts[0])}). Code the rare class so that it sorts last, "
+        "for instance as 1."
+    )
+
+
 def row_costs(cost, code, classes):
     """Costs of deciding for each class in each row.
 

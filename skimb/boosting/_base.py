@@ -1,46 +1,23 @@
 """What boosted trees of both libraries share: targets, weights, starting scores, decisions."""
 
+import warnings
 from abc import abstractmethod
 from numbers import Integral, Real
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
-from sklearn.metrics import check_scoring
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from skimb._core.priors import ClassPrior, class_weights
-from skimb._core.validation import drop_weightless, several_classes
-from skimb.boosting._objectives import best_constant, bind_rows
+from skimb._core.validation import common_positive_class, drop_weightless, several_classes
+from skimb.boosting._labels import checked_labels
+from skimb.boosting._objectives import bind_rows
+from skimb.boosting._start import best_constant
+from skimb.boosting._validation import Metric, given_sets, set_aside
 from skimb.losses import CrossEntropy, Loss
-
-
-class _Scored(ClassifierMixin, BaseEstimator):
-    """A fitted classifier that answers with the scores of its validation rows, for scorers."""
-
-    def __init__(self, owner=None):
-        self.owner = owner
-
-    def __sklearn_is_fitted__(self):
-        return True
-
-    @property
-    def classes_(self):
-        """Those of the owner."""
-        return self.owner.classes_
-
-    def decision_function(self, X):
-        return self.owner._decide(X)
-
-    def predict_proba(self, X):
-        return self.owner._posterior(X)
-
-    def predict(self, X):
-        return self.owner._labels(X)
 
 
 class BoostedClassifier(ClassifierMixin, BaseEstimator):
@@ -50,22 +27,16 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
         "loss": [Loss, None],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "max_depth": [Interval(Integral, 1, None, closed="left"), None],
         "subsample": [Interval(Real, 0, 1, closed="right")],
-        "colsample_bytree": [Interval(Real, 0, 1, closed="right")],
-        "reg_lambda": [Interval(Real, 0, None, closed="left")],
-        "reg_alpha": [Interval(Real, 0, None, closed="left")],
         "class_weight": [StrOptions({"balanced", "effective"}), dict, None],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "validation_scoring": [str, callable, None],
         "random_state": ["random_state"],
-        "n_jobs": [Integral, None],
-        "params": [dict, None],
     }
 
-    _missing_values = True  # the libraries take them
+    _missing_values = False
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
@@ -74,9 +45,9 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows; missing values (NaN) are the library's own affair.
+            Rows.
         y : array-like of shape (n_samples,)
-            Labels.
+            Labels of one kind: numbers, truth values or text.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; 0 removes a row.
 
@@ -85,50 +56,38 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
         BoostedClassifier
             Itself.
         """
-        X, y = self._check_rows(X, y)
-        check_classification_targets(y)
-        X, y, sample_weight = drop_weightless(X, y, sample_weight)
-        self.classes_, code = several_classes(self, y)
+        return self._fit(X, y, sample_weight)
+
+    def _fit(self, X, y, sample_weight, eval_set=None, eval_sample_weight=None):
+        X = self._read(X, reset=True)
+        labels = checked_labels(self, y)
+        check_consistent_length(X, labels)
+        X, labels, sample_weight = drop_weightless(X, labels, sample_weight)
+        self.classes_, code = several_classes(self, labels)
         rng = check_random_state(self.random_state)
-        valid = None
-        if self.early_stopping:
-            X, valid, code, sample_weight = self._split(X, code, sample_weight, rng)
+        sets = given_sets(self, eval_set, eval_sample_weight)
+        if self.early_stopping and not sets:
+            X, held, code, sample_weight = set_aside(self, X, code, sample_weight, rng)
+            sets = [held]
         self._bind(code, sample_weight)
         weight = None if self.class_weight_ is None else self.class_weight_[code]
         if sample_weight is not None:
             weight = sample_weight if weight is None else weight * sample_weight
         weight = None if weight is None else weight / weight.mean()
         seed = int(rng.randint(np.iinfo(np.int32).max))
-        self._train(X, code, weight, valid, seed)
+        self._train(X, code, weight, sets, Metric(self) if sets else None, seed)
         return self
 
-    def _check_rows(self, *given):
-        """Validated rows; with labels those of `fit`."""
+    def _read(self, X, reset=False):
+        """Checked rows; with `reset` those of `fit`."""
         return validate_data(
             self,
-            *given,
+            X,
             accept_sparse="csr",
             dtype=(np.float64, np.float32),
             ensure_all_finite="allow-nan" if self._missing_values else True,
-            reset=len(given) == 2,
+            reset=reset,
         )
-
-    def _split(self, X, code, sample_weight, rng):
-        rows = np.arange(len(code))
-        try:
-            train, valid = train_test_split(
-                rows, test_size=self.validation_fraction, random_state=rng, stratify=code
-            )
-        except ValueError as error:
-            raise ValueError(
-                f"{type(self).__name__} cannot set validation rows aside "
-                f"(validation_fraction={self.validation_fraction}, counts per class "
-                f"{np.bincount(code).tolist()}): {error}"
-            ) from error
-        w = None if sample_weight is None else sample_weight[valid]
-        held = (X[valid], code[valid], w)
-        w = None if sample_weight is None else sample_weight[train]
-        return X[train], held, code[train], w
 
     def _bind(self, code, sample_weight):
         k = len(self.classes_)
@@ -148,6 +107,8 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
             self.class_weight_ = class_weights(self.class_weight, known, seen.counts, seen.prior)
         self.loss_function_ = loss
         self._loss_bound = bind_rows(loss, seen)
+        if message := common_positive_class(loss, self.classes_.tolist(), seen.counts):
+            warnings.warn(message, stacklevel=5)
         self.n_columns_ = 1 if k == 2 and loss.one_logit else k
         mass = seen.prior if self.class_weight_ is None else seen.prior * self.class_weight_
         self.init_scores_ = best_constant(self._loss_bound, mass / mass.sum(), self.n_columns_)
@@ -155,44 +116,40 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
     # --- training ----------------------------------------------------------------------------
 
     @abstractmethod
-    def _train(self, X, code, weight, valid, seed):
-        """Train the booster and set ``booster_`` and ``n_iter_``."""
+    def _train(self, X, code, weight, sets, metric, seed):
+        """Train the model and set ``n_iter_``.
+
+        Parameters
+        ----------
+        X : array, CSR matrix or data frame
+            Training rows as `_read` gives them.
+        code : ndarray of int, shape (n,)
+            Class numbers.
+        weight : ndarray of shape (n,) or None
+            Weights of mean 1.
+        sets : list of HeldOut
+            Rows to score; empty if there are none.
+        metric : Metric or None
+            What they are scored by.
+        seed : int
+            Seed of the library.
+        """
 
     @abstractmethod
     def _raw(self, X):
         """Scores without the starting scores, (n,) or (n, K)."""
 
-    def _validator(self, valid):
-        """Score of raw validation scores, the larger the better."""
-        _, code, weight = valid
-        probe = _Scored(self)
-        y = self.classes_[code]
-
-        def log_loss(raw):
-            p = self._posterior(raw)[np.arange(len(code)), code]
-            rows = -np.log(p.clip(np.finfo(float).tiny))
-            return -float(np.average(rows, weights=weight))
-
-        def own_loss(raw):
-            z = torch.from_numpy(np.ascontiguousarray(raw))
-            rows = self._loss_bound.row_loss(z, torch.from_numpy(code)).numpy()
-            return -float(np.average(rows, weights=weight))
-
-        if self.validation_scoring is None:
-            return log_loss if self._loss_bound.calibrated else own_loss
-        scorer = check_scoring(probe, scoring=self.validation_scoring)
-        kw = {} if weight is None else {"sample_weight": weight}
-        return lambda raw: scorer(probe, raw, y, **kw)
+    def _starts(self, rows):
+        """Starting scores of some rows, (n,) or (n, K)."""
+        start = np.tile(self.init_scores_, (rows, 1))
+        return start if self.n_columns_ > 1 else start[:, 0]
 
     # --- predictions -------------------------------------------------------------------------
 
     def _scores(self, X):
         check_is_fitted(self)
-        X = self._check_rows(X)
-        return self._raw(X).astype(np.float64) + self._start()
-
-    def _start(self):
-        return self.init_scores_ if self.n_columns_ > 1 else self.init_scores_[0]
+        X = self._read(X)
+        return self._raw(X).astype(np.float64) + self._starts(X.shape[0])
 
     def _posterior(self, raw):
         z = torch.from_numpy(np.ascontiguousarray(raw))
@@ -211,7 +168,7 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -229,7 +186,7 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -244,7 +201,7 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
             Rows.
 
         Returns

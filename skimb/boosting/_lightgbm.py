@@ -2,15 +2,16 @@
 
 from numbers import Integral, Real
 
-import numpy as np
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb._core.optional import require
-from skimb.boosting._base import BoostedClassifier
+from skimb.boosting._libraries import LIGHTGBM, first_line, lightgbm_names
 from skimb.boosting._objectives import LightGBMObjective
+from skimb.boosting._params import further_parameters
+from skimb.boosting._trees import TreeClassifier
 
 
-class LGBMImbalancedClassifier(BoostedClassifier):
+class LGBMImbalancedClassifier(TreeClassifier):
     """LightGBM under any row-separable loss, with honest probabilities.
 
     Parameters
@@ -45,12 +46,15 @@ class LGBMImbalancedClassifier(BoostedClassifier):
         Rounds without improvement after which to stop.
     validation_scoring : str or callable, default=None
         Any scikit-learn scorer; ``None`` is the log-loss, or the loss itself if it gives no probabilities.
+    importance_type : {"split", "gain"}, default="split"
+        What ``feature_importances_`` counts: splits, or what they gained.
     random_state : int, RandomState instance or None, default=None
-        Seed of the validation rows and of the library.
+        Seed of the validation rows and, unless `params` names one, of the library.
     n_jobs : int, default=None
-        Threads; ``None`` is the library's choice.
+        Threads; ``None`` is 1 outside a context of joblib, -1 all cores.
     params : dict, default=None
-        Further parameters of LightGBM, by its own names.
+        Further parameters of LightGBM, by any of its names. One that this class has too must not be given
+        twice with different values; one that cannot act is an error.
 
     Attributes
     ----------
@@ -58,6 +62,10 @@ class LGBMImbalancedClassifier(BoostedClassifier):
         The trees.
     classes_, n_features_in_, feature_names_in_ : ndarray, int, ndarray
         Classes and features seen in fit.
+    feature_importances_ : ndarray of shape (n_features_in_,)
+        Importance of each feature.
+    evals_result_ : dict of str to dict of str to list
+        Scores of each validation set, "valid_0" and so on, after each round, by the metric's name.
     init_scores_ : ndarray of shape (n_columns,)
         Scores that boosting starts from: the best constant.
     n_columns_, n_iter_ : int
@@ -66,6 +74,12 @@ class LGBMImbalancedClassifier(BoostedClassifier):
         Label distribution of the training rows, weights of classes or None.
     loss_function_ : Loss
         The loss that was trained.
+
+    Notes
+    -----
+    Columns of a data frame with dtype ``category`` are categories to LightGBM, on the list of categories
+    seen in fit; unseen ones are missing values. Characters that LightGBM refuses in names of features are
+    underscores in ``booster_``.
 
     See Also
     --------
@@ -83,10 +97,11 @@ class LGBMImbalancedClassifier(BoostedClassifier):
     """
 
     _parameter_constraints = {
-        **BoostedClassifier._parameter_constraints,
+        **TreeClassifier._parameter_constraints,
         "num_leaves": [Interval(Integral, 2, None, closed="left")],
         "min_child_samples": [Interval(Integral, 0, None, closed="left")],
         "min_child_weight": [Interval(Real, 0, None, closed="left")],
+        "importance_type": [StrOptions({"split", "gain"})],
     }
 
     def __init__(
@@ -108,6 +123,7 @@ class LGBMImbalancedClassifier(BoostedClassifier):
         validation_fraction=0.1,
         n_iter_no_change=10,
         validation_scoring=None,
+        importance_type="split",
         random_state=None,
         n_jobs=None,
         params=None,
@@ -128,13 +144,19 @@ class LGBMImbalancedClassifier(BoostedClassifier):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.validation_scoring = validation_scoring
+        self.importance_type = importance_type
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.params = params
 
-    def _train(self, X, code, weight, valid, seed):
-        lgb = require("lightgbm", extra="gbdt")
-        objective = LightGBMObjective(self._loss_bound)
+    def _library_params(self, seed):
+        """LightGBM's parameters by their main names."""
+        given = further_parameters(self, LIGHTGBM, lightgbm_names())
+        if given.get("boosting") == "dart" and self.early_stopping:
+            raise ValueError(
+                f"{type(self).__name__}: early_stopping=True cannot act with boosting='dart', which "
+                "changes earlier trees; set early_stopping=False."
+            )
         params = {
             "learning_rate": self.learning_rate,
             "num_leaves": self.num_leaves,
@@ -142,51 +164,100 @@ class LGBMImbalancedClassifier(BoostedClassifier):
             "min_data_in_leaf": self.min_child_samples,
             "min_sum_hessian_in_leaf": self.min_child_weight,
             "bagging_fraction": self.subsample,
-            "bagging_freq": int(self.subsample < 1.0),
             "feature_fraction": self.colsample_bytree,
             "lambda_l2": self.reg_lambda,
             "lambda_l1": self.reg_alpha,
-            "num_threads": 0 if self.n_jobs is None else self.n_jobs,
+            "num_threads": self._threads,
+            "num_iterations": self.n_estimators,
             "seed": seed,
             "verbosity": -1,
             "boost_from_average": False,
             "num_class": self.n_columns_,
-            **(self.params or {}),
-            "objective": lambda raw, data: objective(code, raw, data.get_weight()),
+            **given,
         }
-        start = np.tile(self._start(), (len(code), 1))
-        data = lgb.Dataset(
-            X,
-            code,
-            weight=weight,
-            init_score=start if self.n_columns_ > 1 else start[:, 0],
-            # small data would lose all its features to the filter, and the library then fails
-            params={"verbosity": -1, "feature_pre_filter": False},
-        )
-        more = {}
-        if valid is not None:
-            Xv, yv, wv = valid
-            start = np.tile(self._start(), (len(yv), 1))
-            held = lgb.Dataset(
-                Xv,
-                yv,
-                weight=wv,
-                reference=data,
-                params={"verbosity": -1, "feature_pre_filter": False},
-                init_score=start if self.n_columns_ > 1 else start[:, 0],
+        drawn = params["bagging_fraction"] < 1.0
+        params.setdefault("bagging_freq", int(drawn))
+        if drawn and params["bagging_freq"] <= 0:
+            raise ValueError(
+                f"{type(self).__name__}: subsample={params['bagging_fraction']!r} cannot act with "
+                f"bagging_freq={params['bagging_freq']!r} in params; leave it out or give a positive number."
             )
-            score = self._validator(valid)
+        return params
+
+    def _train(self, X, code, weight, sets, metric, seed):
+        lgb = require("lightgbm", extra="gbdt")
+        params = self._library_params(seed)
+        rounds = params.pop("num_iterations")
+        categories = self._columns.positions(self, params.pop("categorical_feature", "auto"))
+        data = self._dataset(X, code, weight, categorical_feature=categories)
+        held = [self._dataset(rows.X, rows.code, rows.weight, reference=data) for rows in sets]
+        rows_of = dict(zip(map(id, held), sets, strict=True))
+        objective = LightGBMObjective(self._loss_bound)
+        params["objective"] = lambda raw, data: objective(code, raw, data.get_weight())
+        more = {}
+        if sets:
             more = {
-                "valid_sets": [held],
-                "feval": lambda raw, _: ("score", score(raw), True),
-                "callbacks": [lgb.early_stopping(self.n_iter_no_change, verbose=False)],
+                "valid_sets": held,
+                "valid_names": [f"valid_{k}" for k in range(len(held))],
+                "feval": lambda raw, data: (
+                    metric.name,
+                    metric(raw, rows_of[id(data)]),
+                    metric.larger_is_better,
+                ),
+                "callbacks": [lgb.record_evaluation(self.evals_result_)],
             }
-        booster = lgb.train(params, data, self.n_estimators, **more)
-        self.n_iter_ = booster.best_iteration if valid is not None else booster.current_iteration()
+            if self.early_stopping:
+                stop = lgb.early_stopping(self.n_iter_no_change, verbose=False)
+                more["callbacks"].append(stop)
+        try:
+            if not self._splits(data, params):
+                booster = self._constant(data, params)
+                for k, rows in enumerate(sets):
+                    score = metric(self._starts(len(rows.code)), rows)
+                    self.evals_result_[f"valid_{k}"] = {metric.name: [score]}
+            else:
+                booster = lgb.train(params, data, rounds, **more)
+        except lgb.basic.LightGBMError as error:
+            raise ValueError(
+                f"{type(self).__name__}: LightGBM refuses to train with {self.params!r}: "
+                f"{first_line(error)}"
+            ) from error
+        stopped = self.early_stopping and booster.best_iteration > 0
+        self.n_iter_ = booster.best_iteration if stopped else booster.current_iteration()
         # as text, so that neither the objective nor the training data stay alive
         text = booster.model_to_string(num_iteration=self.n_iter_)
         self.booster_ = lgb.Booster(model_str=text)
 
+    def _dataset(self, X, code, weight, **more):
+        lgb = require("lightgbm", extra="gbdt")
+        return lgb.Dataset(
+            X,
+            code,
+            weight=weight,
+            init_score=self._starts(len(code)),
+            feature_name="auto" if self._columns.names is None else self._columns.names,
+            # small data would lose all its features to the filter, and the library then fails
+            params={"verbosity": -1, "feature_pre_filter": False},
+            **more,
+        )
+
+    def _splits(self, data, params):
+        """Whether any feature can be split."""
+        data._update_params({**params, "objective": "none"}).construct()
+        return any(data.feature_num_bin(k) > 0 for k in range(data.num_feature()))
+
+    def _constant(self, data, params):
+        """A booster of one tree that adds 0; LightGBM grows it under objectives of its own only."""
+        lgb = require("lightgbm", extra="gbdt")
+        objective = "regression" if self.n_columns_ == 1 else "multiclass"
+        return lgb.train({**params, "objective": objective}, data, 1)
+
     def _raw(self, X):
-        threads = 0 if self.n_jobs is None else self.n_jobs
-        return self.booster_.predict(X, raw_score=True, num_threads=threads)
+        return self.booster_.predict(X, raw_score=True, num_threads=self._threads)
+
+    def _importances(self):
+        return self.booster_.feature_importance(importance_type=self.importance_type)
+
+    @staticmethod
+    def _takes_categories(categories):
+        return categories.inferred_type in ("string", "integer", "floating", "boolean")

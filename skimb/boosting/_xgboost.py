@@ -3,14 +3,16 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb._core.optional import require
-from skimb.boosting._base import BoostedClassifier
+from skimb.boosting._libraries import XGBOOST, XGBOOST_DATA, first_line, xgboost_names
 from skimb.boosting._objectives import XGBoostObjective
+from skimb.boosting._params import further_parameters
+from skimb.boosting._trees import TreeClassifier
 
 
-class XGBImbalancedClassifier(BoostedClassifier):
+class XGBImbalancedClassifier(TreeClassifier):
     """XGBoost under any row-separable loss, with honest probabilities.
 
     Parameters
@@ -43,12 +45,16 @@ class XGBImbalancedClassifier(BoostedClassifier):
         Rounds without improvement after which to stop.
     validation_scoring : str or callable, default=None
         Any scikit-learn scorer; ``None`` is the log-loss, or the loss itself if it gives no probabilities.
+    importance_type : {"gain", "weight", "cover", "total_gain", "total_cover"}, default="gain"
+        What ``feature_importances_`` measures; their sum is 1.
     random_state : int, RandomState instance or None, default=None
-        Seed of the validation rows and of the library.
+        Seed of the validation rows and, unless `params` names one, of the library.
     n_jobs : int, default=None
-        Threads; ``None`` is the library's choice.
+        Threads; ``None`` is 1 outside a context of joblib, -1 all cores.
     params : dict, default=None
-        Further parameters of XGBoost, by its own names.
+        Further parameters of XGBoost, by any of its names, and ``missing``, ``feature_types`` and
+        ``feature_weights`` of its data. One that this class has too must not be given twice with different
+        values; one that cannot act is an error.
 
     Attributes
     ----------
@@ -56,6 +62,10 @@ class XGBImbalancedClassifier(BoostedClassifier):
         The trees.
     classes_, n_features_in_, feature_names_in_ : ndarray, int, ndarray
         Classes and features seen in fit.
+    feature_importances_ : ndarray of shape (n_features_in_,)
+        Importance of each feature.
+    evals_result_ : dict of str to dict of str to list
+        Scores of each validation set, "valid_0" and so on, after each round, by the metric's name.
     init_scores_ : ndarray of shape (n_columns,)
         Scores that boosting starts from: the best constant.
     n_columns_, n_iter_ : int
@@ -64,6 +74,12 @@ class XGBImbalancedClassifier(BoostedClassifier):
         Label distribution of the training rows, weights of classes or None.
     loss_function_ : Loss
         The loss that was trained.
+
+    Notes
+    -----
+    Columns of a data frame with dtype ``category`` are categories to XGBoost, on the list of categories
+    seen in fit; unseen ones are missing values. Characters that XGBoost refuses in names of features are
+    underscores in ``booster_``.
 
     See Also
     --------
@@ -81,9 +97,10 @@ class XGBImbalancedClassifier(BoostedClassifier):
     """
 
     _parameter_constraints = {
-        **BoostedClassifier._parameter_constraints,
+        **TreeClassifier._parameter_constraints,
         "min_child_weight": [Interval(Real, 0, None, closed="left")],
         "gamma": [Interval(Real, 0, None, closed="left")],
+        "importance_type": [StrOptions({"gain", "weight", "cover", "total_gain", "total_cover"})],
     }
 
     def __init__(
@@ -104,6 +121,7 @@ class XGBImbalancedClassifier(BoostedClassifier):
         validation_fraction=0.1,
         n_iter_no_change=10,
         validation_scoring=None,
+        importance_type="gain",
         random_state=None,
         n_jobs=None,
         params=None,
@@ -123,22 +141,15 @@ class XGBImbalancedClassifier(BoostedClassifier):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.validation_scoring = validation_scoring
+        self.importance_type = importance_type
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.params = params
 
-    def _matrix(self, X, code=None, weight=None):
-        xgb = require("xgboost", extra="gbdt")
-        margin = None
-        if code is not None:
-            margin = np.tile(self._start(), (X.shape[0], 1))
-            margin = margin if self.n_columns_ > 1 else margin[:, 0]
-        threads = -1 if self.n_jobs is None else self.n_jobs
-        return xgb.DMatrix(X, code, weight=weight, base_margin=margin, nthread=threads)
-
-    def _train(self, X, code, weight, valid, seed):
-        xgb = require("xgboost", extra="gbdt")
-        objective = XGBoostObjective(self._loss_bound)
+    def _library_params(self, seed):
+        """XGBoost's parameters by their main names, and those of its data."""
+        given = further_parameters(self, XGBOOST, xgboost_names(self.params or {}))
+        of_data = {name: given.pop(name) for name in XGBOOST_DATA if name in given}
         params = {
             "learning_rate": self.learning_rate,
             "max_depth": 0 if self.max_depth is None else self.max_depth,
@@ -152,36 +163,80 @@ class XGBImbalancedClassifier(BoostedClassifier):
             "base_score": 0.0,
             "disable_default_eval_metric": True,
             "verbosity": 1,
-            **({} if self.n_jobs is None else {"nthread": self.n_jobs}),
+            "nthread": self._threads,
             **({"num_class": self.n_columns_} if self.n_columns_ > 1 else {}),
-            **(self.params or {}),
+            **given,
         }
-        more = {}
-        if valid is not None:
-            Xv, yv, wv = valid
-            score = self._validator(valid)
-            more = {
-                "evals": [(self._matrix(Xv, yv, wv), "valid")],
-                "custom_metric": lambda raw, _: ("score", score(raw.astype(np.float64))),
-                "callbacks": [
-                    xgb.callback.EarlyStopping(
-                        rounds=self.n_iter_no_change,
-                        metric_name="score",
-                        maximize=True,
-                        save_best=True,
-                    )
-                ],
-                "verbose_eval": False,
-            }
-        w = None if weight is None else np.asarray(weight)
-        self.booster_ = xgb.train(
-            params,
-            self._matrix(X, code, weight),
-            self.n_estimators,
-            obj=lambda raw, _: objective(code, raw, w),
+        return params, of_data
+
+    def _matrix(self, X, code=None, weight=None, **more):
+        xgb = require("xgboost", extra="gbdt")
+        return xgb.DMatrix(
+            X,
+            code,
+            weight=weight,
+            base_margin=None if code is None else self._starts(len(code)),
+            feature_names=self._columns.names,
+            enable_categorical=True,
+            nthread=self._threads,
+            **self._of_data,
             **more,
         )
+
+    def _train(self, X, code, weight, sets, metric, seed):
+        xgb = require("xgboost", extra="gbdt")
+        params, self._of_data = self._library_params(seed)
+        of_features = self._of_data.pop("feature_weights", None)
+        objective = XGBoostObjective(self._loss_bound)
+        w = None if weight is None else np.asarray(weight)
+        more = {}
+        try:
+            if sets:
+                held = [self._matrix(rows.X, rows.code, rows.weight) for rows in sets]
+                rows_of = dict(zip(map(id, held), sets, strict=True))
+                more = {
+                    "evals": [(matrix, f"valid_{k}") for k, matrix in enumerate(held)],
+                    "custom_metric": lambda raw, data: (
+                        metric.name,
+                        metric(raw, rows_of[id(data)]),
+                    ),
+                    "evals_result": self.evals_result_,
+                    "verbose_eval": False,
+                }
+            if self.early_stopping:
+                stop = xgb.callback.EarlyStopping(
+                    rounds=self.n_iter_no_change,
+                    metric_name=metric.name,
+                    maximize=metric.larger_is_better,
+                    save_best=True,
+                )
+                more["callbacks"] = [stop]
+            self.booster_ = xgb.train(
+                params,
+                self._matrix(X, code, weight, feature_weights=of_features),
+                self.n_estimators,
+                obj=lambda raw, _: objective(code, raw, w),
+                **more,
+            )
+        except xgb.core.XGBoostError as error:
+            raise ValueError(
+                f"{type(self).__name__}: XGBoost refuses to train with {self.params!r}: "
+                f"{first_line(error)}"
+            ) from error
         self.n_iter_ = self.booster_.num_boosted_rounds()
 
     def _raw(self, X):
         return self.booster_.predict(self._matrix(X), output_margin=True)
+
+    def _importances(self):
+        names = self._columns.names or [f"f{k}" for k in range(self.n_features_in_)]
+        found = self.booster_.get_score(importance_type=self.importance_type)
+        values = np.array([found.get(name, 0.0) for name in names], dtype=np.float32)
+        total = values.sum()
+        return values / total if total > 0 else values
+
+    @staticmethod
+    def _takes_categories(categories):
+        return categories.inferred_type == "string" or (
+            categories.inferred_type == "integer" and isinstance(categories.dtype, np.dtype)
+        )

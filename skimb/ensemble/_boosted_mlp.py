@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skimb.boosting._base import BoostedClassifier
 from skimb.ensemble._units import ACTIVATIONS, Block, fit_blocks
-from skimb.losses import CrossEntropy, Loss
+from skimb.losses import Loss
 from skimb.neural_network import MLPClassifier
 
 _HALVINGS = 30
@@ -144,8 +144,6 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
         },
     }
 
-    _missing_values = False
-
     def __init__(
         self,
         loss=None,
@@ -187,16 +185,17 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
 
     # --- training ----------------------------------------------------------------------------
 
-    def _train(self, X, code, weight, valid, seed):
+    def _train(self, X, code, weight, sets, metric, seed):
         rng = check_random_state(seed)
         weight = np.ones(len(code)) if weight is None else weight
         scores = np.tile(self.init_scores_, (len(code), 1))
         self.blocks_, self.n_unconverged_ = [], 0
         self.loss_curve_ = [self._mean_loss(scores, code, weight)]
         watch = None
-        if valid is not None:
-            score, held = self._validator(valid), np.tile(self.init_scores_, (len(valid[1]), 1))
-            watch = [score(self._shaped(held)), 0]  # best score, its stages
+        if sets:
+            (held,) = sets
+            there = np.tile(self.init_scores_, (len(held.code), 1))
+            watch = [metric.gain(self._shaped(there), held), 0]  # best score, its stages
         for stage in range(1, self.n_estimators + 1):
             grad, hess = self._slopes(scores, code)
             block, out, step = self._best_block(X, code, weight, grad, hess, rng)
@@ -205,8 +204,8 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
             self.blocks_.append(block)
             self.loss_curve_.append(reached)
             if watch is not None:
-                held = held + block(valid[0])
-                found = score(self._shaped(held))
+                there = there + block(held.X)
+                found = metric.gain(self._shaped(there), held)
                 if found > watch[0]:
                     watch = [found, stage]
                 elif stage - watch[1] >= self.n_iter_no_change:
@@ -286,7 +285,7 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
 
     def _stages(self, X):
         check_is_fitted(self)
-        X = self._check_rows(X)
+        X = self._read(X)
         total = np.tile(self.init_scores_, (X.shape[0], 1)).astype(np.float64)
         for block in self.blocks_:
             total = total + block(X)
@@ -386,13 +385,16 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
             np.concatenate([b.b for b in self.blocks_]),
             np.vstack([b.V for b in self.blocks_]),
             self.init_scores_ + sum(b.c for b in self.blocks_),
-            self.activation,
+            self.blocks_[0].activation,
         )
+        weights = self.class_weight_
+        if weights is not None:
+            weights = dict(zip(self.classes_.tolist(), weights.tolist(), strict=True))
         net = MLPClassifier(
             (all_of.W.shape[1],),
-            self.activation,
-            loss=CrossEntropy() if self.loss is None else copy.deepcopy(self.loss),
-            class_weight=self.class_weight,
+            all_of.activation,
+            loss=copy.deepcopy(self.loss_function_),
+            class_weight=weights,
             alpha=self.alpha,
         )
         for name in ("n_features_in_", "feature_names_in_"):

@@ -260,6 +260,11 @@ class PartialAUC(Loss):
         self.tau = tau
         self.margin = margin
 
+    @property
+    def one_sided(self):
+        """Whether negatives are picked, so that the two classes play different parts."""
+        return self.fpr_max < 1.0
+
     def _bind(self, prior):
         return PairBound(
             surrogate=self.surrogate,

@@ -103,6 +103,11 @@ class Focal(Loss):
 
     _grid = {"gamma": [0.5, 1.0, 2.0, 5.0]}
 
+    @property
+    def one_sided(self):
+        """Whether class 1 of two weighs otherwise than class 0."""
+        return self.alpha not in (None, 0.5)
+
     def _bind(self, prior):
         if self.alpha is not None and not prior.multilabel and prior.n_classes > 2:
             raise ValueError(

@@ -1,0 +1,204 @@
+"""Rows as the libraries take them: arrays, CSR, and data frames whose categories stay categories."""
+
+import sys
+
+import numpy as np
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    check_array,
+    validate_data,
+)
+
+_REFUSED = str.maketrans(dict.fromkeys('[]<>{}":,', "_"))  # in names, by either library
+
+
+class Columns:
+    """What a booster has to know of its columns: their names and their categories.
+
+    Parameters
+    ----------
+    names : list of str or None
+        Names of the features in the booster, None for rows without names.
+    categories : dict of int to pandas.Index
+        Categories seen in fit by the position of their column.
+    """
+
+    def __init__(self, names, categories):
+        self.names, self.categories = names, categories
+
+    @classmethod
+    def of(cls, X):
+        """Those of the rows given to `fit`."""
+        frame = _frame(X)
+        if frame is None:
+            return cls(None, {})
+        at = _category_columns(frame)
+        named = at or all(isinstance(name, str) for name in frame.columns)
+        categories = {k: frame.iloc[:, k].cat.categories for k in at}
+        return cls(_booster_names(frame.columns) if named else None, categories)
+
+    def positions(self, estimator, given):
+        """Positions of the columns named in LightGBM's ``categorical_feature``, or "auto".
+
+        Parameters
+        ----------
+        estimator : estimator
+            Named in messages; it knows the names given in fit.
+        given : "auto", str, int, or list of int or str
+            Numbers or names of columns, also as "0,3" or "name:a,b".
+
+        Returns
+        -------
+        list of int or "auto"
+            Positions.
+        """
+        if isinstance(given, str):
+            if given in ("auto", ""):
+                return "auto"
+            named = given.startswith("name:")
+            given = given.removeprefix("name:").split(",")
+            given = given if named else [int(k) for k in given]
+        names = list(getattr(estimator, "feature_names_in_", self.names or []))
+        unknown = [
+            name
+            for name in np.atleast_1d(given).tolist()
+            if isinstance(name, str) and name not in names
+        ]
+        if unknown:
+            raise ValueError(
+                f"{type(estimator).__name__}: categorical_feature names {unknown}, which are no columns "
+                f"of X: {names}."
+            )
+        return [
+            names.index(k) if isinstance(k, str) else int(k) for k in np.atleast_1d(given).tolist()
+        ]
+
+    def read(self, estimator, X, *, plain, allow_nan, reset):
+        """Checked rows: a float array or CSR matrix, or a data frame where columns are categories.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Whose ``n_features_in_`` and ``feature_names_in_`` are set or compared.
+        X : array-like, sparse matrix or data frame
+            Rows.
+        plain : callable
+            Whether the library takes an index of categories as it is; others reach it as their positions.
+        allow_nan : bool
+            Whether entries may be missing.
+        reset : bool
+            Whether these are the rows of `fit`.
+
+        Returns
+        -------
+        ndarray, CSR matrix or data frame
+            Rows, unseen categories as missing ones.
+        """
+        owner = type(estimator).__name__
+        frame = _frame(X)
+        if frame is not None:
+            _refuse_text(owner, frame, self.categories)
+        finite = "allow-nan" if allow_nan else True
+        kw = {"dtype": (np.float64, np.float32), "ensure_all_finite": finite}
+        if not self.categories:
+            if frame is not None and _category_columns(frame):
+                names = frame.columns[_category_columns(frame)].tolist()
+                raise ValueError(
+                    f"{owner}: the columns {names} hold categories, but were numbers when it was "
+                    "fitted; give columns of the same dtypes as in fit."
+                )
+            return validate_data(estimator, X, accept_sparse="csr", reset=reset, **kw)
+        if frame is None:
+            raise ValueError(
+                f"{owner} was fitted to a data frame with categories in the columns "
+                f"{[self.names[k] for k in self.categories]}; give a data frame with the same dtypes, "
+                f"got {type(X).__name__}."
+            )
+        _check_feature_names(estimator, frame, reset=reset)
+        _check_n_features(estimator, frame, reset=reset)
+        return self._assemble(owner, frame, plain, kw)
+
+    def _assemble(self, owner, frame, plain, kw):
+        if not len(frame):
+            raise ValueError(f"{owner}: X has 0 sample(s), at least one row is needed.")
+        numbers = [k for k in range(frame.shape[1]) if k not in self.categories]
+        values = check_array(frame.iloc[:, numbers], input_name="X", **kw) if numbers else None
+        columns = {}
+        for k, name in enumerate(self.names):
+            if k in self.categories:
+                columns[name] = self._recoded(owner, k, frame.iloc[:, k], plain)
+            else:
+                columns[name] = values[:, numbers.index(k)]
+        return type(frame)(columns, index=frame.index)
+
+    def _recoded(self, owner, k, column, plain):
+        """A column on the categories of `fit`; unseen ones are missing."""
+        known, name = self.categories[k], self.names[k]
+        if not hasattr(column, "cat"):
+            raise ValueError(
+                f"{owner}: column {name!r} held categories when it was fitted and has dtype "
+                f"{column.dtype} now; turn it into categories with .astype('category')."
+            )
+        here = column.cat.categories
+        if not here.equals(known):
+            kinds = {_kind(known), _kind(here)}
+            if kinds == {"text", "numbers"}:
+                raise ValueError(
+                    f"{owner}: column {name!r} was fitted to {_kind(known)} as categories and has "
+                    f"{_kind(here)} now ({here[:3].tolist()}); all would count as missing."
+                )
+            column = column.cat.set_categories(known)
+        return column if plain(known) else column.cat.rename_categories(range(len(known)))
+
+
+def _frame(X):
+    """A data frame of pandas, or None."""
+    pandas = sys.modules.get("pandas")
+    return X if pandas is not None and isinstance(X, pandas.DataFrame) else None
+
+
+def _category_columns(frame):
+    return [k for k, dtype in enumerate(frame.dtypes) if dtype.name == "category"]
+
+
+def _kind(categories):
+    """The kind of an index of categories: text, numbers or another."""
+    if categories.inferred_type in ("integer", "floating", "mixed-integer-float"):
+        return "numbers"
+    return "text" if categories.inferred_type == "string" else categories.inferred_type
+
+
+def _booster_names(columns):
+    """One name per feature, without the characters that a library refuses."""
+    names, taken = [], set()
+    for column in columns:
+        stem = name = str(column).translate(_REFUSED)
+        n = 1
+        while name in taken:
+            n += 1
+            name = f"{stem}_{n}"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def _refuse_text(owner, frame, categories):
+    """Columns of text, dates and the like: the user has to say what they mean."""
+    stray = []
+    for k, dtype in enumerate(frame.dtypes):
+        if k in categories or dtype.name == "category":
+            continue
+        if dtype.name == "object":
+            try:
+                frame.iloc[:, k].to_numpy(dtype=np.float64, na_value=np.nan)
+            except (TypeError, ValueError):
+                stray.append(k)
+        elif dtype.kind not in "biuf":
+            stray.append(k)
+    if stray:
+        listed = ", ".join(f"{frame.columns[k]!r} ({frame.dtypes.iloc[k]})" for k in stray)
+        raise ValueError(
+            f"{owner} takes columns of numbers, truth values and categories; turn {listed} into "
+            "categories with .astype('category') or into numbers."
+        )

@@ -1,0 +1,166 @@
+"""Scores of validation rows while a booster grows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import train_test_split
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length
+
+from skimb.boosting._labels import checked_labels
+
+
+class _Scored(ClassifierMixin, BaseEstimator):
+    """A fitted classifier that answers with the scores of its validation rows, for scorers."""
+
+    def __init__(self, owner=None):
+        self.owner = owner
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    @property
+    def classes_(self):
+        """Those of the owner."""
+        return self.owner.classes_
+
+    def decision_function(self, X):
+        return self.owner._decide(X)
+
+    def predict_proba(self, X):
+        return self.owner._posterior(X)
+
+    def predict(self, X):
+        return self.owner._labels(X)
+
+
+@dataclass
+class HeldOut:
+    """Rows to score, as the library takes them, with class numbers and weights or None."""
+
+    X: object
+    code: np.ndarray
+    weight: np.ndarray | None
+
+
+class Metric:
+    """What validation rows are scored by: a name, a direction, and a number from raw scores.
+
+    Parameters
+    ----------
+    owner : BoostedClassifier
+        Bound to its training target.
+    """
+
+    def __init__(self, owner):
+        self.owner, self.scorer = owner, None
+        scoring = owner.validation_scoring
+        self.larger_is_better = scoring is not None
+        if scoring is None:
+            self.name = "log_loss" if owner._loss_bound.calibrated else "loss"
+        else:
+            self.scorer = check_scoring(_Scored(owner), scoring=scoring)
+            self.name = scoring if isinstance(scoring, str) else "score"
+
+    def __call__(self, raw, held):
+        """Score of raw scores of held-out rows."""
+        raw = np.asarray(raw, dtype=np.float64)
+        if self.scorer is not None:
+            kw = {} if held.weight is None else {"sample_weight": held.weight}
+            return float(
+                self.scorer(_Scored(self.owner), raw, self.owner.classes_[held.code], **kw)
+            )
+        if self.name == "log_loss":
+            p = self.owner._posterior(raw)[np.arange(len(held.code)), held.code]
+            rows = -np.log(p.clip(np.finfo(float).tiny))
+        else:
+            z, code = torch.from_numpy(np.ascontiguousarray(raw)), torch.from_numpy(held.code)
+            rows = self.owner._loss_bound.row_loss(z, code).numpy()
+        return float(np.average(rows, weights=held.weight))
+
+    def gain(self, raw, held):
+        """Score of raw scores, the larger the better."""
+        return self(raw, held) if self.larger_is_better else -self(raw, held)
+
+
+def set_aside(owner, X, code, sample_weight, rng):
+    """Split rows, class numbers and weights into training and validation rows."""
+    rows = np.arange(len(code))
+    try:
+        train, valid = train_test_split(
+            rows, test_size=owner.validation_fraction, random_state=rng, stratify=code
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"{type(owner).__name__} cannot set validation rows aside "
+            f"(validation_fraction={owner.validation_fraction}, counts per class "
+            f"{np.bincount(code).tolist()}): {error}"
+        ) from error
+    of_train, of_valid = (
+        (None, None) if sample_weight is None else (sample_weight[train], sample_weight[valid])
+    )
+    held = HeldOut(_safe_indexing(X, valid), code[valid], of_valid)
+    return _safe_indexing(X, train), held, code[train], of_train
+
+
+def given_sets(owner, eval_set, weights):
+    """The validation sets given to `fit`.
+
+    Parameters
+    ----------
+    owner : BoostedClassifier
+        It knows its classes and reads rows.
+    eval_set : list of tuple (X, y), tuple (X, y) or None
+        Rows and labels.
+    weights : list of array-like, array-like or None
+        Weights of each set; None stands for equal weights.
+
+    Returns
+    -------
+    list of HeldOut
+        The sets.
+    """
+    name = type(owner).__name__
+    if eval_set is None:
+        if weights is not None:
+            raise ValueError(f"{name}: eval_sample_weight needs an eval_set.")
+        return []
+    if isinstance(eval_set, tuple):
+        eval_set, weights = [eval_set], None if weights is None else [weights]
+    if (
+        not isinstance(eval_set, list)
+        or not eval_set
+        or any(not isinstance(pair, tuple | list) or len(pair) != 2 for pair in eval_set)
+    ):
+        raise ValueError(f"{name}: eval_set must be a list of pairs (X, y).")
+    weights = [None] * len(eval_set) if weights is None else list(weights)
+    if len(weights) != len(eval_set):
+        raise ValueError(
+            f"{name}: eval_sample_weight must hold one entry per set, got {len(weights)} for "
+            f"{len(eval_set)} sets."
+        )
+    sets = []
+    for (X, y), weight in zip(eval_set, weights, strict=True):
+        X, y = owner._read(X), checked_labels(owner, y)
+        check_consistent_length(X, y)
+        unknown = (
+            np.setdiff1d(y, owner.classes_) if _comparable(y, owner.classes_) else np.unique(y)
+        )
+        if len(unknown):
+            raise ValueError(
+                f"{name}: eval_set holds labels {unknown.tolist()} that are not among the classes "
+                f"{owner.classes_.tolist()}."
+            )
+        if weight is not None:
+            weight = _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
+            if not weight.any():
+                raise ValueError(f"{name}: all weights of a set in eval_sample_weight are 0.")
+        sets.append(HeldOut(X, np.searchsorted(owner.classes_, y), weight))
+    return sets
+
+
+def _comparable(a, b):
+    return (a.dtype.kind in "OSU") == (b.dtype.kind in "OSU")
