@@ -101,13 +101,14 @@ class Columns:
             _refuse_text(owner, frame, self.categories)
         finite = "allow-nan" if allow_nan else True
         kw = {"dtype": (np.float64, np.float32), "ensure_all_finite": finite}
-        if not self.categories:
-            if frame is not None and _category_columns(frame):
-                names = frame.columns[_category_columns(frame)].tolist()
+        if frame is not None:
+            new = [k for k in _category_columns(frame) if k not in self.categories]
+            if new:
                 raise ValueError(
-                    f"{owner}: the columns {names} hold categories, but were numbers when it was "
-                    "fitted; give columns of the same dtypes as in fit."
+                    f"{owner}: the columns {frame.columns[new].tolist()} hold categories, but were "
+                    "numbers when it was fitted; give columns of the same dtypes as in fit."
                 )
+        if not self.categories:
             return validate_data(estimator, X, accept_sparse="csr", reset=reset, **kw)
         if frame is None:
             raise ValueError(

@@ -62,6 +62,6 @@ def _kind(value):
         return "text"
     if isinstance(value, (bool, np.bool_)):
         return "truth values"
-    if value is None or value != value or type(value).__name__ in ("NAType", "NaTType"):
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
         return "missing"
     return "numbers" if isinstance(value, Number) else "other"

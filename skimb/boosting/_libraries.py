@@ -1,6 +1,7 @@
 """What LightGBM and XGBoost call their parameters, and which of them cannot act under a loss."""
 
 import json
+import re
 
 from skimb._core.optional import require
 from skimb.boosting._params import Library
@@ -119,7 +120,10 @@ XGBOOST = Library(
             "lambdarank_unbiased lambdarank_bias_norm ndcg_exp_gain",
         ),
     },
-    refused_values={"booster": {"gblinear": "this class grows trees; use skimb.linear_model"}},
+    refused_values={
+        "booster": {"gblinear": "this class grows trees; use skimb.linear_model"},
+        "enable_categorical": {False: "columns of dtype category are categories"},
+    },
 )
 
 #: XGBoost's other names, which no call of its interface lists
@@ -132,7 +136,7 @@ XGBOOST_ALIASES = {
     "random_state": "seed",
 }
 #: arguments of a DMatrix
-XGBOOST_DATA = ("missing", "feature_types", "feature_weights")
+XGBOOST_DATA = ("missing", "feature_types", "feature_weights", "enable_categorical")
 _INTERNAL = {"name", "num_trees", "updater_seq", "specified_updater", "debug_synchronize"}
 
 
@@ -177,6 +181,6 @@ def _leaves(tree):
 
 
 def first_line(error):
-    """What an error of a library says, without the stack of the library."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[0].split()) if lines else type(error).__name__
+    """What an error of a library says, without the places in its source."""
+    line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return re.sub(r"^\[[\d:]+\] \S+: | at \S+, line \d+ *\.", "", line).strip()

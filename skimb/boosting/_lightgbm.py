@@ -9,6 +9,7 @@ from skimb.boosting._libraries import LIGHTGBM, first_line, lightgbm_names
 from skimb.boosting._objectives import LightGBMObjective
 from skimb.boosting._params import further_parameters
 from skimb.boosting._trees import TreeClassifier
+from skimb.boosting._validation import Watch
 
 
 class LGBMImbalancedClassifier(TreeClassifier):
@@ -152,7 +153,7 @@ class LGBMImbalancedClassifier(TreeClassifier):
     def _library_params(self, seed):
         """LightGBM's parameters by their main names."""
         given = further_parameters(self, LIGHTGBM, lightgbm_names())
-        if given.get("boosting") == "dart" and self.early_stopping:
+        if str(given.get("boosting")).lower() == "dart" and self.early_stopping:
             raise ValueError(
                 f"{type(self).__name__}: early_stopping=True cannot act with boosting='dart', which "
                 "changes earlier trees; set early_stopping=False."
@@ -191,32 +192,30 @@ class LGBMImbalancedClassifier(TreeClassifier):
         categories = self._columns.positions(self, params.pop("categorical_feature", "auto"))
         data = self._dataset(X, code, weight, categorical_feature=categories)
         held = [self._dataset(rows.X, rows.code, rows.weight, reference=data) for rows in sets]
-        rows_of = dict(zip(map(id, held), sets, strict=True))
         objective = LightGBMObjective(self._loss_bound)
         params["objective"] = lambda raw, data: objective(code, raw, data.get_weight())
-        more = {}
+        more, watch = {}, None
         if sets:
+            watch = Watch(metric, sets, held)
             more = {
                 "valid_sets": held,
-                "valid_names": [f"valid_{k}" for k in range(len(held))],
+                "valid_names": watch.names,
                 "feval": lambda raw, data: (
                     metric.name,
-                    metric(raw, rows_of[id(data)]),
+                    watch(raw, data),
                     metric.larger_is_better,
                 ),
-                "callbacks": [lgb.record_evaluation(self.evals_result_)],
             }
-            if self.early_stopping:
-                stop = lgb.early_stopping(self.n_iter_no_change, verbose=False)
-                more["callbacks"].append(stop)
+            self.evals_result_ = watch.result
+        if self.early_stopping:
+            more["callbacks"] = [lgb.early_stopping(self.n_iter_no_change, verbose=False)]
         try:
-            if not self._splits(data, params):
-                booster = self._constant(data, params)
-                for k, rows in enumerate(sets):
-                    score = metric(self._starts(len(rows.code)), rows)
-                    self.evals_result_[f"valid_{k}"] = {metric.name: [score]}
-            else:
+            if self._splits(data, params):
                 booster = lgb.train(params, data, rounds, **more)
+            else:
+                booster = self._constant(data, params)
+                for rows, matrix in zip(sets, held, strict=True):
+                    watch(self._starts(len(rows.code)), matrix)
         except lgb.basic.LightGBMError as error:
             raise ValueError(
                 f"{type(self).__name__}: LightGBM refuses to train with {self.params!r}: "

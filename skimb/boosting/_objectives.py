@@ -60,8 +60,8 @@ class Objective:
             return scores.reshape(-1)
         if scores.ndim != 2 or scores.shape[1] != k:
             raise ValueError(
-                f"{self.bound.name}: {k} classes take scores of shape (n, {k}), got "
-                f"{scores.shape}; set num_class={k} or give the prior of the y that is trained on."
+                f"{self.bound.name}: {k} classes take scores of shape {'(n,) or ' * (k == 2)}(n, {k}), "
+                f"got {scores.shape}; set num_class={k} or give the prior of the y that is trained on."
             )
         return scores
 

@@ -58,8 +58,8 @@ def further_parameters(estimator, library, main_names):
                 f"{owner}: {library.name} has no parameter {name!r}{_hint(estimator, name, main_names)}."
             )
         reason = library.refused.get(name) or library.refused.get(main)
-        if isinstance(value, str):
-            reason = reason or library.refused_values.get(main, {}).get(value)
+        if isinstance(value, str | bool):
+            reason = reason or library.refused_values.get(main, {}).get(_lower(value))
         if reason:
             raise ValueError(f"{owner}: {entry} cannot act: {reason}.")
         if main in found:
@@ -70,7 +70,7 @@ def further_parameters(estimator, library, main_names):
         _agree(estimator, library, main, value, entry)
         found[main], source[main] = value, name
     for main, (values, *others) in library.needs.items():
-        if main in found and not any(found.get(other) in values for other in others):
+        if main in found and not any(_lower(found.get(other)) in values for other in others):
             raise ValueError(
                 f"{owner}: params={{{source[main]!r}: {found[main]!r}}} cannot act without "
                 f"{' or '.join(map(repr, others))} set to {' or '.join(map(repr, values))}."
@@ -92,8 +92,13 @@ def _agree(estimator, library, main, value, entry):
         )
 
 
+def _lower(value):
+    """A value as the libraries read it: the case of letters does not matter."""
+    return value.lower() if isinstance(value, str) else value
+
+
 def _hint(estimator, name, main_names):
     if name in estimator.get_params(deep=False):
         return f"; {name}= is a parameter of {type(estimator).__name__} itself"
     close = get_close_matches(str(name), main_names, n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
+    return f"; the closest name is {close[0]!r}" if close else ""

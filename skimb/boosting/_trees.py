@@ -55,12 +55,9 @@ class TreeClassifier(BoostedClassifier):
         BoostedClassifier
             Itself.
         """
-        return self._fit(X, y, sample_weight, eval_set, eval_sample_weight)
-
-    def _fit(self, X, y, sample_weight, eval_set=None, eval_sample_weight=None):
         self._fitted_n_jobs = self.n_jobs
         self.evals_result_ = {}
-        super()._fit(X, y, sample_weight, eval_set, eval_sample_weight)
+        self._fit(X, y, sample_weight, eval_set, eval_sample_weight)
         self.feature_importances_ = self._importances()
         return self
 

@@ -86,6 +86,33 @@ class Metric:
         return self(raw, held) if self.larger_is_better else -self(raw, held)
 
 
+class Watch:
+    """Scores validation sets round by round and keeps the scores.
+
+    Parameters
+    ----------
+    metric : Metric
+        What is scored.
+    sets : list of HeldOut
+        The rows.
+    matrices : list
+        The library's own objects of the sets, one each.
+    """
+
+    def __init__(self, metric, sets, matrices):
+        self.metric = metric
+        self.names = [f"valid_{k}" for k in range(len(sets))]
+        self.result = {name: {metric.name: []} for name in self.names}
+        self._of = dict(zip(map(id, matrices), zip(self.names, sets, strict=True), strict=True))
+
+    def __call__(self, raw, matrix):
+        """Score raw scores of the rows in one of the library's objects."""
+        name, held = self._of[id(matrix)]
+        value = self.metric(raw, held)
+        self.result[name][self.metric.name].append(value)
+        return value
+
+
 def set_aside(owner, X, code, sample_weight, rng):
     """Split rows, class numbers and weights into training and validation rows."""
     rows = np.arange(len(code))

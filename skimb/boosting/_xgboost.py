@@ -10,6 +10,7 @@ from skimb.boosting._libraries import XGBOOST, XGBOOST_DATA, first_line, xgboost
 from skimb.boosting._objectives import XGBoostObjective
 from skimb.boosting._params import further_parameters
 from skimb.boosting._trees import TreeClassifier
+from skimb.boosting._validation import Watch
 
 
 class XGBImbalancedClassifier(TreeClassifier):
@@ -149,7 +150,8 @@ class XGBImbalancedClassifier(TreeClassifier):
     def _library_params(self, seed):
         """XGBoost's parameters by their main names, and those of its data."""
         given = further_parameters(self, XGBOOST, xgboost_names(self.params or {}))
-        of_data = {name: given.pop(name) for name in XGBOOST_DATA if name in given}
+        of_data = {"enable_categorical": True}
+        of_data |= {name: given.pop(name) for name in XGBOOST_DATA if name in given}
         params = {
             "learning_rate": self.learning_rate,
             "max_depth": 0 if self.max_depth is None else self.max_depth,
@@ -177,7 +179,6 @@ class XGBImbalancedClassifier(TreeClassifier):
             weight=weight,
             base_margin=None if code is None else self._starts(len(code)),
             feature_names=self._columns.names,
-            enable_categorical=True,
             nthread=self._threads,
             **self._of_data,
             **more,
@@ -193,16 +194,13 @@ class XGBImbalancedClassifier(TreeClassifier):
         try:
             if sets:
                 held = [self._matrix(rows.X, rows.code, rows.weight) for rows in sets]
-                rows_of = dict(zip(map(id, held), sets, strict=True))
+                watch = Watch(metric, sets, held)
                 more = {
-                    "evals": [(matrix, f"valid_{k}") for k, matrix in enumerate(held)],
-                    "custom_metric": lambda raw, data: (
-                        metric.name,
-                        metric(raw, rows_of[id(data)]),
-                    ),
-                    "evals_result": self.evals_result_,
+                    "evals": list(zip(held, watch.names, strict=True)),
+                    "custom_metric": lambda raw, data: (metric.name, watch(raw, data)),
                     "verbose_eval": False,
                 }
+                self.evals_result_ = watch.result
             if self.early_stopping:
                 stop = xgb.callback.EarlyStopping(
                     rounds=self.n_iter_no_change,
