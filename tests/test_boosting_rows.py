@@ -15,6 +15,7 @@ from sklearn.multiclass import OneVsRestClassifier
 lgb = pytest.importorskip("lightgbm")
 xgb = pytest.importorskip("xgboost")
 pd = pytest.importorskip("pandas")
+skops = pytest.importorskip("skops.io")
 
 from skimb.boosting import LGBMImbalancedClassifier, XGBImbalancedClassifier  # noqa: E402
 from skimb.losses import Asymmetric, Dice, Focal  # noqa: E402
@@ -108,6 +109,9 @@ def test_categories_are_those_of_fit(cls, kind, shop):
     missing = some.assign(c=pd.Categorical([None] * 60, categories=listed))
     np.testing.assert_array_equal(model.predict_proba(unseen), model.predict_proba(missing))
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(some), p)
+    saved = skops.dumps(model)
+    loaded = skops.loads(saved, trusted=skops.get_untrusted_types(data=saved))
+    np.testing.assert_array_equal(loaded.predict_proba(some), p)
 
 
 @BOTH

@@ -20,8 +20,8 @@ class Columns:
     ----------
     names : list of str or None
         Names of the features in the booster, None for rows without names.
-    categories : dict of int to pandas.Index
-        Categories seen in fit by the position of their column.
+    categories : dict of int to list
+        Categories seen in fit by the position of their column; plain lists, which any format can keep.
     """
 
     def __init__(self, names, categories):
@@ -35,7 +35,7 @@ class Columns:
             return cls(None, {})
         at = _category_columns(frame)
         named = at or all(isinstance(name, str) for name in frame.columns)
-        categories = {k: frame.iloc[:, k].cat.categories for k in at}
+        categories = {k: frame.iloc[:, k].cat.categories.tolist() for k in at}
         return cls(_booster_names(frame.columns) if named else None, categories)
 
     def positions(self, estimator, given):
@@ -135,13 +135,14 @@ class Columns:
 
     def _recoded(self, owner, k, column, plain):
         """A column on the categories of `fit`; unseen ones are missing."""
-        known, name = self.categories[k], self.names[k]
+        name = self.names[k]
         if not hasattr(column, "cat"):
             raise ValueError(
                 f"{owner}: column {name!r} held categories when it was fitted and has dtype "
                 f"{column.dtype} now; turn it into categories with .astype('category')."
             )
         here = column.cat.categories
+        known = sys.modules["pandas"].Index(self.categories[k])  # loaded, as X is a frame
         if not here.equals(known):
             kinds = {_kind(known), _kind(here)}
             if kinds == {"text", "numbers"}:
