@@ -213,8 +213,11 @@ def test_columns_of_arrays_can_be_declared_categories(shop):
     for rows, given in ((X, [0]), (X, "0"), (table, ["c"]), (table, "name:c")):
         model = LGBMImbalancedClassifier(**FAST, params={"cat_feature": given}).fit(rows, y)
         np.testing.assert_allclose(model.predict_proba(rows), p, atol=1e-12)
-    with pytest.raises(ValueError, match="names"):
-        LGBMImbalancedClassifier(**FAST, params={"categorical_feature": ["z"]}).fit(table, y)
+    for stray in (["z"], "name:z", "z", [2], [-1]):
+        with pytest.raises(ValueError, match="categorical_feature names"):
+            LGBMImbalancedClassifier(**FAST, params={"cat_column": stray}).fit(table, y)
+    with pytest.raises(ValueError, match="feature_weights"):
+        XGBImbalancedClassifier(**FAST, params={"feature_weights": [1.0]}).fit(X, y)
     types = {"feature_types": ["c", "q"]}
     model = XGBImbalancedClassifier(**FAST, params=types).fit(X, y)
     same = XGBImbalancedClassifier(**FAST).fit(table.assign(c=pd.Categorical(c)), y)

@@ -38,6 +38,7 @@ from skimb.losses import (
     Focal,
     LogitAdjusted,
     MannWhitney,
+    PartialAUC,
     Poly,
     VectorScaling,
     all_losses,
@@ -394,11 +395,13 @@ def test_one_class_is_a_clear_error(rare, model):
 def test_a_common_positive_class_is_said(rare):
     X, y = rare
     names = np.where(y == 1, "fraud", "normal")
-    with pytest.warns(UserWarning, match="sorts last"):
-        LinearClassifier(AnyLoss("f1")).fit(X, names)
+    for loss in (AnyLoss("f1"), Focal(alpha=0.9), PartialAUC()):
+        with pytest.warns(UserWarning, match="sorts last"):
+            LinearClassifier(loss, max_iter=2).fit(X, names)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        LinearClassifier(AnyLoss("balanced_accuracy")).fit(X, names)
+        for loss in (AnyLoss("balanced_accuracy"), Focal(), Focal(alpha=0.5), PartialAUC(1.0)):
+            LinearClassifier(loss, max_iter=2).fit(X, names)
         LinearClassifier(AnyLoss("f1")).fit(X, y)
 
 

@@ -1,6 +1,7 @@
 """Rows as the libraries take them: arrays, CSR, and data frames whose categories stay categories."""
 
 import sys
+from numbers import Integral
 
 import numpy as np
 from sklearn.utils.validation import (
@@ -58,21 +59,19 @@ class Columns:
                 return "auto"
             named = given.startswith("name:")
             given = given.removeprefix("name:").split(",")
-            given = given if named else [int(k) for k in given]
+            given = given if named else [int(k) if k.strip().isdigit() else k for k in given]
         names = list(getattr(estimator, "feature_names_in_", self.names or []))
-        unknown = [
-            name
-            for name in np.atleast_1d(given).tolist()
-            if isinstance(name, str) and name not in names
-        ]
-        if unknown:
-            raise ValueError(
-                f"{type(estimator).__name__}: categorical_feature names {unknown}, which are no columns "
-                f"of X: {names}."
-            )
-        return [
-            names.index(k) if isinstance(k, str) else int(k) for k in np.atleast_1d(given).tolist()
-        ]
+        width = estimator.n_features_in_
+        found = []
+        for column in given if np.iterable(given) else [given]:
+            at = names.index(column) if column in names else column
+            if not isinstance(at, Integral) or not 0 <= at < width:
+                raise ValueError(
+                    f"{type(estimator).__name__}: categorical_feature names the column {column!r}, X has "
+                    f"columns 0 to {width - 1}{' with the names ' * bool(names)}{names or ''}."
+                )
+            found.append(int(at))
+        return found
 
     def read(self, estimator, X, *, plain, allow_nan, reset):
         """Checked rows: a float array or CSR matrix, or a data frame where columns are categories.

@@ -188,6 +188,11 @@ class XGBImbalancedClassifier(TreeClassifier):
         xgb = require("xgboost", extra="gbdt")
         params, self._of_data = self._library_params(seed)
         of_features = self._of_data.pop("feature_weights", None)
+        if of_features is not None and len(of_features) != self.n_features_in_:
+            raise ValueError(
+                f"{type(self).__name__}: feature_weights in params must hold {self.n_features_in_} "
+                f"values, one per feature, got {len(of_features)}."
+            )
         objective = XGBoostObjective(self._loss_bound)
         w = None if weight is None else np.asarray(weight)
         more = {}
