@@ -206,11 +206,8 @@ def test_classes_may_be_declared(tailed):
     assert model.class_count_.tolist() == [0, 0, 0, (y == "d").sum()]
 
 
-def test_sums_of_another_kind_are_refused(tailed):
+def test_rows_without_weight_need_not_be_known_to_be_forgotten(tailed):
     X, y = tailed
-    model = AnalyticClassifier(n_components=20).partial_fit(X, y)
-    with pytest.raises(ValueError, match="needs other sums"):
-        model.set_params(balance_power=1.0).partial_fit(X, y)
     w = np.ones(len(y) + 1)
     w[-1] = 0.0  # a label that only a row without weight has
     rows, labels = np.r_[X, X[:1]], np.r_[y, ["zz"]]

@@ -7,10 +7,12 @@ Logit adjustment reads it. They differ as soon as rows are weighted or resampled
 """
 
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 
 from skimb._core.compat import balance_counts_weights, compute_class_weight
+from skimb._core.validation import one_kind_of_label
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class ClassPrior:
     Notes
     -----
     A class without rows keeps a floor of one row in :meth:`log_prior` and in ``floored_counts``,
-    so that no logarithm of zero can reach a loss.
+    so that no logarithm of zero can reach a loss. Shares that are positive stand as they are.
 
     Examples
     --------
@@ -82,19 +84,25 @@ class ClassPrior:
 
         Parameters
         ----------
-        y : array-like of shape (n,) or (n, n_labels)
-            Labels, or a 0/1 indicator matrix for multi-label targets.
+        y : array-like of shape (n,) or (n, 1), or of shape (n, n_labels)
+            Labels, or a 0/1 indicator matrix of at least two labels for multi-label targets.
         sample_weight : array-like of shape (n,), default=None
             Non-negative weights; rows of weight 0 do not count.
         classes : array-like, default=None
-            All classes, also those that `y` lacks. ``None`` means the sorted unique labels.
+            All classes, also those that `y` lacks, in the order that the counts shall have. ``None`` means the
+            sorted unique labels.
 
         Returns
         -------
         ClassPrior
             Counts unweighted, prior weighted.
+
+        Raises
+        ------
+        ValueError
+            If a label is missing (NaN, None) or not among `classes`, or weights are negative.
         """
-        y = np.asarray(y)
+        y = _target(y)
         weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, float)
         if weight.shape != (len(y),) or (weight < 0).any() or not np.isfinite(weight).all():
             raise ValueError(
@@ -103,6 +111,12 @@ class ClassPrior:
             )
         used = weight > 0
         if y.ndim == 2:
+            stray = np.setdiff1d(y, [0, 1])
+            if len(stray):
+                raise ValueError(
+                    f"ClassPrior.of: y of shape {y.shape} holds several labels per row, so its values must be 0 "
+                    f"and 1, got {stray.tolist()[:10]}."
+                )
             positive = y.astype(bool)
             total = weight.sum()
             return cls(
@@ -110,9 +124,20 @@ class ClassPrior:
                 prior=(positive * weight[:, None]).sum(0) / (total if total > 0 else 1.0),
                 n_samples=float(used.sum()),
                 multilabel=True,
+                classes=None if classes is None else np.asarray(classes),
             )
-        labels = np.unique(y) if classes is None else np.asarray(classes)
-        codes = np.searchsorted(labels, y)
+        seen, code = np.unique(y, return_inverse=True)
+        labels = seen if classes is None else np.asarray(classes)
+        if len(np.unique(labels)) != len(labels):
+            raise ValueError(f"ClassPrior.of: classes={labels.tolist()} name a class twice.")
+        at = {label: k for k, label in enumerate(labels.tolist())}
+        stray = [label for label in seen.tolist() if label not in at]
+        if stray:
+            raise ValueError(
+                f"ClassPrior.of: y holds the labels {stray[:10]}, which are not among "
+                f"classes={labels.tolist()}."
+            )
+        codes = np.array([at[label] for label in seen.tolist()], int)[code]
         n = len(labels)
         return cls(
             counts=np.bincount(codes[used], minlength=n),
@@ -138,11 +163,17 @@ class ClassPrior:
 
     def log_prior(self):
         """Natural logarithm of the floored prior, shape (n_classes,)."""
-        floor = 1.0 / max(self.n_samples, 2.0)
-        prior = np.maximum(self.prior, floor)
         if self.multilabel:
-            return np.log(np.minimum(prior, 1.0 - floor))
+            prior = self._floored(self.prior)
+            return np.log(np.where(self.prior >= 1.0, 1.0 - self._floored(1.0 - self.prior), prior))
+        prior = self._floored(self.prior)
         return np.log(prior / prior.sum())
+
+    def _floored(self, share):
+        """Shares, those of 0 at one row; a share of weights may be less than that."""
+        known = share[share > 0]
+        floor = min(1.0 / max(self.n_samples, 2.0), known.min(initial=1.0))
+        return np.where(share > 0, share, floor)
 
     def log_odds(self):
         """Logit of each label's rate (multi-label) or of class 1 (two classes)."""
@@ -176,6 +207,43 @@ def effective_number(counts, beta):
     return -np.expm1(counts * np.log1p(beta - 1.0)) / (1.0 - beta)
 
 
+def checked_class_weight(given, classes, *, zero=False):
+    """Weights of classes that a dict names, 1 for those that it does not.
+
+    Parameters
+    ----------
+    given : dict
+        Weights of some of `classes`.
+    classes : list
+        Labels.
+    zero : bool, default=False
+        Whether 0 has a meaning.
+
+    Returns
+    -------
+    ndarray of shape (C,)
+        Weights.
+    """
+    stray = [c for c in given if c not in classes]
+    if stray:
+        raise ValueError(
+            f"The classes, {stray}, are not in class_weight's y: class_weight={given!r}, "
+            f"classes {classes}."
+        )
+    odd = {c: w for c, w in given.items() if not isinstance(w, Real) or not 0 <= w < np.inf}
+    if odd:
+        raise ValueError(
+            f"class_weight={given!r} must hold positive, finite weights; those of {list(odd)} are not."
+        )
+    weights = np.array([float(given.get(c, 1.0)) for c in classes])
+    if not zero and (weights == 0).any():
+        raise ValueError(
+            f"class_weight={given!r} must hold positive, finite weights; a class of weight 0 is not learned at "
+            "all, so drop its rows instead."
+        )
+    return weights
+
+
 def class_weights(given, classes, counts, mass):
     """Weights of classes (C,) or of label sides (L, 2) whose mean over the rows is 1.
 
@@ -196,15 +264,7 @@ def class_weights(given, classes, counts, mass):
         Weights.
     """
     if isinstance(given, dict):
-        stray = [c for c in given if c not in classes]
-        if stray:
-            raise ValueError(
-                f"The classes, {stray}, are not in class_weight's y: class_weight={given!r}, "
-                f"classes {classes}."
-            )
-        weights = np.array([float(given.get(c, 1.0)) for c in classes])
-        if (weights <= 0).any() or not np.isfinite(weights).all():
-            raise ValueError(f"class_weight={given!r} must hold positive, finite weights.")
+        weights = checked_class_weight(given, classes)
     elif given == "balanced":
         weights = mass.sum(-1, keepdims=True) / (mass.shape[-1] * mass)
     else:
@@ -269,6 +329,24 @@ def trained_shares(classes, labels, weight, estimator):
         lost = classes[shares <= 0].tolist()
         raise ValueError(f"The classes {lost} have no rows left when {estimator!r} is trained.")
     return shares / shares.sum()
+
+
+def _target(y):
+    """Labels as an array without missing ones; a single column is flat."""
+    y = y.toarray() if hasattr(y, "toarray") else y
+    one_kind_of_label(y, "ClassPrior.of: y")
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim not in {1, 2}:
+        raise ValueError(f"ClassPrior.of: y must have one or two axes, got shape {y.shape}.")
+    if y.ndim == 1 and y.dtype == object:
+        one_kind_of_label(y, "ClassPrior.of: y")
+    elif y.dtype.kind == "f" and np.isnan(y).any():
+        raise ValueError(
+            f"ClassPrior.of: y contains NaN for {int(np.isnan(y).sum())} labels; leave their rows out."
+        )
+    return y
 
 
 def _vector(name, value):

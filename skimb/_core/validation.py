@@ -1,12 +1,52 @@
 """Checks of input that several parts share."""
 
 import numpy as np
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled, process_routing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, column_or_1d
 
 from skimb._core.compat import check_sample_weight
+
+
+def one_kind_of_label(y, name="y"):
+    """Refuse missing labels among objects, and texts among others: no order sorts them.
+
+    Parameters
+    ----------
+    y : array-like
+        Labels; numpy would turn a list of texts and numbers into texts.
+    name : str, default="y"
+        What they are called.
+
+    Raises
+    ------
+    ValueError
+        If labels are missing or of both kinds.
+    """
+    if not isinstance(y, (list, tuple)) and str(getattr(y, "dtype", None)) not in {
+        "object",
+        "string",
+        "str",
+        "category",
+    }:
+        return
+    if np.ndim(y) != 1:
+        return
+    kinds, missing = {}, 0
+    for value in y:
+        # numpy's and pandas' missing values do not equal themselves
+        if value is None or type(value).__name__ == "NAType" or np.all(value != value):
+            missing += 1
+        else:
+            kinds.setdefault(isinstance(value, str), value)
+    if missing:
+        raise ValueError(f"{name} contains NaN or None for {missing} rows; leave these rows out.")
+    if len(kinds) == 2:
+        raise ValueError(
+            f"{name} mixes labels that are texts, as {kinds[True]!r}, with others, as {kinds[False]!r}; give "
+            "all labels one type."
+        )
 
 
 def checked_target(y):
@@ -26,6 +66,7 @@ def checked_target(y):
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None.")
+    one_kind_of_label(y)
     labels = check_array(y, ensure_2d=False, dtype=None, input_name="y")
     check_classification_targets(labels)
     if labels.ndim == 2 and labels.shape[1] > 1:
@@ -114,10 +155,12 @@ def take_names(estimator, fitted):
 
 
 def indexable_rows(X):
-    """Rows that can be picked from and handed on: data frames as they are, others as arrays or CSR."""
-    if hasattr(X, "columns"):
-        return X
-    return check_array(X, accept_sparse="csr", dtype=None, ensure_all_finite=False)
+    """Rows that can be picked from and handed on as they came: frames, arrays of any rank, lists of texts.
+
+    Sparse matrices become CSR. Whether the rows make sense is for the estimator to say that gets them.
+    """
+    (rows,) = indexable(X)
+    return rows
 
 
 def drop_weightless(X, y, sample_weight, *metadata):
@@ -125,7 +168,7 @@ def drop_weightless(X, y, sample_weight, *metadata):
 
     Parameters
     ----------
-    X : array, CSR matrix or data frame of shape (n, d)
+    X : array, CSR matrix, data frame or list of n rows
         Rows.
     y : ndarray of shape (n,)
         Targets.
@@ -186,4 +229,5 @@ def routed_params(estimator, params, *parts):
         return [{} for _ in parts]
     routed = process_routing(estimator, "fit", **params)
     pairs = [part.split(".") for part in parts]
-    return [dict(routed[name][method]) if name in routed else {} for name, method in pairs]
+    # without metadata scikit-learn gives an object that answers every name and ends no iteration
+    return [dict((routed.get(name) or {}).get(method) or {}) for name, method in pairs]

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from skimb._core.inner import fit_inner
 from skimb._core.priors import log_ratio, moved_probabilities
 from skimb._core.validation import (
     drop_weightless,
@@ -40,12 +41,12 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or n_samples documents
             Rows, as the base estimator takes them.
         y : array-like of shape (n_samples,)
             Labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights, handed to the members; 0 removes a row.
+            Non-negative weights, handed to the members, of a pipeline to the last step; 0 removes a row.
         **params : dict
             Metadata for the members' ``fit``, with metadata routing enabled; what has one entry per row follows the
             rows.
@@ -80,9 +81,8 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
             member = clone(base)
             _set_random_states(member, rng)
             given = {name: of_rows(v, len(code), at) for name, v in to_member.items()}
-            if sample_weight is not None:
-                given["sample_weight"] = sample_weight[at]
-            member.fit(_safe_indexing(X, at), code[at], **given)
+            weight = None if sample_weight is None else sample_weight[at]
+            fit_inner(member, _safe_indexing(X, at), labels[at], weight, **given)
             self.estimators_.append(member)
             self.estimators_samples_.append(at)
             if i + 1 < self.n_estimators:
@@ -120,7 +120,7 @@ class UnderSamplingEnsemble(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, 
         """Probabilities of a member over all classes."""
         found = member.predict_proba(X)
         proba = np.zeros((len(found), len(self.classes_)))
-        proba[:, np.asarray(member.classes_)] = found
+        proba[:, np.searchsorted(self.classes_, member.classes_)] = found
         return proba
 
     def _balanced(self, X):
@@ -229,7 +229,7 @@ class SelfPacedEnsembleClassifier(UnderSamplingEnsemble):
     Attributes
     ----------
     estimators_ : list of classifiers
-        Members, fitted to class numbers.
+        Members, fitted to the labels as given.
     estimators_samples_ : list of ndarray
         Rows that each saw, among those of positive weight.
     classes_ : ndarray of shape (n_classes,)
@@ -333,7 +333,7 @@ class BalanceCascadeClassifier(UnderSamplingEnsemble):
     Attributes
     ----------
     estimators_ : list of classifiers
-        Members, fitted to class numbers.
+        Members, fitted to the labels as given.
     estimators_samples_ : list of ndarray
         Rows that each saw, among those of positive weight.
     classes_ : ndarray of shape (n_classes,)

@@ -12,7 +12,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skimb._core.compat import compute_class_weight
-from skimb._core.validation import rows_with_weight, several_classes
+from skimb._core.priors import checked_class_weight
+from skimb._core.validation import one_kind_of_label, rows_with_weight, several_classes
 
 
 class NormalizedLogisticClassifier(ClassifierMixin, BaseEstimator):
@@ -41,7 +42,8 @@ class NormalizedLogisticClassifier(ClassifierMixin, BaseEstimator):
     fit_intercept : bool, default=True
         Whether a constant is appended to the rows; it is a feature like others.
     class_weight : "balanced", dict or None, default=None
-        Weights of classes.
+        Non-negative weights of classes. Among several classes one of weight 0 is never predicted, as if its
+        rows were not there.
 
     Attributes
     ----------
@@ -61,7 +63,7 @@ class NormalizedLogisticClassifier(ClassifierMixin, BaseEstimator):
     Raises
     ------
     ValueError
-        If there is one class only.
+        If there is one class only, or class weights are negative or leave only one.
 
     Notes
     -----
@@ -134,6 +136,7 @@ class NormalizedLogisticClassifier(ClassifierMixin, BaseEstimator):
         NormalizedLogisticClassifier
             Itself.
         """
+        one_kind_of_label(y)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
         check_classification_targets(y)
         if self.normalize == "class" and self.variant != "nlr":
@@ -146,7 +149,16 @@ class NormalizedLogisticClassifier(ClassifierMixin, BaseEstimator):
             )
         X, y, w = rows_with_weight(X, y, sample_weight)
         self.classes_, code = several_classes(self, y)
-        if self.class_weight is not None:
+        if isinstance(self.class_weight, dict):
+            given = checked_class_weight(self.class_weight, self.classes_.tolist(), zero=True)
+            if np.count_nonzero(given) < 2:
+                raise ValueError(
+                    f"class_weight={self.class_weight!r} leaves fewer than two classes of "
+                    f"{self.classes_.tolist()} any weight."
+                )
+            used = given[code] > 0
+            X, code, w = X[used], code[used], w[used] * given[code[used]]
+        elif self.class_weight is not None:
             given = {"classes": self.classes_, "y": y, "sample_weight": w}
             w = w * compute_class_weight(self.class_weight, **given)[code]
         XT = X.T.tocsr() if hasattr(X, "tocsr") else X.T

@@ -11,6 +11,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skimb._core.compat import check_sample_weight, compute_class_weight
+from skimb._core.priors import checked_class_weight
+from skimb._core.validation import one_kind_of_label
 from skimb.linear_model._presto_solver import (
     Penalty,
     Problem,
@@ -41,10 +43,13 @@ class OrderedLogits(ClassifierMixin, BaseEstimator):
     def _order(self, y):
         """Class labels from common to rare."""
         if self.class_order is not None:
+            one_kind_of_label(self.class_order, "class_order")
             order = np.asarray(self.class_order)
             if len(np.unique(order)) != len(order):
                 raise ValueError(f"class_order={self.class_order!r} names a class twice.")
             return order
+        if getattr(y, "ndim", 1) == 2 and hasattr(y, "iloc") and y.shape[1] == 1:
+            y = y.iloc[:, 0]
         dtype = getattr(y, "dtype", None)
         if getattr(dtype, "ordered", False):  # a pandas categorical
             present = set(np.unique(np.asarray(y)).tolist())
@@ -53,6 +58,7 @@ class OrderedLogits(ClassifierMixin, BaseEstimator):
 
     def _prepared(self, X, y, sample_weight):
         """Validated rows, class codes (-1 for classes without weight) and weights."""
+        one_kind_of_label(y)
         order = self._order(y)
         X, labels = validate_data(
             self, X, y, accept_sparse="csr", dtype=np.float64, multi_output=False
@@ -63,31 +69,40 @@ class OrderedLogits(ClassifierMixin, BaseEstimator):
             raise ValueError("All sample weights are 0, no rows are left.")
         used = weight > 0
         seen = np.unique(labels[used])
-        self.classes_ = seen if order is None else order
-        if len(self.classes_) < 2:
+        order = seen if order is None else order
+        if len(order) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs at least two classes, y holds only one class: {seen.tolist()}."
             )
         code = np.full(len(labels), -1)
-        for k, label in enumerate(self.classes_.tolist()):
+        for k, label in enumerate(order.tolist()):
             code[labels == label] = k
         if (code[used] < 0).any():
             raise ValueError(
                 f"class_order={self.class_order!r} lacks the classes {np.unique(labels[code < 0]).tolist()} "
                 "of y."
             )
-        absent = np.setdiff1d(np.arange(len(self.classes_)), code[used])
+        absent = np.setdiff1d(np.arange(len(order)), code[used])
         if len(absent):
             raise ValueError(
-                f"The classes {self.classes_[absent].tolist()} of class_order have no rows in y; without "
+                f"The classes {order[absent].tolist()} of class_order have no rows in y; without "
                 "them their boundaries are not defined."
             )
-        if self.class_weight is not None:
+        if isinstance(self.class_weight, dict):
+            weight = weight * checked_class_weight(self.class_weight, order.tolist())[code]
+        elif self.class_weight is not None:
             given = compute_class_weight(
-                self.class_weight, classes=self.classes_, y=labels[used], sample_weight=weight[used]
+                self.class_weight, classes=order, y=labels[used], sample_weight=weight[used]
             )
             weight = weight * given[code]
+        self._keep(order)
         return X, code, weight
+
+    def _keep(self, order):
+        """The classes, and what predictions depend on: it stays as it was in `fit`."""
+        self.class_order_, self.classes_ = order, np.sort(order)
+        self._stage = np.argsort(order)  # of each of the sorted classes
+        self._crossing, self._decision = self.crossing, self.decision
 
     def _problem(self, X, code, weight):
         """The likelihood of the rows that have weight."""
@@ -148,27 +163,32 @@ class OrderedLogits(ClassifierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``: the rare event is the last column.
+            Probabilities, in the order of ``classes_``, which is sorted; :meth:`rare_proba` is the column of the
+            last class of ``class_order_``.
 
         Raises
         ------
         ValueError
             With ``crossing="error"``, if boundaries cross in a row.
         """
+        return self._stages(X)[:, self._stage]
+
+    def _stages(self, X):
+        """Probabilities of the classes from common to rare."""
         eta = self.cumulative_logits(X)
         crossed = crossings(eta)
-        if crossed and self.crossing != "clip":
+        if crossed and self._crossing != "clip":
             text = (
                 f"Boundaries cross in {crossed} of {len(eta)} rows, where a class between them has a negative "
                 "probability; raise lam or remove outliers, or accept 0 for it with crossing='clip'."
             )
-            if self.crossing == "error":
+            if self._crossing == "error":
                 raise ValueError(text)
-            warnings.warn(text, UserWarning, stacklevel=2)
+            warnings.warn(text, UserWarning, stacklevel=3)
         return cumulative_probabilities(eta)
 
     def rare_proba(self, X):
-        """Probability of the rare event, the last class.
+        """Probability of the rare event, the last class of ``class_order_``.
 
         Parameters
         ----------
@@ -180,7 +200,7 @@ class OrderedLogits(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples,)
             Probabilities.
         """
-        return self.predict_proba(X)[:, -1]
+        return self._stages(X)[:, -1]
 
     def predict(self, X):
         """The most probable, the median or the class nearest to the expected one, as `decision` says.
@@ -195,14 +215,14 @@ class OrderedLogits(ClassifierMixin, BaseEstimator):
         ndarray of shape (n_samples,)
             Labels.
         """
-        proba = self.predict_proba(X)
-        if self.decision == "mode":
+        proba = self._stages(X)
+        if self._decision == "mode":
             at = proba.argmax(1)
-        elif self.decision == "median":
+        elif self._decision == "median":
             at = (proba.cumsum(1) < 0.5).sum(1)
         else:
             at = np.rint(proba @ np.arange(proba.shape[1])).astype(int)
-        return self.classes_[np.minimum(at, len(self.classes_) - 1)]
+        return self.class_order_[np.minimum(at, len(self.class_order_) - 1)]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -239,7 +259,7 @@ class PrestoClassifier(OrderedLogits):
         Classes from common to rare. None takes the order of an ordered pandas categorical, else of the sorted
         labels; never that of frequencies.
     class_weight : "balanced", dict or None, default=None
-        Weights of classes. They take probabilities out of calibration.
+        Positive weights of classes. They take probabilities out of calibration.
     max_iter : int in [1, inf), default=5000
         Most iterations.
     tol : float in [0, inf), default=1e-8
@@ -255,7 +275,9 @@ class PrestoClassifier(OrderedLogits):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels from common to rare.
+        Labels, sorted, as scikit-learn's scorers expect it.
+    class_order_ : ndarray of shape (n_classes,)
+        Labels from common to rare, the order of the boundaries.
     intercept_ : ndarray of shape (n_classes - 1,)
         :math:`\alpha`.
     coef_ : ndarray of shape (n_classes - 1, n_features)
@@ -276,7 +298,8 @@ class PrestoClassifier(OrderedLogits):
     Raises
     ------
     ValueError
-        If there is one class only, or `class_order` and the labels differ.
+        If there is one class only, `class_order` and the labels differ, or a class weight is not positive: a class
+        without weight has no boundary.
 
     Notes
     -----
@@ -303,6 +326,8 @@ class PrestoClassifier(OrderedLogits):
     >>> model = PrestoClassifier(class_order=["seen", "clicked", "bought"]).fit(X, y)
     >>> bool(abs(model.rare_proba(X).mean() - (y == "bought").mean()) < 0.01)
     True
+    >>> model.classes_.tolist(), model.class_order_.tolist()
+    (['bought', 'clicked', 'seen'], ['seen', 'clicked', 'bought'])
     """
 
     _parameter_constraints = {

@@ -49,9 +49,10 @@ def _fold_scores(model, X, code, weight, train, test, lams, factor, scorer):
             scores.append(-np.average((miss**2).sum(1), weights=weight[test]))
         else:
             fitted = PrestoClassifier(crossing="clip", decision=model.decision)
-            fitted.classes_, fitted.n_features_in_ = model.classes_, X.shape[1]
+            fitted._keep(model.class_order_)
+            fitted.n_features_in_ = X.shape[1]
             fitted.intercept_, fitted.coef_, fitted.coef_diff_ = intercept, coef, diff
-            scores.append(scorer(fitted, X[test], model.classes_[code[test]]))
+            scores.append(scorer(fitted, X[test], model.class_order_[code[test]]))
     return scores, len(lams) - converged
 
 
@@ -87,7 +88,7 @@ class PrestoClassifierCV(OrderedLogits):
     class_order : array-like of labels, default=None
         Classes from common to rare, as in :class:`PrestoClassifier`.
     class_weight : "balanced", dict or None, default=None
-        Weights of classes.
+        Positive weights of classes.
     max_iter : int in [1, inf), default=5000
         Most iterations per strength.
     tol : float in [0, inf), default=1e-8
@@ -107,7 +108,7 @@ class PrestoClassifierCV(OrderedLogits):
         Scores, larger is better: the Brier score is negative.
     best_score_ : float
         Their best mean.
-    classes_, intercept_, coef_, coef_diff_, lam_max_, n_iter_, n_crossings_ : ndarray, float, int
+    classes_, class_order_, intercept_, coef_, coef_diff_, lam_max_, n_iter_, n_crossings_ : ndarray, float, int
         As in :class:`PrestoClassifier`, of the model of all rows.
     n_features_in_, feature_names_in_ : int, ndarray
         Features of X.

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skimb._core.validation import rows_with_weight
+from skimb._core.validation import one_kind_of_label, rows_with_weight
 
 
 class PooledGaussianNB(ClassifierMixin, BaseEstimator):
@@ -112,7 +112,7 @@ class PooledGaussianNB(ClassifierMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Learn further rows: the result is that of all rows so far.
+        """Learn further rows: the result is that of all rows so far, with the parameters of the first call.
 
         Parameters
         ----------
@@ -144,14 +144,19 @@ class PooledGaussianNB(ClassifierMixin, BaseEstimator):
         return self._learn(X, y, classes, sample_weight, first)
 
     def _learn(self, X, y, classes, sample_weight, first):
+        one_kind_of_label(y)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, reset=first)
         check_classification_targets(y)
         X, y, w = rows_with_weight(X, y, sample_weight)
         if first:
+            if classes is not None:
+                one_kind_of_label(classes, "classes")
             self.classes_ = np.unique(y if classes is None else classes)
             shape = (len(self.classes_), X.shape[1])
             self.class_count_, self.theta_ = np.zeros(shape[0]), np.zeros(shape)
             self._deviations = np.zeros(shape)  # weighted sums of squares about the means
+            # what was fitted, and what partial_fit goes on with, whatever is set later
+            self._given = self.priors, self.var_smoothing, self.shrink_to_pooled
         stray = np.setdiff1d(y, self.classes_)
         if len(stray):
             raise ValueError(
@@ -181,27 +186,27 @@ class PooledGaussianNB(ClassifierMixin, BaseEstimator):
     def _update(self):
         count = self.class_count_
         shares = count / count.sum()
-        if self.priors is None:
+        priors, var_smoothing, t = self._given
+        if priors is None:
             self.class_prior_ = shares
-        elif isinstance(self.priors, str):
+        elif isinstance(priors, str):
             self.class_prior_ = np.full(len(count), 1.0 / len(count))
         else:
-            given = np.asarray(self.priors, float)
+            given = np.asarray(priors, float)
             if given.shape != count.shape or (given < 0).any() or abs(given.sum() - 1.0) > 1e-8:
                 raise ValueError(
-                    f"priors={self.priors!r} must hold one non-negative number per class of "
+                    f"priors={priors!r} must hold one non-negative number per class of "
                     f"{self.classes_.tolist()}, together 1."
                 )
-            self.class_prior_ = given
+            self.class_prior_ = given.copy()
         own = self._deviations / np.maximum(count, np.finfo(float).tiny)[:, None]
         pooled = self._deviations.sum(0) / count.sum()
         centre = shares @ self.theta_
         overall = pooled + shares @ (self.theta_ - centre) ** 2
-        extra = self.var_smoothing * overall.max()
+        extra = var_smoothing * overall.max()
         self.pooled_var_ = pooled + extra
         if (self.pooled_var_ <= 0).any():
             self.pooled_var_ = np.maximum(self.pooled_var_, np.finfo(float).tiny)
-        t = self.shrink_to_pooled
         self.var_ = t * self.pooled_var_ + (1.0 - t) * (own + extra)
         if (self.var_ <= 0).any():
             raise ValueError(
@@ -230,7 +235,7 @@ class PooledGaussianNB(ClassifierMixin, BaseEstimator):
             linear = (X - middle) @ (means * precision).T
         with np.errstate(divide="ignore"):
             scores = linear - 0.5 * (means**2 * precision).sum(1) + np.log(self.class_prior_)
-        if self.shrink_to_pooled < 1.0:
+        if self._given[2] < 1.0:
             scores = scores - 0.5 * np.log(self.var_).sum(1)
             if sparse.issparse(X):
                 square = np.asarray(X.multiply(X) @ precision.T) - 2.0 * np.asarray(

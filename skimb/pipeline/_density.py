@@ -15,6 +15,7 @@ from sklearn.utils.validation import (
 )
 
 from skimb._core.compat import check_sample_weight
+from skimb._core.inner import fit_inner
 from skimb._core.validation import indexable_rows, routed_params, take_names
 from skimb.losses import density_weights
 
@@ -25,7 +26,7 @@ class DensityWeightedRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator
     Parameters
     ----------
     estimator : regressor
-        Its ``fit`` takes ``sample_weight``.
+        Its ``fit`` takes ``sample_weight``; of a pipeline the last step's.
     power : float in [0, inf), default=1.0
         Exponent of the inverse density; 0 no weights, 0.5 their square root.
     n_bins : int in [1, inf), default=100
@@ -39,6 +40,11 @@ class DensityWeightedRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator
         The fitted regressor.
     n_features_in_, feature_names_in_ : int, ndarray
         Features of X, where the regressor tells them.
+
+    Raises
+    ------
+    ValueError
+        If the regressor takes no weights.
 
     Notes
     -----
@@ -82,8 +88,8 @@ class DensityWeightedRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
+        X : array-like or sparse matrix of shape (n_samples, n_features), or n_samples documents
+            Rows, as the regressor takes them.
         y : array-like of shape (n_samples,)
             Target.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -106,10 +112,12 @@ class DensityWeightedRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator
         check_consistent_length(X, y)
         w = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         kw = {"n_bins": self.n_bins, "smoothing": self.smoothing, "power": self.power}
+        if not w.any():
+            raise ValueError("All sample weights are 0, no rows are left.")
         used = w > 0  # rows without weight must not stretch the histogram
         weight = np.zeros(len(y))
         weight[used] = w[used] * density_weights(y[used], sample_weight=w[used], **kw)
-        self.estimator_ = clone(self.estimator).fit(X, y, sample_weight=weight, **given)
+        self.estimator_ = fit_inner(clone(self.estimator), X, y, weight, **given)
         take_names(self, self.estimator_)
         return self
 

@@ -3,16 +3,17 @@
 from inspect import signature
 
 import numpy as np
+from imblearn.over_sampling import RandomOverSampler
+from imblearn.under_sampling import RandomUnderSampler
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fit_context, clone
-from sklearn.utils import get_tags
+from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.metadata_routing import (
-    MetadataRouter,
-    MethodMapping,
-)
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from skimb._core.inner import fit_inner
 from skimb._core.priors import class_shares, log_ratio, moved_probabilities, trained_shares
 from skimb._core.validation import (
     drop_weightless,
@@ -23,6 +24,17 @@ from skimb._core.validation import (
     several_classes,
     take_names,
 )
+
+
+def _is_table(X):
+    """Whether rows have features, unlike documents, and no further axes."""
+    return hasattr(X, "columns") or sparse.issparse(X) or np.ndim(X[:1]) == 2
+
+
+def _draws_blindly(sampler):
+    """Whether a sampler of imbalanced-learn picks rows by their labels alone."""
+    blind = isinstance(sampler, (RandomOverSampler, RandomUnderSampler))
+    return blind and getattr(sampler, "shrinkage", None) is None
 
 
 def _estimator_has(method):
@@ -66,7 +78,8 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     Raises
     ------
     ValueError
-        If weights are given and the sampler makes rows that have none, or a class is gone after sampling.
+        If weights are given and the sampler makes rows that have none or the classifier takes none, or a class
+        is gone after sampling.
 
     Notes
     -----
@@ -106,8 +119,8 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows, as the sampler takes them.
+        X : array-like or sparse matrix of shape (n_samples, n_features), or n_samples documents
+            Rows, as sampler and classifier take them; random over- and under-sampling takes any.
         y : array-like of shape (n_samples,)
             Labels.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -144,10 +157,9 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             name: self._follow(name, value, len(labels), kept)
             for name, value in to_estimator.items()
         }
-        if weight is not None:
-            fit_params["sample_weight"] = weight
-        self.estimator_ = clone(self.estimator).fit(X_new, y_new, **fit_params)
+        self.estimator_ = fit_inner(clone(self.estimator), X_new, y_new, weight, **fit_params)
         self.trained_prior_ = trained_shares(self.classes_, y_new, weight, self.estimator_)
+        self._corrects = self.correct_prior
         take_names(self, self.estimator_)
         return self
 
@@ -157,7 +169,12 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         takes = "sample_weight" in signature(self.sampler_.fit_resample).parameters
         if sample_weight is not None and takes:
             to_sampler = {"sample_weight": sample_weight, **to_sampler}
-        X_new, y_new, *more = self.sampler_.fit_resample(X, labels, **to_sampler)
+        if _is_table(X) or not _draws_blindly(self.sampler_):
+            X_new, y_new, *more = self.sampler_.fit_resample(X, labels, **to_sampler)
+        else:  # imbalanced-learn's check wants a table, the draws need none
+            rows = np.arange(len(labels))[:, None]
+            _, y_new, *more = self.sampler_.fit_resample(rows, labels, **to_sampler)
+            X_new = _safe_indexing(X, self.sampler_.sample_indices_)
         kept = getattr(self.sampler_, "sample_indices_", None)
         if kept is not None and len(kept) != len(y_new):
             kept = None
@@ -230,7 +247,7 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         proba = self.estimator_.predict_proba(X)
-        if not self.correct_prior:
+        if not self._corrects:
             return proba
         return moved_probabilities(proba, log_ratio(self.prior_, self.trained_prior_))
 

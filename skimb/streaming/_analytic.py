@@ -12,8 +12,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skimb._core.validation import rows_with_weight
-from skimb.streaming._expansion import KINDS, Expansion, augmented_moments, augmented_sums
+from skimb._core.validation import one_kind_of_label, rows_with_weight
+from skimb.streaming._expansion import (
+    KINDS,
+    Expansion,
+    augmented_moments,
+    augmented_sums,
+    require_room,
+)
 
 _CHUNK = 4096  # rows expanded at a time
 _GONE = 1e-9  # weight of a class below which it was forgotten
@@ -70,7 +76,8 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
     Raises
     ------
     ValueError
-        If `solver="rls"` is asked for what it cannot do, or rows are forgotten that were not learned.
+        If `solver="rls"` is asked for what it cannot do, rows are forgotten that were not learned, or the sums
+        do not fit into memory.
 
     Notes
     -----
@@ -162,7 +169,7 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Learn a chunk; its labels may be new.
+        """Learn a chunk; its labels may be new. Parameters are those of the first chunk.
 
         Parameters
         ----------
@@ -185,12 +192,8 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
         seen = np.unique(y)
         if first:
             self._start(seen)
-        elif self._per_class != (self.balance_power > 0):
-            raise ValueError(
-                f"balance_power={self.balance_power!r} needs other sums than those gathered so far; it may change "
-                "between chunks only above 0."
-            )
         if classes is not None:
+            one_kind_of_label(classes, "classes")
             self._declared = np.union1d(self._declared, classes)
             seen = np.union1d(seen, classes)
         self._extend(seen)
@@ -374,12 +377,13 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
     # --- sums --------------------------------------------------------------------------------
 
     def _checked(self, X, y, sample_weight, first):
+        one_kind_of_label(y)
         X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, reset=first)
         check_classification_targets(y)
         return rows_with_weight(X, y, sample_weight)
 
     def _need_sums(self, what):
-        if self.solver == "rls":
+        if self._given["solver"] == "rls":
             raise ValueError(f"solver='rls' keeps no sums and cannot {what}; use solver='gram'.")
 
     def _start(self, classes):
@@ -393,9 +397,13 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
             if wrong:
                 raise ValueError(f"solver='rls' needs {', '.join(wrong)}; or use solver='gram'.")
         rng = check_random_state(self.random_state)
+        # what is fitted, and what later chunks go on with, whatever is set in between
+        names = ("gamma", "balance_power", "normalize_weights", "fit_intercept", "solver")
+        self._given = {name: getattr(self, name) for name in names}
         self._expansion = Expansion(self.expansion, self.n_features_in_, self.n_components, rng)
         self._per_class = self.balance_power > 0
         size = self._expansion.width + self.fit_intercept
+        require_room(len(classes) if self._per_class else 1, size)
         self.classes_ = classes
         self._declared = classes[:0]
         self.class_count_ = np.zeros(len(classes))
@@ -421,26 +429,28 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
         if self._per_class:
             old = dict(zip(at.tolist(), self._moments, strict=True))
             size = self._sums.shape[1]
+            require_room(len(classes), size)
             self._moments = [old.get(k, np.zeros((size, size))) for k in range(len(classes))]
-        if self.solver == "rls":
+        if self._given["solver"] == "rls":
             self._weights = spread(self._weights.T).T
         self._sums, self.class_count_ = spread(self._sums), spread(self.class_count_)
         self.classes_ = classes
 
     def _learn(self, X, y, weight, sign=1.0):
         every_code = np.searchsorted(self.classes_, y)
+        constant = self._given["fit_intercept"]
         for rows in gen_batches(X.shape[0], _CHUNK):
             H, code, w = self._expansion(X[rows]), every_code[rows], weight[rows]
-            if self.solver == "rls":
+            if self._given["solver"] == "rls":
                 self._recur(H, code, w)
                 continue
             if not self._per_class:
-                self._moments[0] += sign * augmented_moments(H, w, self.fit_intercept)
+                self._moments[0] += sign * augmented_moments(H, w, constant)
             for k in np.unique(code):
                 own = code == k
                 if self._per_class:
-                    self._moments[k] += sign * augmented_moments(H[own], w[own], self.fit_intercept)
-                self._sums[k] += sign * augmented_sums(H[own], w[own], self.fit_intercept)
+                    self._moments[k] += sign * augmented_moments(H[own], w[own], constant)
+                self._sums[k] += sign * augmented_sums(H[own], w[own], constant)
         self.class_count_ += sign * np.bincount(every_code, weight, len(self.classes_))
         self._solution = None
 
@@ -464,10 +474,10 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
     def _class_weights(self):
         """Weight of each class, 0 where it has no rows."""
         n = self.class_count_
-        w = np.power(n, -float(self.balance_power), out=np.zeros_like(n), where=n > 0)
+        w = np.power(n, -float(self._given["balance_power"]), out=np.zeros_like(n), where=n > 0)
         if not n.any():
             return w
-        if self.normalize_weights:
+        if self._given["normalize_weights"]:
             return w * n.sum() / (w @ n)
         return w * np.count_nonzero(n) / w.sum()
 
@@ -477,9 +487,9 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
         return self._solution
 
     def _solve(self):
-        width = self._expansion.width
-        if self.solver == "rls":
-            self._solution = self._weights.T, np.zeros(len(self.classes_)), float(self.gamma)
+        width, given = self._expansion.width, self._given["gamma"]
+        if self._given["solver"] == "rls":
+            self._solution = self._weights.T, np.zeros(len(self.classes_)), float(given)
             return
         w = self._class_weights()
         A = (
@@ -488,7 +498,7 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
             else self._moments[0].copy()
         )
         C = self._sums.T * w
-        gamma = self._best_gamma(A, C, w) if self.gamma == "gcv" else float(self.gamma)
+        gamma = self._best_gamma(A, C, w) if given == "gcv" else float(given)
         A[np.arange(width), np.arange(width)] += gamma
         try:
             W = cho_solve(cho_factor(A, lower=True), C)
@@ -502,7 +512,7 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
             )
             A[np.arange(len(A)), np.arange(len(A))] += jitter
             W = cho_solve(cho_factor(A, lower=True), C)
-        intercept = W[width] if self.fit_intercept else np.zeros(len(self.classes_))
+        intercept = W[width] if self._given["fit_intercept"] else np.zeros(len(self.classes_))
         self._solution = W[:width].T, intercept, gamma
 
     def _best_gamma(self, A, C, w):
@@ -511,7 +521,7 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
         mass = w * self.class_count_  # squared targets by class: they are one-hot
         n, free = mass.sum(), 0
         G, C, total = A[:width, :width], C[:width], mass.sum()
-        if self.fit_intercept:  # the constant is fitted freely: centre
+        if self._given["fit_intercept"]:  # the constant is fitted freely: centre
             free, mean = 1, A[width, :width] / n
             G, C = G - n * np.outer(mean, mean), C - np.outer(mean, mass)
             total = total - (mass**2).sum() / n

@@ -1,9 +1,44 @@
 """Fixed random features."""
 
+import os
+
 import numpy as np
 from scipy import sparse
 
 KINDS = ("relu", "rbf")
+_WIDEST = 32_768  # features whose second moments take 8 GiB and a factorisation hours
+
+
+def require_room(count, width):
+    """Refuse second moments that do not fit into memory.
+
+    Parameters
+    ----------
+    count : int
+        Matrices.
+    width : int
+        Rows and columns of each.
+
+    Raises
+    ------
+    ValueError
+        If a matrix has more than 32,768 rows, or all of them take more than half of the memory.
+    """
+    needed = 8.0 * count * width * width
+    if width <= _WIDEST and needed <= 0.5 * _memory():
+        return
+    raise ValueError(
+        f"The sums of {width} features, {count} x {width} x {width} numbers, take {needed / 2**30:.1f} GiB. Use "
+        "expansion='relu' or 'rbf' with fewer n_components, fewer features, or balance_power=0, which keeps one "
+        "matrix for all classes."
+    )
+
+
+def _memory():
+    """Bytes of physical memory, as far as the system tells."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return np.inf
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class Expansion:
