@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from skimb._core.optional import require
-from skimb.metrics._shared import effective_rows, proportion_interval, weights_of
+from skimb.metrics._shared import effective_rows, only_known, proportion_interval, weights_of
 
 _LABELS = {
     "y_true": ["array-like"],
@@ -51,6 +51,8 @@ def geometric_mean_score(y_true, y_pred, *, labels=None, sample_weight=None, cor
     >>> round(geometric_mean_score([0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 0]), 4)
     0.6124
     """
+    if sample_weight is not None:
+        sample_weight = weights_of(sample_weight, column_or_1d(y_true))
     return float(
         _geometric_mean(
             y_true,
@@ -118,6 +120,8 @@ def separated_kappa_score(
             f"separated_kappa_score needs at least three classes, got {classes.tolist()}; for two use the Jaccard "
             "score."
         )
+    if sample_weight is not None:
+        sample_weight = weights_of(sample_weight, column_or_1d(y_true))
     matrix = confusion_matrix(y_true, y_pred, labels=classes, sample_weight=sample_weight).astype(
         float
     )
@@ -156,8 +160,10 @@ def _columns(y_true, y_pred, y_proba, labels):
         classes = np.unique(seen) if labels is None else np.asarray(labels)
         truth = y[:, None] == classes
         decisions = None if decided is None else column_or_1d(decided)[:, None] == classes
-    if proba is not None and proba.ndim == 1 and len(classes) == 2 and not several:
-        proba = np.column_stack([1.0 - proba, proba])
+        if proba is not None:
+            only_known(y, classes)
+            if proba.size == len(y) and len(classes) == 2:
+                proba = np.column_stack([1.0 - proba.ravel(), proba.ravel()])
     for name, table in (("y_pred", decisions), ("y_proba", proba), ("y_true", truth)):
         if table is not None and table.shape != (len(y), len(classes)):
             raise ValueError(
@@ -197,8 +203,8 @@ def classification_table(
         Labels, or 0/1 of several labels.
     y_pred : array-like of the shape of y_true, default=None
         Decisions.
-    y_proba : array-like of shape (n, n_classes) or, for two classes, (n,), default=None
-        Probabilities.
+    y_proba : array-like of shape (n, n_classes) or, for two classes, (n,) or (n, 1), default=None
+        Probabilities; a single column is that of the second class.
     labels : array-like, default=None
         Classes in the order of the columns of y_proba; None sorts those seen.
     sample_weight : array-like of shape (n,), default=None

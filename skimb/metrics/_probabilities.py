@@ -9,7 +9,14 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import check_array, column_or_1d
 
 from skimb._core.compat import multiclass_brier_score
-from skimb.metrics._shared import binary, effective_rows, proportion_interval, weights_of
+from skimb.metrics._shared import (
+    binary,
+    columns_by_class,
+    effective_rows,
+    only_known,
+    proportion_interval,
+    weights_of,
+)
 
 _WEIGHTED = {
     "y_true": ["array-like"],
@@ -53,12 +60,12 @@ def weighted_brier_score(
     ----------
     y_true : array-like of shape (n,)
         Labels.
-    y_proba : array-like of shape (n, n_classes) or, for two classes, (n,)
+    y_proba : array-like of shape (n, n_classes) or, for two classes, (n,) or (n, 1)
         Probabilities; a single column is that of the second class.
     class_weight : "balanced" or dict, default="balanced"
         "balanced" averages within each class first, then over classes; else weights by label.
     labels : array-like of shape (n_classes,), default=None
-        Classes in the order of the columns, if y_true lacks some.
+        Classes in the order of the columns, sorted or not; None sorts those of y_true.
     sample_weight : array-like of shape (n,), default=None
         Row weights.
 
@@ -70,7 +77,7 @@ def weighted_brier_score(
     Raises
     ------
     ValueError
-        If class weights lack a class or are negative.
+        If class weights lack a class or are negative, or columns and labels do not fit.
 
     Notes
     -----
@@ -89,11 +96,11 @@ def weighted_brier_score(
     0.325
     """
     w = _row_weights(y_true, class_weight, sample_weight)
-    y, proba = column_or_1d(y_true), np.asarray(y_proba)
-    classes = np.unique(y) if labels is None else np.asarray(labels)
+    y = column_or_1d(y_true)
+    classes, proba = columns_by_class(y, y_proba, labels)
     if len(classes) == 2:
-        column = proba if proba.ndim == 1 else proba[:, 1]
-        return float(brier_score_loss(y == classes[1], column, sample_weight=w, pos_label=True))
+        truth = y == classes[1]
+        return float(brier_score_loss(truth, proba[:, 1], sample_weight=w, pos_label=True))
     return float(multiclass_brier_score(y, proba, sample_weight=w, labels=classes))
 
 
@@ -105,12 +112,12 @@ def weighted_log_loss(y_true, y_proba, *, class_weight="balanced", labels=None, 
     ----------
     y_true : array-like of shape (n,)
         Labels.
-    y_proba : array-like of shape (n, n_classes) or, for two classes, (n,)
+    y_proba : array-like of shape (n, n_classes) or, for two classes, (n,) or (n, 1)
         Probabilities; a single column is that of the second class.
     class_weight : "balanced" or dict, default="balanced"
         "balanced" averages within each class first, then over classes; else weights by label.
     labels : array-like of shape (n_classes,), default=None
-        Classes in the order of the columns, if y_true lacks some.
+        Classes in the order of the columns, sorted or not; None sorts those of y_true.
     sample_weight : array-like of shape (n,), default=None
         Row weights.
 
@@ -122,7 +129,7 @@ def weighted_log_loss(y_true, y_proba, *, class_weight="balanced", labels=None, 
     Raises
     ------
     ValueError
-        If class weights lack a class or are negative.
+        If class weights lack a class or are negative, or columns and labels do not fit.
 
     Notes
     -----
@@ -135,7 +142,9 @@ def weighted_log_loss(y_true, y_proba, *, class_weight="balanced", labels=None, 
     0.857
     """
     w = _row_weights(y_true, class_weight, sample_weight)
-    return float(log_loss(y_true, y_proba, sample_weight=w, labels=labels))
+    y = column_or_1d(y_true)
+    classes, proba = columns_by_class(y, y_proba, labels)
+    return float(log_loss(y, proba, sample_weight=w, labels=classes))
 
 
 def _bins(p, w, n_bins, strategy):
@@ -272,8 +281,9 @@ def expected_calibration_error(
     ----------
     y_true : array-like of shape (n,)
         Labels.
-    y_proba : array-like of shape (n,) or (n, n_classes)
-        Probability of the positive class, or of every class; of two columns the second counts.
+    y_proba : array-like of shape (n,), (n, 1) or (n, n_classes)
+        Probability of the positive class, or of every class; of two columns that of `pos_label` counts, else
+        the second.
     n_bins : int in [1, inf), default=10
         Most bins.
     strategy : {"mass", "quantile", "uniform"}, default="mass"
@@ -281,7 +291,8 @@ def expected_calibration_error(
     labels : array-like of shape (n_classes,), default=None
         Classes in the order of the columns; None sorts those of y_true.
     pos_label : label, default=None
-        The positive class of a single column; None takes 1 of 0/1 or -1/1 labels.
+        The positive class of two; None takes the second of `labels`, and for a single column without those 1 of
+        0/1 or -1/1 labels.
     sample_weight : array-like of shape (n,), default=None
         Row weights.
 
@@ -314,15 +325,25 @@ def expected_calibration_error(
     """
     p = _probabilities(y_proba)
     y = column_or_1d(y_true)
-    if p.ndim == 1:
-        columns = [(y, p, pos_label)]
+    if p.ndim == 1 or p.shape[1] == 1:
+        if labels is not None:
+            classes = column_or_1d(labels)
+            only_known(y, classes)
+            if len(classes) != 2:
+                raise ValueError(
+                    f"A single column of y_proba does not fit the {len(classes)} classes {classes.tolist()[:10]}."
+                )
+            pos_label = classes[1] if pos_label is None else pos_label
+        columns = [(y, p.ravel(), pos_label)]
     else:
-        classes = np.unique(y) if labels is None else np.asarray(labels)
-        if p.shape != (len(y), len(classes)):
-            raise ValueError(
-                f"y_proba of shape {p.shape} does not fit {len(y)} rows and the classes {classes.tolist()}; "
-                "give all classes as labels=."
-            )
+        given = np.unique(y) if labels is None else column_or_1d(labels)
+        classes, p = columns_by_class(y, p, labels)
+        if len(classes) == 2:
+            counts = given[1] if pos_label is None else pos_label
+            if counts not in classes.tolist():
+                raise ValueError(f"pos_label={pos_label!r} is not among {classes.tolist()}.")
+            if counts == classes[0]:
+                classes, p = classes[::-1], p[:, ::-1]
         which = [1] if len(classes) == 2 else range(len(classes))
         columns = [((y == classes[k]).astype(int), p[:, k], 1) for k in which]
     errors = []

@@ -16,6 +16,53 @@ def weights_of(sample_weight, y):
     return check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
 
 
+def columns_by_class(y, proba, labels):
+    """Classes, sorted, and probabilities (n, K) in that order.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        Labels.
+    proba : array-like of shape (n, K), (n, 1) or (n,)
+        Probabilities of the classes in the order of `labels`; a single column is that of the second of two.
+    labels : array-like of shape (K,) or None
+        Classes in the order of the columns; None sorts those of `y`.
+
+    Returns
+    -------
+    ndarray of shape (K,)
+        Classes.
+    ndarray of shape (n, K)
+        Probabilities.
+    """
+    p = check_array(proba, ensure_2d=False, dtype=np.float64, input_name="y_proba")
+    check_consistent_length(y, p)
+    classes = np.unique(y) if labels is None else column_or_1d(labels)
+    p = p.reshape(len(p), -1)
+    if p.shape[1] == 1 and len(classes) == 2:
+        p = np.column_stack([1.0 - p, p])
+    if p.shape[1] != len(classes):
+        raise ValueError(
+            f"y_proba of shape {np.shape(proba)} does not fit the {len(classes)} classes {classes.tolist()[:10]}; "
+            "give all classes, in the order of the columns, as labels=."
+        )
+    only_known(y, classes)
+    order = np.argsort(classes)
+    return classes[order], p[:, order]
+
+
+def only_known(y, classes):
+    """Refuse labels that have no column, and classes that are named twice."""
+    if len(np.unique(classes)) < len(classes):
+        raise ValueError(f"labels={classes.tolist()} name a class twice.")
+    known = set(classes.tolist())
+    stray = [label for label in np.unique(y).tolist() if label not in known]
+    if stray:
+        raise ValueError(
+            f"y_true holds the labels {stray[:10]}, which are not among labels={classes.tolist()[:10]}."
+        )
+
+
 def binary(y_true, y_score, pos_label, sample_weight):
     """A 0/1 target, finite scores and weights, without rows of weight 0."""
     y, s = column_or_1d(y_true), column_or_1d(y_score)
