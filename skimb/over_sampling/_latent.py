@@ -7,9 +7,12 @@ from imblearn.over_sampling import SMOTE
 from imblearn.over_sampling.base import BaseOverSampler
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.decomposition import PCA
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.validation import _check_feature_names, check_array
+
+from skimb.over_sampling._given import appended, of_type, refuse_unnumbered
 
 
 class LatentSMOTE(BaseOverSampler):
@@ -22,9 +25,9 @@ class LatentSMOTE(BaseOverSampler):
     Parameters
     ----------
     transformer : transformer, default=None
-        Has ``inverse_transform``: a PCA, an autoencoder. None is a PCA that keeps all components, which gives the
-        rows of SMOTE itself; fewer components draw new rows onto the main directions, ``whiten=True`` changes
-        who is a neighbour.
+        Has ``inverse_transform``: a PCA, an autoencoder. None leaves rows as they are, which is SMOTE itself and
+        what a PCA with all components gives; fewer components draw new rows onto the main directions,
+        ``whiten=True`` changes who is a neighbour.
     sampling_strategy : float, str, dict or callable, default="auto"
         How many rows of which class, as in imbalanced-learn.
     k_neighbors : int in [1, inf), default=5
@@ -44,13 +47,15 @@ class LatentSMOTE(BaseOverSampler):
     Raises
     ------
     ValueError
-        If a class has fewer rows than neighbours are wanted, or the inverse has another width.
+        If a class has no more rows than neighbours are wanted, the inverse has another width, or a column of a
+        frame holds no numbers.
 
     Notes
     -----
-    Given rows stay as they are; only new ones pass through the inverse. As after any oversampling probabilities
-    refer to the new class frequencies: wrap the sampler in :class:`~skimb.pipeline.ResampledClassifier`, or set
-    ``prior=`` of skimb's own classifiers. What SMOTE does to the shape of a class no such correction undoes.
+    Given rows stay as they are; only new ones pass through the inverse. Whole numbers are rounded. As after any
+    oversampling probabilities refer to the new class frequencies: wrap the sampler in
+    :class:`~skimb.pipeline.ResampledClassifier`, or set ``prior=`` of skimb's own classifiers. What SMOTE does to
+    the shape of a class no such correction undoes.
 
     References
     ----------
@@ -82,17 +87,45 @@ class LatentSMOTE(BaseOverSampler):
         self.k_neighbors = k_neighbors
         self.random_state = random_state
 
+    def fit_resample(self, X, y):
+        """Add rows of the rarer classes.
+
+        Parameters
+        ----------
+        X : array-like, data frame or sparse matrix of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Labels.
+
+        Returns
+        -------
+        X_resampled : like X
+            The given rows, then the new ones.
+        y_resampled : like y
+            Their labels.
+        """
+        if not hasattr(X, "iloc"):
+            return super().fit_resample(X, y)
+        refuse_unnumbered(self, X)
+        rows = check_array(X, accept_sparse=["csr", "csc"], estimator=self, input_name="X")
+        grown, labels = super().fit_resample(rows, y)
+        _check_feature_names(self, X, reset=True)
+        return appended(X, grown[X.shape[0] :]), labels
+
     def _fit_resample(self, X, y):
-        if self.transformer is None:
-            self.transformer_ = PCA(svd_solver="covariance_eigh")
+        if self.transformer is None:  # SMOTE of the rows: no matrix of all pairs of features
+            self.transformer_ = FunctionTransformer(accept_sparse=True)
         else:
             self.transformer_ = clone(self.transformer)
+        self._enough_rows(y)
         rng = check_random_state(self.random_state)
         if self.transformer is not None:  # the default draws nothing
             for name, value in sorted(self.transformer_.get_params().items()):
                 if name.split("__")[-1] == "random_state" and value is None:
                     self.transformer_.set_params(**{name: rng.randint(np.iinfo(np.int32).max)})
         latent = self.transformer_.fit_transform(X)
+        if latent.dtype.kind in "iub":  # SMOTE would cut fractions off
+            latent = latent.astype(np.float64)
         totals = {k: int((y == k).sum()) + n for k, n in self.sampling_strategy_.items()}
         smote = SMOTE(sampling_strategy=totals, k_neighbors=self.k_neighbors, random_state=rng)
         grown, labels = smote.fit_resample(latent, y)
@@ -106,8 +139,16 @@ class LatentSMOTE(BaseOverSampler):
                 f"features."
             )
         if sparse.issparse(X):
-            return sparse.vstack([X, sparse.csr_matrix(rows)], format=X.format).astype(
-                X.dtype
-            ), labels
+            return appended(X, of_type(sparse.csr_matrix(rows), X.dtype)), labels
         rows = rows.toarray() if sparse.issparse(rows) else np.asarray(rows)
-        return np.vstack([X, rows.astype(X.dtype)]), labels
+        return appended(X, of_type(rows, X.dtype)), labels
+
+    def _enough_rows(self, y):
+        """Refuse classes without as many neighbours as are wanted."""
+        for label, wanted in self.sampling_strategy_.items():
+            n = int((y == label).sum())
+            if wanted > 0 and n <= self.k_neighbors:
+                raise ValueError(
+                    f"Class {np.asarray(label).item()!r} has {n} rows, k_neighbors={self.k_neighbors} needs {self.k_neighbors + 1}; "
+                    "lower k_neighbors, or copy rows with RandomOverSampler."
+                )

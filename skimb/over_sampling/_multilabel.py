@@ -1,5 +1,6 @@
 """Oversampling of rare labels, of which a row may have several."""
 
+from abc import abstractmethod
 from numbers import Integral, Real
 
 import numpy as np
@@ -8,11 +9,14 @@ from imblearn.utils._tags import InputTags, SamplerTags, Tags
 from scipy import sparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, _fit_context
 from sklearn.neighbors import NearestNeighbors
-from sklearn.utils import TargetTags, _safe_indexing, check_random_state
+from sklearn.utils import TargetTags, _safe_indexing, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from skimb._core.validation import checked_target
+from skimb.over_sampling._given import appended, of_type, refuse_unnumbered
+
+_CELLS = 2**22  # numbers that are dense at a time
 
 
 def imbalance_ratios(Y):
@@ -63,35 +67,19 @@ class MultilabelOverSampler(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
         y_resampled : like y
             Their labels.
         """
-        given = X, y
-        X, labels, Y = self._checked(X, y)
-        self.imbalance_ratio_ = imbalance_ratios(Y)
-        self.mean_imbalance_ratio_ = float(np.nanmean(self.imbalance_ratio_))
-        rng = check_random_state(self.random_state)
-        made, made_labels = self._fit_resample(X, Y, rng)
-        if labels is not None:  # classes: a new row is of one class
-            classes = np.unique(labels)
-            made_labels = classes[made_labels.argmax(1)] if len(made_labels) else labels[:0]
-            new_y = np.concatenate([labels, made_labels.astype(labels.dtype)])
-        else:
-            new_y = np.vstack([Y, made_labels]).astype(np.asarray(given[1]).dtype)
-        stack = (
-            sparse.vstack([X, made], format=X.format)
-            if sparse.issparse(X)
-            else np.vstack([X, made])
-        )
-        return self._as_given(given[0], stack), self._as_given(given[1], new_y)
+        rows, labels, Y = self._checked(X, y)
+        self.imbalance_ratio_ = ratio = imbalance_ratios(Y)
+        known = ratio[~np.isnan(ratio)]
+        self.mean_imbalance_ratio_ = float(known.mean()) if len(known) else np.nan
+        return self._fit_resample(X, y, rows, labels, Y, check_random_state(self.random_state))
 
     def _checked(self, X, y):
         """Rows, classes (None for several labels) and 0/1 labels."""
         if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:
             y = np.asarray(y).ravel()
         labels, several = checked_target(y)
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=None)
-        if X.shape[0] != len(labels):
-            raise ValueError(
-                f"Found input variables with inconsistent numbers of samples: {[X.shape[0], len(labels)]}"
-            )
+        X = self._checked_rows(X)
+        check_consistent_length(X, labels)
         if several:
             return X, None, labels.astype(int)
         classes = np.unique(labels)
@@ -101,20 +89,13 @@ class MultilabelOverSampler(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
             )
         return X, labels, (labels[:, None] == classes).astype(int)
 
-    @staticmethod
-    def _as_given(given, array):
-        """Frames and series as they came, with their types."""
-        if isinstance(given, list):
-            return array.tolist()
-        if not hasattr(given, "iloc"):
-            return array
-        if given.ndim == 1:
-            return type(given)(array, name=given.name).astype(given.dtype)
-        if sparse.issparse(array):
-            frame = type(given).sparse.from_spmatrix(array, columns=given.columns)
-        else:
-            frame = type(given)(array, columns=given.columns)
-        return frame.astype(given.dtypes)
+    @abstractmethod
+    def _checked_rows(self, X):
+        """Validated rows."""
+
+    @abstractmethod
+    def _fit_resample(self, X, y, rows, labels, Y, rng):
+        """Given and new rows with their labels; `rows`, `labels` and `Y` are what `_checked` made of X and y."""
 
     def __sklearn_tags__(self):
         tags = Tags(
@@ -134,7 +115,7 @@ class MLROS(MultilabelOverSampler):
     r"""ML-ROS: copies of rows that have rare labels, until these are no rarer than the average label.
 
     Rare are labels whose imbalance ratio :math:`\max_{l'}n_{l'}/n_l` is above the mean ratio; after each copy
-    the ratio is counted anew.
+    the ratio is counted anew. Rows may hold anything, missing values and texts too.
 
     Parameters
     ----------
@@ -182,7 +163,14 @@ class MLROS(MultilabelOverSampler):
         self.growth = growth
         self.random_state = random_state
 
-    def _fit_resample(self, X, Y, rng):
+    def _checked_rows(self, X):
+        rows = X  # copies need no numbers, and frames keep their types
+        if not hasattr(X, "iloc"):
+            accept = {"accept_sparse": ["csr", "csc"], "dtype": None, "ensure_all_finite": False}
+            rows = check_array(X, **accept)
+        return validate_data(self, rows, skip_check_array=True)
+
+    def _fit_resample(self, X, y, rows, labels, Y, rng):
         budget = int(self.growth * len(Y))
         count = Y.sum(0)
         bags = {
@@ -202,10 +190,13 @@ class MLROS(MultilabelOverSampler):
                     break
         copies = np.array(copies, int)
         self.sample_indices_ = np.concatenate([np.arange(len(Y)), copies])
-        return X[copies], Y[copies]
+        return _picked(rows if sparse.issparse(rows) else X, self.sample_indices_), _picked(
+            y, self.sample_indices_
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = True
         tags.sampler_tags.sample_indices = True
         return tags
 
@@ -214,7 +205,8 @@ class MLSMOTE(MultilabelOverSampler):
     r"""MLSMOTE: for every row of a rare label a new one between it and a neighbour with that label.
 
     Rare are labels whose imbalance ratio :math:`\max_{l'}n_{l'}/n_l` is above the mean ratio. Each feature gets
-    its own place between the two rows; the labels come from the row and all its neighbours.
+    its own place between the two rows, rounded where it holds whole numbers; the labels come from the row and
+    all its neighbours.
 
     Parameters
     ----------
@@ -266,23 +258,57 @@ class MLSMOTE(MultilabelOverSampler):
         self.labels = labels
         self.random_state = random_state
 
-    def _fit_resample(self, X, Y, rng):
-        rows, labels = [X[:0].toarray() if sparse.issparse(X) else X[:0]], [Y[:0]]
+    def _checked_rows(self, X):
+        refuse_unnumbered(self, X)
+        return validate_data(self, X, accept_sparse=["csr", "csc"])
+
+    def _fit_resample(self, X, y, rows, labels, Y, rng):
+        made, made_labels = self._made(rows, Y, rng)
+        if labels is not None:  # classes: a new row is of one class
+            made_labels = (
+                np.unique(labels)[made_labels.argmax(1)] if len(made_labels) else labels[:0]
+            )
+        return appended(
+            rows if sparse.issparse(rows) and sparse.issparse(X) else X, made
+        ), appended(y, made_labels)
+
+    def _made(self, X, Y, rng):
+        """New rows, for every rare label one from each of its rows, and their labels."""
+        rows, labels = [X[:0]], [Y[:0]]
         for label in np.flatnonzero(self.imbalance_ratio_ > self.mean_imbalance_ratio_):
             bag = np.flatnonzero(Y[:, label])
             own = _safe_indexing(X, bag)
-            dense = own.toarray() if sparse.issparse(own) else own
             k = min(self.k_neighbors, len(bag) - 1)
             if k == 0:
-                rows.append(dense)
+                rows.append(own)
                 labels.append(Y[bag])
                 continue
-            near = NearestNeighbors(n_neighbors=k).fit(dense).kneighbors(return_distance=False)
+            if sparse.issparse(own) and own.shape[0] * own.shape[1] <= _CELLS:
+                own = own.toarray()
+            near = NearestNeighbors(n_neighbors=k).fit(own).kneighbors(return_distance=False)
             partner = near[np.arange(len(bag)), rng.randint(k, size=len(bag))]
-            along = rng.uniform(size=dense.shape)
-            rows.append((dense + along * (dense[partner] - dense)).astype(dense.dtype))
+            # dense for a while also where rows are sparse, so few at a time
+            for at in gen_batches(len(bag), max(_CELLS // X.shape[1], 1)):
+                rows.append(_between(own[at], own[partner[at]], rng))
             votes = Y[bag] + Y[bag[near]].sum(1)
             needed = {"ranking": 0.5 * (k + 1), "union": 1, "intersection": k + 1}[self.labels]
             labels.append((votes >= needed).astype(int))
-        made = np.vstack(rows)
-        return (sparse.csr_matrix(made) if sparse.issparse(X) else made), np.vstack(labels)
+        if sparse.issparse(X):
+            made = sparse.vstack([sparse.csr_matrix(r) for r in rows]).astype(X.dtype)
+        else:
+            made = np.vstack(rows)
+        return made, np.vstack(labels)
+
+
+def _between(rows, partners, rng):
+    """Rows each of whose features lies somewhere between two rows."""
+    thin = sparse.issparse(rows)
+    a, b = (rows.toarray(), partners.toarray()) if thin else (rows, partners)
+    made = of_type(a + rng.uniform(size=a.shape) * (b - a), a.dtype)
+    return sparse.csr_matrix(made) if thin else made
+
+
+def _picked(given, at):
+    """Rows of anything; frames are numbered anew."""
+    rows = _safe_indexing(given, at)
+    return rows.reset_index(drop=True) if hasattr(rows, "iloc") else rows
