@@ -148,7 +148,8 @@ class LatentSMOTE(BaseOverSampler):
         for label, wanted in self.sampling_strategy_.items():
             n = int((y == label).sum())
             if wanted > 0 and n <= self.k_neighbors:
+                k = self.k_neighbors
                 raise ValueError(
-                    f"Class {np.asarray(label).item()!r} has {n} rows, k_neighbors={self.k_neighbors} needs {self.k_neighbors + 1}; "
-                    "lower k_neighbors, or copy rows with RandomOverSampler."
+                    f"Class {np.asarray(label).item()!r} has {n} rows, k_neighbors={k} needs {k + 1}; lower "
+                    "k_neighbors, or copy rows with RandomOverSampler."
                 )

@@ -4,12 +4,17 @@ from numbers import Integral
 
 import numpy as np
 from imblearn.base import BaseSampler
+from imblearn.utils import check_target_type
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import _safe_indexing, check_random_state, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from skimb._core.compat import check_sample_weight
+from skimb._core.inner import fit_inner, last_step
+from skimb._core.validation import exclusive_target
 from skimb.under_sampling import _vector_sums
 
 _TINY = np.finfo(float).tiny
@@ -47,7 +52,8 @@ class AutoCoresetSampler(BaseSampler):
     n_samples : int in [1, inf), default=200
         Rows to keep, of all classes together.
     estimator : classifier, default=None
-        What the coreset is for; its ``fit`` takes ``sample_weight``. None is ``LogisticRegression(max_iter=1000)``.
+        What the coreset is for; its ``fit`` takes ``sample_weight``, of a pipeline the last step's. Missing values
+        and texts are its affair. None is ``LogisticRegression(max_iter=1000)``.
     loss : {"log_loss", "hinge"} or callable, default="log_loss"
         Loss of rows of a fitted model, ``loss(estimator, X, y)`` giving (n,).
     backend : {"lp", "importance", "uniform"}, default="lp"
@@ -65,7 +71,7 @@ class AutoCoresetSampler(BaseSampler):
         Most coresets.
     return_mode : {"weighted", "resample"}, default="weighted"
         Rows whose weights are in ``sample_weight_``, or `n_samples` draws with replacement in proportion to
-        those weights, for pipelines that carry no weights.
+        those weights, at least one of each class, for pipelines that carry no weights.
     random_state : int, RandomState or None, default=None
         Seed.
 
@@ -79,7 +85,7 @@ class AutoCoresetSampler(BaseSampler):
         Weighted loss on all rows of the model of each coreset.
     queries_ : ndarray of shape (n_samples, n_queries)
         Losses that the kept coreset was built on.
-    n_features_in_ : int
+    n_features_in_, feature_names_in_ : int, ndarray
         Features of X.
 
     Raises
@@ -181,6 +187,16 @@ class AutoCoresetSampler(BaseSampler):
         """
         return super().fit_resample(X, y, sample_weight=sample_weight)
 
+    def _check_X_y(self, X, y):
+        y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
+        labels = exclusive_target(self, y)
+        if not hasattr(X, "columns"):  # frames keep their types
+            accept = {"accept_sparse": ["csr", "csc"], "dtype": None, "ensure_all_finite": False}
+            X = check_array(X, **accept)
+        X = validate_data(self, X, skip_check_array=True)
+        check_consistent_length(X, labels)
+        return X.tocsr() if sparse.issparse(X) else X, labels, binarize_y
+
     def _fit_resample(self, X, y, sample_weight=None):
         rng = check_random_state(self.random_state)
         w = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -195,12 +211,24 @@ class AutoCoresetSampler(BaseSampler):
         sizes = self._sizes(classes, np.array([len(r) for r in rows]))
         u = self._search(X, y, w, rows, sizes, rng)
         if self.return_mode == "resample":
-            picked = np.sort(rng.choice(len(u), self.n_samples, p=u / u.sum()))
+            picked = self._drawn(u, rows, rng)
             self.sample_indices_, self.sample_weight_ = picked, np.ones(len(picked))
         else:
             self.sample_indices_ = np.flatnonzero(u > 0)
             self.sample_weight_ = u[self.sample_indices_]
         return _safe_indexing(X, self.sample_indices_), _safe_indexing(y, self.sample_indices_)
+
+    def _drawn(self, u, rows, rng):
+        """Draws with replacement by weight, of each class as many as its weight says and at least one."""
+        mass = np.array([u[r].sum() for r in rows])
+        wanted = self.n_samples * mass / mass.sum()
+        size = np.maximum(np.floor(wanted).astype(int), 1)
+        while size.sum() > self.n_samples:
+            size[size.argmax()] -= 1
+        rest = self.n_samples - size.sum()
+        size[np.argsort(size - wanted, kind="stable")[:rest]] += 1
+        own = zip(rows, size, mass, strict=True)
+        return np.sort(np.concatenate([rng.choice(r, n, p=u[r] / m) for r, n, m in own]))
 
     def _sizes(self, classes, count):
         """Rows to keep of each class."""
@@ -213,11 +241,14 @@ class AutoCoresetSampler(BaseSampler):
                 raise ValueError(
                     f"allocation={self.allocation!r} must leave each class at least one row."
                 )
-            return np.minimum(size, count)
+            if self.return_mode == "weighted":
+                return np.minimum(size, count)
         if self.n_samples < len(classes):
             raise ValueError(
                 f"n_samples={self.n_samples} is less than one row for each of the {len(classes)} classes."
             )
+        if isinstance(self.allocation, dict):
+            return np.minimum(size, count)
         power = {"equal": 0.0, "sqrt": 0.5, "proportional": 1.0}[self.allocation]
         size, open_ = np.zeros(len(count), int), np.ones(len(count), bool)
         while open_.any():  # classes that give all they have leave their share to the others
@@ -240,7 +271,7 @@ class AutoCoresetSampler(BaseSampler):
 
         def query(u):
             at = np.flatnonzero(u > 0)
-            model = clone(base).fit(_safe_indexing(X, at), y[at], sample_weight=u[at])
+            model = fit_inner(clone(base), _safe_indexing(X, at), y[at], u[at])
             column = np.asarray(loss(model, X, y), float)
             if column.shape != (len(y),) or not np.isfinite(column).all():
                 raise ValueError(
@@ -295,6 +326,7 @@ class AutoCoresetSampler(BaseSampler):
     @staticmethod
     def _penalty(model, total):
         """The ridge that logistic regression adds, per unit of weight, so that objectives compare."""
+        model = last_step(model)
         if isinstance(model, LogisticRegression) and not model.l1_ratio and np.isfinite(model.C):
             return 0.5 * float(np.square(model.coef_).sum()) / (model.C * total)
         return 0.0
@@ -302,4 +334,6 @@ class AutoCoresetSampler(BaseSampler):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.sampler_tags.sample_indices = True
+        base = LogisticRegression() if self.estimator is None else self.estimator
+        tags.input_tags.allow_nan = get_tags(base).input_tags.allow_nan
         return tags
