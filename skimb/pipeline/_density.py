@@ -112,8 +112,6 @@ class DensityWeightedRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator
         check_consistent_length(X, y)
         w = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         kw = {"n_bins": self.n_bins, "smoothing": self.smoothing, "power": self.power}
-        if not w.any():
-            raise ValueError("All sample weights are 0, no rows are left.")
         used = w > 0  # rows without weight must not stretch the histogram
         weight = np.zeros(len(y))
         weight[used] = w[used] * density_weights(y[used], sample_weight=w[used], **kw)
