@@ -143,7 +143,7 @@ def test_negative_weights_are_refused(model, rows):
     X, y = rows
     w = np.ones(len(y))
     w[5] = -1.0
-    with pytest.raises(ValueError, match="[Nn]egative"):
+    with pytest.raises(ValueError, match=r"[Nn]egative"):
         clone(model).fit(X, y, sample_weight=w)
 
 

@@ -128,6 +128,72 @@ def test_geometric_mean_is_imbalanced_learns(three):
     assert metrics.geometric_mean_score(y, decided) == imblearn_g_mean(y, decided)
 
 
+BY_COLUMN = [
+    metrics.weighted_log_loss,
+    metrics.weighted_brier_score,
+    metrics.expected_calibration_error,
+]
+
+
+@pytest.mark.parametrize("score", BY_COLUMN)
+@pytest.mark.parametrize("words", [["seen", "clicked", "bought"], ["c", "a", "b"], [3, 1, 2]])
+def test_labels_name_the_columns_in_any_order(score, words):
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet([4.0, 2.0, 1.0], 300)
+    code = (rng.random((300, 1)) > p.cumsum(1)).sum(1)
+    y = np.array(words)[code]
+    by_code = score(code, p, labels=[0, 1, 2])
+    assert score(y, p, labels=words) == pytest.approx(by_code)
+    order = np.argsort(words)
+    assert score(y, p[:, order]) == pytest.approx(by_code)
+    few = code < 2
+    assert score(y[few], p[few], labels=words) == pytest.approx(
+        score(code[few], p[few], labels=[0, 1, 2])
+    )
+    with pytest.raises(ValueError, match="not among"):
+        score(y, p, labels=[*words[:2], type(words[2])(9)])
+    with pytest.raises(ValueError, match="name a class twice"):
+        score(y, p, labels=[words[0], words[1], words[1]])
+    with pytest.raises(ValueError, match="does not fit"):
+        score(y, p[:, :2], labels=words)
+
+
+@pytest.mark.parametrize("score", BY_COLUMN)
+def test_two_classes_in_any_order_and_shape(score):
+    rng = np.random.default_rng(0)
+    p = rng.beta(1, 3, 200)
+    y = (rng.random(200) < p).astype(int)
+    wanted = score(y, p)
+    words = np.array(["ok", "fraud"])[y]  # the rare class sorts first
+    both = np.column_stack([1 - p, p])
+    for column in (p, p[:, None], both):
+        assert score(words, column, labels=["ok", "fraud"]) == pytest.approx(wanted)
+        assert score(y, column, labels=[0, 1]) == pytest.approx(wanted)
+    assert score(y, both) == pytest.approx(wanted)
+    assert score(y, p[:, None]) == pytest.approx(wanted)
+
+
+def test_tables_in_any_order_of_columns():
+    y, p = np.array(["b", "a", "a", "c"]), np.array([[0.2, 0.7, 0.1], [0.8, 0.1, 0.1], [0.5, 0.2, 0.3], [0.1, 0.2, 0.7]])  # fmt: skip
+    there = metrics.classification_table(y, y_proba=p, labels=["a", "b", "c"])
+    back = metrics.classification_table(y, y_proba=p[:, ::-1], labels=["c", "b", "a"])
+    np.testing.assert_allclose(there.brier, back.brier[::-1])
+    with pytest.raises(ValueError, match=r"holds the labels \['c'\]"):
+        metrics.classification_table(y, y_proba=p, labels=["a", "b", "d"])
+    two = np.array(["ok", "fraud", "ok"])
+    column = metrics.classification_table(
+        two, y_proba=[[0.1], [0.9], [0.2]], labels=["ok", "fraud"]
+    )
+    np.testing.assert_allclose(column.mean_probability, [0.6, 0.4])
+
+
+@pytest.mark.parametrize("score", [metrics.geometric_mean_score, metrics.separated_kappa_score, metrics.classification_table, metrics.balanced_mean_absolute_error, metrics.geometric_mean_absolute_error, metrics.partial_roc_auc_score, metrics.expected_calibration_error])  # fmt: skip
+def test_negative_weights_are_refused(score):
+    y = [0, 1, 0, 1] if score.__name__ != "separated_kappa_score" else [0, 1, 2, 1]
+    with pytest.raises(ValueError, match=r"[Nn]egative"):
+        score(y, y, sample_weight=[1.0, 1.0, -1.0, 1.0])
+
+
 def test_weighted_probability_scores():
     X, y = make_classification(
         500, 6, n_classes=3, n_informative=4, weights=[0.8, 0.1], random_state=0

@@ -1,5 +1,7 @@
 """Mixtures of rows, and samplers that make rows."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -345,3 +347,95 @@ def test_frames_single_rows_and_pipelines(labelled):
     made, labels = MLSMOTE(random_state=0).fit_resample(np.arange(20.0)[:, None], alone)
     assert made[20:].ravel().tolist() == [3.0]
     assert labels[20:].tolist() == [[1, 1, 1]]
+
+
+GAPS = {"ints": "Int64", "flags": "bool", "whole": "int64", "wide": "float32"}
+
+
+@pytest.fixture
+def typed():
+    rng = np.random.default_rng(0)
+    columns = {name: pd.array(rng.integers(0, 2 if kind == "bool" else 9, 60), dtype=kind) for name, kind in GAPS.items()}  # fmt: skip
+    Y = np.zeros((60, 3), int)
+    Y[:, 0], Y[:20, 1], Y[:7, 2] = 1, 1, 1
+    return pd.DataFrame(columns).assign(big=2**60 + np.arange(60)), Y
+
+
+@pytest.mark.parametrize("target", [lambda Y: Y, lambda Y: pd.DataFrame(Y, columns=list("abc")), lambda Y: Y.tolist(), lambda Y: pd.Series(Y[:, 2], dtype="Int64"), lambda Y: pd.DataFrame({"y": Y[:, 2]}), lambda Y: np.array(["no", "yes"])[Y[:, 2]]])  # fmt: skip
+def test_copies_keep_everything(target, typed):
+    frame, Y = typed
+    frame = frame.assign(text="q", kind=pd.Categorical(["u", "v"] * 30), gap=np.nan)
+    frame["ints"] = frame["ints"].mask(frame["ints"] == 2)
+    y = target(Y)
+    sampler = MLROS(random_state=0)
+    X_new, y_new = sampler.fit_resample(frame, y)
+    at = sampler.sample_indices_
+    assert len(at) > 60
+    pd.testing.assert_frame_equal(X_new, frame.iloc[at].reset_index(drop=True))
+    assert type(y_new) is type(y)
+    np.testing.assert_array_equal(np.asarray(y_new), np.asarray(y)[at])
+    array = frame.to_numpy()
+    rows = MLROS(random_state=0).fit_resample(array, y)[0]
+    assert rows[60:, 5].tolist() == ["q"] * (len(at) - 60)
+
+
+@pytest.mark.parametrize("sampler", [MLSMOTE(random_state=0), LatentSMOTE(random_state=0), LatentSMOTE(PCA(2), random_state=0)])  # fmt: skip
+def test_made_rows_keep_types_and_round(sampler, typed):
+    frame, Y = typed
+    for y in (Y[:, 2], pd.Series(Y[:, 2], dtype="Int64"), np.array(["no", "yes"])[Y[:, 2]]):
+        X_new, y_new = sampler.fit_resample(frame, y)
+        assert X_new.dtypes.tolist() == frame.dtypes.tolist()
+        assert len(X_new) == len(y_new) > 60
+        pd.testing.assert_frame_equal(X_new.iloc[:60], frame)
+        assert sampler.feature_names_in_.tolist() == frame.columns.tolist()
+    words = frame.assign(text="q")
+    with pytest.raises(ValueError, match=r"columns \['text'\] hold no numbers"):
+        sampler.fit_resample(words, Y[:, 2])
+    with pytest.raises(ValueError, match="NaN"):
+        sampler.fit_resample(frame.assign(wide=np.nan), Y[:, 2])
+    made = sampler.fit_resample(np.repeat([[0], [9]], [50, 10], 0) + [0, 1], np.repeat([0, 1], [50, 10]))[0]  # fmt: skip
+    assert made.dtype == np.int64
+    assert (
+        made[60:] == [9, 10]
+    ).all()  # between equal rows, up to rounding errors of the transformer
+
+
+def test_whole_numbers_are_not_cut_off():
+    rng = np.random.default_rng(0)
+    X = np.r_[np.full((300, 1), -50), rng.choice([0, 1], (100, 1))]
+    y = np.repeat([0, 1], [300, 100])
+    for sampler in (MLSMOTE(random_state=0), LatentSMOTE(random_state=0)):
+        made = sampler.fit_resample(X, y)[0][400:]
+        assert abs(made.mean() - X[300:].mean()) < 0.15
+
+
+def test_few_rare_rows_are_named():
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    y = np.repeat(["common", "rare"], [56, 4])
+    with pytest.raises(ValueError, match="Class 'rare' has 4 rows, k_neighbors=5 needs 6"):
+        LatentSMOTE().fit_resample(X, y)
+    assert LatentSMOTE(k_neighbors=3, random_state=0).fit_resample(X, y)[0].shape == (112, 4)
+    assert LatentSMOTE(sampling_strategy={"rare": 4}).fit_resample(X[:, :2], y)[0].shape == (60, 2)
+
+
+@pytest.mark.parametrize("sampler", [MLROS(), MLSMOTE()])
+def test_labels_that_are_all_empty(sampler):
+    X = np.arange(20.0)[:, None]
+    X_new, Y_new = sampler.fit_resample(X, np.zeros((20, 3), int))
+    np.testing.assert_array_equal(X_new, X)
+    assert Y_new.shape == (20, 3)
+    assert np.isnan(sampler.mean_imbalance_ratio_)
+
+
+@pytest.mark.parametrize("sampler", [LatentSMOTE(random_state=0), MLSMOTE(random_state=0)])
+def test_wide_sparse_rows_take_little_memory(sampler):
+    rng = np.random.default_rng(0)
+    n, d = 200, 200_000
+    X = sparse.csr_matrix((np.ones(n * 5), rng.integers(0, d, n * 5), np.arange(0, n * 5 + 1, 5)), (n, d))  # fmt: skip
+    y = np.repeat([0, 1], [170, 30])
+    tracemalloc.start()
+    made = sampler.fit_resample(X, y)[0]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sparse.issparse(made)
+    assert peak < 30 * d * 8 * 5  # some dense copies of the rare rows, never d x d

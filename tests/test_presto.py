@@ -8,11 +8,12 @@ import pytest
 from scipy import sparse
 from scipy.optimize import minimize
 from scipy.special import expit
+from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import make_scorer
-from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -20,6 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skimb._core.compat import VERSION
 from skimb.linear_model import PrestoClassifier, PrestoClassifierCV
 from skimb.linear_model._presto_solver import Problem
+from skimb.metrics import get_scorer
 
 
 def staged(seed=0, n=600, p=4, alpha=(0.0, 2.0, 3.5), share=0.5):
@@ -200,6 +202,40 @@ def test_orders_of_classes(stages):
         PrestoClassifier(class_order=[*order, "refund"]).fit(X, names)
     with pytest.raises(ValueError, match=r"lacks the classes \['buy'\]"):
         PrestoClassifier(class_order=order[:3]).fit(X, names)
+
+
+@pytest.mark.parametrize("model", [PrestoClassifier(), PrestoClassifierCV(4, cv=2)], ids=["plain", "CV"])  # fmt: skip
+@pytest.mark.parametrize("category", [False, True])
+def test_scorers_see_words_as_codes(model, category, stages):
+    X, y = stages
+    order = ["view", "click", "cart", "buy"]
+    words = pd.Series(np.array(order)[y])
+    if category:
+        words, named = words.astype(pd.CategoricalDtype(order, ordered=True)), clone(model)
+    else:
+        named = clone(model).set_params(class_order=order)
+    own = ("balanced_log_loss", "balanced_brier_score", "expected_calibration_error")
+    scorers = ["neg_log_loss", "roc_auc_ovr", "neg_brier_score", "accuracy"]
+    scorers = {name: name for name in scorers} | {f"neg_{name}": get_scorer(f"neg_{name}") for name in own}  # fmt: skip
+    by_code = cross_validate(model, X, y, cv=3, scoring=scorers)
+    by_word = cross_validate(named, X, words, cv=3, scoring=scorers)
+    for name in scorers:
+        np.testing.assert_allclose(by_word[f"test_{name}"], by_code[f"test_{name}"], err_msg=name)
+    assert by_code["test_roc_auc_ovr"].mean() > 0.6
+
+
+def test_search_finds_the_same_strength_for_words_and_codes(stages):
+    X, y = stages
+    order = ["view", "click", "cart", "buy"]
+    grid = {"lam": [1e-3, 1e-2, 0.3]}
+    by_code = GridSearchCV(PrestoClassifier(), grid, scoring="neg_log_loss", cv=3).fit(X, y)
+    named = PrestoClassifier(class_order=order)
+    by_word = GridSearchCV(named, grid, scoring="neg_log_loss", cv=3).fit(X, np.array(order)[y])
+    assert by_word.best_params_ == by_code.best_params_
+    assert by_word.best_score_ == pytest.approx(by_code.best_score_)
+    kw = {"scoring": "neg_log_loss", "cv": 3}
+    inside = PrestoClassifierCV(4, class_order=order, **kw).fit(X, np.array(order)[y])
+    np.testing.assert_allclose(inside.cv_scores_, PrestoClassifierCV(4, **kw).fit(X, y).cv_scores_)
 
 
 def test_crossing_boundaries(stages):

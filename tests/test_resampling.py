@@ -12,12 +12,16 @@ from imblearn.under_sampling import NearMiss, RandomUnderSampler
 from sampler_checks import sampler_checks
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline as make_plain_pipeline
+from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -181,6 +185,52 @@ def test_resampling_for_plain_pipelines(rare):
     )
     assert set(pipe.fit(X, y).predict(X)) == {"common", "rare"}
     assert len(pipe[0].sample_indices_) == 400
+
+
+@pytest.mark.parametrize("return_mode", ["weighted", "resample"])
+@pytest.mark.parametrize("base_weight", ["balanced", None])
+@pytest.mark.parametrize("allocation", ["equal", "proportional", {0: 3, 1: 1, 2: 1}])
+def test_coresets_keep_every_class(allocation, base_weight, return_mode):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 3)), np.repeat([0, 1, 2], [290, 7, 3])
+    for seed in range(4):
+        sampler = AutoCoresetSampler(5, allocation=allocation, base_weight=base_weight, return_mode=return_mode, max_iter=1, random_state=seed)  # fmt: skip
+        found = sampler.fit_resample(X, y)[1]
+        assert set(found) == {0, 1, 2}
+        assert return_mode == "weighted" or len(found) == 5
+    with pytest.raises(ValueError, match="less than one row"):
+        AutoCoresetSampler(2, allocation={0: 1, 1: 1, 2: 1}, return_mode="resample").fit_resample(X, y)  # fmt: skip
+
+
+def test_draws_follow_the_weights():
+    X = np.random.default_rng(0).normal(size=(1000, 2))
+    y = (np.arange(1000) % 10 == 0).astype(int)
+    kw = {"return_mode": "resample", "max_iter": 1, "random_state": 0}
+    plain = AutoCoresetSampler(100, base_weight=None, **kw).fit_resample(X, y)[1]
+    balanced = AutoCoresetSampler(100, **kw).fit_resample(X, y)[1]
+    assert (plain.sum(), balanced.sum()) == (10, 50)
+
+
+def test_coresets_keep_what_the_model_can_read():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=200), "k": pd.array(rng.integers(0, 5, 200), dtype="Int64")})  # fmt: skip
+    frame["s"] = np.where(frame["a"] > 0, "u", "v")
+    y = pd.DataFrame({"target": (frame["a"] > 1).astype(int)})
+    gaps = frame.assign(a=frame["a"].mask(frame["a"] < -1))
+    tree = make_plain_pipeline(
+        make_column_transformer((OneHotEncoder(), ["s"]), remainder="passthrough"),
+        DecisionTreeClassifier(max_depth=3),
+    )
+    sampler = AutoCoresetSampler(
+        30, estimator=tree, backend="importance", max_iter=1, random_state=0
+    )
+    X_few, y_few = sampler.fit_resample(gaps, y)
+    assert X_few.dtypes.tolist() == frame.dtypes.tolist()
+    pd.testing.assert_frame_equal(X_few, gaps.iloc[sampler.sample_indices_])
+    assert y_few["target"].tolist() == y["target"].iloc[sampler.sample_indices_].tolist()
+    assert sampler.feature_names_in_.tolist() == ["a", "k", "s"]
+    with pytest.raises(ValueError, match="contains NaN"):
+        AutoCoresetSampler(30).fit_resample(gaps[["a", "k"]], y["target"])
 
 
 # --- the classifier around a sampler -----------------------------------------------------------

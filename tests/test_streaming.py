@@ -234,3 +234,24 @@ def test_small_gamma_warns_instead_of_failing():
     X = np.c_[X, X]
     with pytest.warns(RuntimeWarning, match="not positive definite"):
         AnalyticClassifier(1e-300, expansion=None).fit(X, np.arange(15) % 3 > 0)
+
+
+def test_sums_that_cannot_fit_are_refused():
+    X = sparse.csr_matrix(([1.0, 1.0], ([0, 1], [5, 39_999])), shape=(4, 40_000))
+    y = [0, 1, 0, 1]
+    with pytest.raises(ValueError, match=r"1 x 40001 x 40001 numbers, take 11.9 GiB"):
+        AnalyticClassifier(expansion=None).fit(X, y)
+    with pytest.raises(ValueError, match=r"The sums of 50001 features"):
+        AnalyticClassifier(n_components=50_000).fit(X[:, :3], y)
+    model = AnalyticClassifier(n_components=20, random_state=0).fit(X, y)
+    assert model.predict(X).shape == (4,)
+
+
+def test_texts_after_numbers_are_refused():
+    X = np.eye(4)
+    model = AnalyticClassifier(n_components=20, random_state=0).partial_fit(X, [0, 1, 0, 1])
+    with pytest.raises(ValueError, match="mixes labels"):
+        model.partial_fit(X, ["a", "b", "a", "b"])
+    with pytest.raises(ValueError, match="mixes labels"):
+        model.partial_fit(X, [0, 1, 0, 1], classes=["a"])
+    assert model.classes_.tolist() == [0, 1]

@@ -190,10 +190,12 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
         first = not hasattr(self, "class_count_")
         X, y, weight = self._checked(X, y, sample_weight, first)
         seen = np.unique(y)
+        known = seen if first else self.classes_
+        for new in (seen, [] if classes is None else classes):
+            one_kind_of_label([*known.tolist(), *np.asarray(new).tolist()], "the stream")
         if first:
             self._start(seen)
         if classes is not None:
-            one_kind_of_label(classes, "classes")
             self._declared = np.union1d(self._declared, classes)
             seen = np.union1d(seen, classes)
         self._extend(seen)
