@@ -9,7 +9,7 @@ from joblib import Parallel, delayed
 from joblib.parallel import ParallelBackendBase, register_parallel_backend
 
 from skimb._core.optional import require
-from skimb.model_selection._batched import Outcome, batched_fits
+from skimb.model_selection._threads import Outcome, populations_in_threads
 
 _TASKS = 4096  # tasks of one parallel call that may be collected
 _LINGER = 0.05  # seconds without a new task after which the bundles are made
@@ -55,9 +55,9 @@ def _caught(function):
 
 
 def run_bundle(payload, large, max_memory):
-    """Run tasks on a worker as one block of batched fits; one bundle at a time in a process."""
+    """Run tasks on a worker as populations; one bundle at a time in a process."""
     functions = _Unpickler(io.BytesIO(payload), large).load()
-    with _ONE_BUNDLE, batched_fits(max_memory=max_memory):
+    with _ONE_BUNDLE, populations_in_threads(max_memory):
         return Parallel()(delayed(_caught)(function) for function in functions)
 
 

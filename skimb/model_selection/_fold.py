@@ -7,7 +7,7 @@ from traceback import format_exception
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
@@ -15,6 +15,7 @@ from sklearn.utils._metadata_requests import _routing_enabled
 
 from skimb._base.classifier import NeuralClassifier
 from skimb._base.together import FitsTogether
+from skimb._core.stand_ins import RowRecorder
 from skimb.model_selection._bulk import bulk_score
 
 _NUMBERS = 1 << 24  # scores held at once
@@ -73,19 +74,6 @@ class Candidate:
         return copy.copy(c)  # fitting sets attributes and changes no parameter
 
 
-class _Recorder(ClassifierMixin, BaseEstimator):
-    """Stands at the end of a pipeline and keeps the rows that arrive there."""
-
-    def fit(self, X, y, sample_weight=None, cost=None):
-        self.rows_ = X, y
-        given = {"sample_weight": sample_weight, "cost": cost}
-        self.params_ = {k: v for k, v in given.items() if v is not None}
-        return self
-
-    def predict(self, X):
-        return X  # as it arrives here
-
-
 class _Group:
     """Candidates that see the same rows."""
 
@@ -96,14 +84,11 @@ class _Group:
         X, y, params = fold.X_train, fold.y_train, fold.fit_params
         if isinstance(fold.estimator, Pipeline):
             pipe = clone(fold.estimator).set_params(**clone(first.before, safe=False))
-            recorder = _Recorder()
-            requests = getattr(first.classifier, "_metadata_request", None)
-            if requests is not None:
-                recorder._metadata_request = requests
+            recorder = RowRecorder(first.classifier)
             name = pipe.steps[-1][0]
             pipe.steps[-1] = (name, recorder)
             pipe.fit(X, y, **params)
-            (X, y), params = pipe.steps[-1][1].rows_, pipe.steps[-1][1].params_
+            (X, y), params = recorder.rows_, recorder.params_
             self.pipeline = pipe
         members = [fold.candidates[k].fresh() for k in positions]
         self.fits = FitsTogether(members, X, y, params, fold.max_memory)
