@@ -1,8 +1,12 @@
-"""Weights on their way to the estimator inside another."""
+"""What meta-estimators give to the estimator inside them."""
 
 from inspect import Parameter, signature
 
-from sklearn.utils.metadata_routing import _routing_enabled
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    _routing_enabled,
+    get_routing_for_object,
+)
 
 _INSIDE = ("estimator", "regressor")  # what scikit-learn's estimators around another call it
 
@@ -108,3 +112,71 @@ def _set_request(estimator, method, wanted):
     requests = getattr(asked, "requests", {})
     if "sample_weight" in requests and requests["sample_weight"] is None:
         setter(sample_weight=wanted)
+
+
+def as_given(y, labels):
+    """The target as the user gave it, where it has the shape of its checked `labels`.
+
+    Categories keep their order and labels their type; lists and columns become arrays.
+    """
+    if getattr(y, "shape", None) == labels.shape:
+        return y
+    return y.iloc[:, 0] if hasattr(y, "iloc") and labels.ndim == 1 else labels
+
+
+def weight_params(estimator, sample_weight):
+    """Parameters of an estimator's `fit` that carry the weights of rows to where they are used.
+
+    Parameters
+    ----------
+    estimator : estimator
+        In pipelines, also within searches, the last step takes the weights.
+    sample_weight : array-like of shape (n_samples,) or None
+        Weights.
+
+    Returns
+    -------
+    dict
+        Empty without weights, and with metadata routing where the estimator declines them.
+
+    Raises
+    ------
+    ValueError
+        If the estimator that would use the weights takes none.
+    """
+    if sample_weight is None:
+        return {}
+    if _routing_enabled():
+        asked = _asked(estimator, "fit")
+        return {} if asked is False else {"sample_weight": sample_weight}
+    return {_weight_name(estimator): sample_weight}
+
+
+def declines_weights(scorer):
+    """Whether a scorer takes no weights, or was told with metadata routing not to."""
+    if _routing_enabled() and _asked(scorer, "score") is not None:
+        return _asked(scorer, "score") is False
+    accepts = getattr(scorer, "_accept_sample_weight", None)
+    if accepts is not None:
+        return not accepts()
+    return "sample_weight" not in signature(scorer).parameters
+
+
+def _asked(part, method):
+    """What a part requests of sample_weight: True, False, an alias, or None where it says nothing."""
+    requests = getattr(get_routing_for_object(part), method, None)
+    return getattr(requests, "requests", {}).get("sample_weight")
+
+
+def router_of(meta, estimator):
+    """A meta-estimator's router with its own requests.
+
+    Weights that only the estimator inside asks for reach the meta-estimator without a second request.
+    """
+    own = meta._get_metadata_request()
+    inside = get_routing_for_object(estimator)
+    if own.fit.requests.get("sample_weight", True) is None and inside.consumes(
+        "fit", ["sample_weight"]
+    ):
+        own.fit.add_request(param="sample_weight", alias=False)
+    return MetadataRouter(owner=meta).add_self_request(own)

@@ -55,6 +55,12 @@ class Averaged:
     def __init__(self, ratio, average, multilabel):
         self.ratio, self.average, self.multilabel = ratio, average, multilabel
 
+    @property
+    def one_sided(self):
+        """Whether deciding all rows, or hardly any, alike is best by design."""
+        single = self.average == "binary" or self.multilabel
+        return single and self.ratio in (precision_ratio, recall_ratio)
+
     def __call__(self, right, decided, there):
         """The metric."""
         if self.average == "micro":

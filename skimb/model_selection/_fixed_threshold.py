@@ -1,9 +1,8 @@
-"""A classifier with fixed decision thresholds, and the average of several classifiers."""
+"""A classifier with fixed decision thresholds."""
 
 from numbers import Real
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -13,22 +12,40 @@ from sklearn.base import (
     is_classifier,
 )
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods, Interval
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    _routing_enabled,
+    process_routing,
+)
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _estimator_has, check_is_fitted
 
-from skimb._core.validation import checked_target, take_names
-from skimb.model_selection._batched import batched_fits_once
+from skimb._core.inner import weight_params
+from skimb._core.validation import take_names
+from skimb.model_selection._decisions import check_positive, ordered, warn_if_common
+from skimb.model_selection._responses import class_scores, response_of, target_of
 from skimb.model_selection._thresholds import decide
 
 
-def one_array(proba):
-    """Probabilities of labels as one array (n, L); forests answer one array per label."""
-    return np.stack([p[:, 1] for p in proba], 1) if isinstance(proba, list) else proba
-
-
 class ThresholdDecisions(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
-    """Base of classifiers that decide by thresholds; `fit` sets ``estimator_``, ``classes_`` and ``_rule``."""
+    """Base of classifiers that decide by thresholds.
 
+    `fit` sets ``estimator_``, ``classes_``, ``_order`` (labels in the order of codes), ``_multilabel``,
+    ``_response`` (the method that gives scores) and ``_rule``.
+    """
+
+    _parameter_constraints = {
+        "estimator": [
+            HasMethods(["fit", "predict_proba"]),
+            HasMethods(["fit", "decision_function"]),
+        ],
+        "response_method": [StrOptions({"auto", "predict_proba", "decision_function"})],
+        "pos_label": [Real, str, "boolean", None],
+    }
+
+    @available_if(_estimator_has("predict_proba"))
     def predict_proba(self, X):
         """Probabilities of the classifier.
 
@@ -45,6 +62,40 @@ class ThresholdDecisions(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         check_is_fitted(self)
         return self.estimator_.predict_proba(X)
 
+    @available_if(_estimator_has("predict_log_proba"))
+    def predict_log_proba(self, X):
+        """Logarithms of the classifier's probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Logarithms of probabilities.
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_log_proba(X)
+
+    @available_if(_estimator_has("decision_function"))
+    def decision_function(self, X):
+        """Scores of the classifier; the thresholds do not move them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
+            Scores.
+        """
+        check_is_fitted(self)
+        return self.estimator_.decision_function(X)
+
     def predict(self, X):
         """Decide by the thresholds.
 
@@ -58,9 +109,14 @@ class ThresholdDecisions(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_labels)
             Labels, or a 0/1 indicator matrix.
         """
-        proba = one_array(self.predict_proba(X))
-        codes = decide(proba, self._rule, self._multilabel)
-        return codes if self._multilabel else self.classes_[codes]
+        check_is_fitted(self)
+        scores = class_scores(self.estimator_, X, self._response, self._order, self._multilabel)
+        codes = decide(scores, self._rule, self._multilabel, self._additive)
+        return codes if self._multilabel else self._order[codes]
+
+    @property
+    def _additive(self):
+        return self._response == "decision_function"
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -73,19 +129,25 @@ class ThresholdDecisions(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
 
 class FixedThresholdClassifier(ThresholdDecisions):
-    r"""A classifier whose probabilities are turned into decisions by given thresholds.
+    r"""A classifier whose scores are turned into decisions by given thresholds.
 
-    Two classes: the second one where its probability is at least :math:`t`. More classes:
+    Two classes: the positive one where its probability is at least :math:`t`. More classes:
     :math:`\arg\max_k p_k/t_k` (for two classes and :math:`(1-t,t)` the same rule). Labels: each one where its
-    probability is at least :math:`t_k`.
+    probability is at least :math:`t_k`. With scores of ``decision_function`` in place of probabilities, more
+    classes take :math:`\arg\max_k s_k-t_k`.
 
     Parameters
     ----------
     estimator : estimator
-        A classifier with `predict_proba`.
+        A classifier with `predict_proba` or `decision_function`.
     threshold : float or array-like of shape (n_classes,) or (n_labels,), default=None
-        Thresholds, positive for more than two classes. A number is for two classes or for all labels.
-        None decides for the most probable class, and for labels from one half.
+        Thresholds; positive for probabilities of more than two classes. A number is for two classes or for all
+        labels. None (or "auto") decides for the largest score; for two classes and for labels from
+        one half, or from 0 with `decision_function`.
+    pos_label : int, float, bool or str, default=None
+        The one of two classes whose score is compared with a number; None takes the second.
+    response_method : {"auto", "predict_proba", "decision_function"}, default="auto"
+        Where scores come from; "auto" takes probabilities where there are some.
 
     Attributes
     ----------
@@ -94,10 +156,15 @@ class FixedThresholdClassifier(ThresholdDecisions):
     classes_ : ndarray of shape (n_classes,)
         Class labels.
 
+    Raises
+    ------
+    ValueError
+        If thresholds or `pos_label` do not fit the classes, or the classifier has no such response.
+
     Notes
     -----
     scikit-learn has a class of this name for two classes; this one also takes more classes and multi-label
-    targets.
+    targets. A threshold that is set after `fit` takes effect with the next one.
 
     Examples
     --------
@@ -111,13 +178,20 @@ class FixedThresholdClassifier(ThresholdDecisions):
     """
 
     _parameter_constraints = {
-        "estimator": [HasMethods(["fit", "predict_proba"])],
-        "threshold": [Interval(Real, None, None, closed="neither"), "array-like", None],
+        **ThresholdDecisions._parameter_constraints,
+        "threshold": [
+            Interval(Real, None, None, closed="neither"),
+            "array-like",
+            StrOptions({"auto"}),
+            None,
+        ],
     }
 
-    def __init__(self, estimator, threshold=None):
+    def __init__(self, estimator, threshold=None, *, pos_label=None, response_method="auto"):
         self.estimator = estimator
         self.threshold = threshold
+        self.pos_label = pos_label
+        self.response_method = response_method
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, **params):
@@ -127,10 +201,10 @@ class FixedThresholdClassifier(ThresholdDecisions):
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+        y : array-like or sparse matrix of shape (n_samples,) or (n_samples, n_labels)
             Labels.
         **params : dict
-            Parameters of the classifier's fit.
+            Parameters of the classifier's fit; ``sample_weight`` goes to the last step of a pipeline.
 
         Returns
         -------
@@ -139,67 +213,60 @@ class FixedThresholdClassifier(ThresholdDecisions):
         """
         if not is_classifier(self.estimator):
             raise ValueError(f"estimator={self.estimator!r} is no classifier.")
-        self.estimator_ = clone(self.estimator).fit(X, y, **params)
-        self.classes_ = self.estimator_.classes_
+        y, labels, multilabel = target_of(self, y)
+        weights = weight_params(self.estimator, params.pop("sample_weight", None))
+        if _routing_enabled():
+            params = process_routing(self, "fit", **params).estimator.fit
+        response = response_of(self.estimator, self.response_method)
+        self.estimator_ = clone(self.estimator).fit(X, y, **params, **weights)
         take_names(self, self.estimator_)
-        self._multilabel = checked_target(y)[1]
+        self._response, self._multilabel = response, multilabel
+        if multilabel:
+            self.classes_ = np.arange(labels.shape[1])
+        else:
+            self.classes_ = np.sort(self.estimator_.classes_)
+        check_positive("pos_label", self.pos_label, self.classes_, multilabel)
+        self._order = ordered(self.classes_, self.pos_label)
         self._rule = self._checked_rule()
+        scalar = np.ndim(self._rule) == 0 and not multilabel and not self._automatic
+        if self.pos_label is None and scalar:
+            code = np.searchsorted(self.classes_, labels)
+            warn_if_common(f"threshold={self.threshold!r}", self._order, code)
         return self
+
+    @property
+    def _automatic(self):
+        return self.threshold is None or (
+            isinstance(self.threshold, str) and self.threshold == "auto"
+        )
 
     def _checked_rule(self):
         n = len(self.classes_)
-        if self.threshold is None:
-            return np.full(n, 1.0 / n) if n > 2 and not self._multilabel else 0.5
-        rule = np.asarray(self.threshold, float)
-        if rule.ndim == 0 and (self._multilabel or n == 2):
+        one = self._multilabel or n == 2
+        if self._automatic:
+            if self._additive:
+                return 0.0 if one else np.zeros(n)
+            return 0.5 if one else np.full(n, 1.0 / n)
+        rule = np.array(self.threshold, float)
+        if rule.ndim == 0 and one:
             return float(rule)
-        positive = self._multilabel or (rule > 0).all()
+        positive = self._multilabel or self._additive or (rule > 0).all()
         if rule.shape != (n,) or not np.isfinite(rule).all() or not positive:
+            sign = "" if self._multilabel or self._additive else "positive "
             raise ValueError(
-                f"threshold={self.threshold!r} must hold {n} {'' if self._multilabel else 'positive '}numbers, "
-                f"one for each of {list(self.classes_)}."
+                f"threshold={self.threshold!r} must hold {n} {sign}numbers, one for each of "
+                f"{list(self.classes_)}."
             )
         return rule
 
+    def get_metadata_routing(self):
+        """Where metadata go: to the classifier's ``fit``.
 
-class WeightedAverage(ClassifierMixin, BaseEstimator):
-    """The weighted mean of several classifiers' probabilities; members are fitted as one search would.
-
-    Parameters
-    ----------
-    estimators : list of estimator
-        Classifiers.
-    weights : array-like
-        Weights that sum to 1.
-    """
-
-    def __init__(self, estimators, weights):
-        self.estimators = estimators
-        self.weights = weights
-
-    def fit(self, X, y, **params):
-        """Fit all members to the same rows."""
-        with batched_fits_once():
-            jobs = (delayed(_fitted)(clone(e), X, y, params) for e in self.estimators)
-            self.estimators_ = Parallel()(jobs)
-        self.classes_ = self.estimators_[0].classes_
-        self._multilabel = checked_target(y)[1]
-        take_names(self, self.estimators_[0])
-        return self
-
-    def predict_proba(self, X):
-        """Mean probabilities."""
-        check_is_fitted(self)
-        parts = zip(self.weights, self.estimators_, strict=True)
-        return sum(w * e.predict_proba(X) for w, e in parts)
-
-    def predict(self, X):
-        """The most probable class, or the labels with probability at least one half."""
-        proba = self.predict_proba(X)
-        if self._multilabel:
-            return decide(proba, 0.5, True)
-        return self.classes_[proba.argmax(1)]
-
-
-def _fitted(estimator, X, y, params):
-    return estimator.fit(X, y, **params)
+        Returns
+        -------
+        MetadataRouter
+            scikit-learn's description of it.
+        """
+        return MetadataRouter(owner=self).add(
+            estimator=self.estimator, method_mapping=MethodMapping().add(caller="fit", callee="fit")
+        )

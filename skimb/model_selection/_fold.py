@@ -213,8 +213,10 @@ class Fold:
     def _score(self, group, finished):
         """Test scores, training scores and probabilities, where wanted, of a group's members."""
         scored = {}
-        size = max(1, _NUMBERS // max(len(self.y_test) * len(self.classes), 1))
         members = list(group.fits.going)
+        if not members:
+            return scored
+        size = max(1, _NUMBERS // max(len(self.y_test) * len(self.classes), 1))
         test, train = self._rows(group), None
         for s in range(0, len(members), size):
             part = members[s : s + size]
@@ -243,8 +245,7 @@ class _ScoredRows:
 
     def __init__(self, group, X, y, params, scorer, classes):
         self.group, self.X, self.y, self.params = group, X, y, params
-        members = group.fits.estimators
-        self.first = next(m for m in members if hasattr(m, "classes_"))
+        self.first = group.fits.estimators[group.fits.going[0]]
         self.inner = self.first._check_X(group.before(X))
         self.own = np.searchsorted(classes, self.first.classes_)  # columns of all classes
         self.n_classes = len(classes)

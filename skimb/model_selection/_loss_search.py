@@ -6,6 +6,7 @@ from numbers import Integral
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy import sparse
 from sklearn.base import _fit_context, clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics._scorer import _MultimetricScorer
@@ -17,15 +18,15 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_method_params
 
 from skimb._core.compat import with_callbacks
+from skimb._core.inner import weight_params
 from skimb.model_selection._advice import advise
-from skimb.model_selection._bulk import bulk_score
+from skimb.model_selection._average import WeightedAverage
 from skimb.model_selection._candidates import SPECIAL, WEIGHTED, loss_name, role, settings
-from skimb.model_selection._cross_tuned import CrossTuned
-from skimb.model_selection._fixed_threshold import FixedThresholdClassifier, WeightedAverage
+from skimb.model_selection._fixed_threshold import FixedThresholdClassifier
 from skimb.model_selection._fold import Candidate, Fold
 from skimb.model_selection._greedy import select
 from skimb.model_selection._loss_report import draw, fold_scores, frame, label
-from skimb.model_selection._thresholds import CountObjective, decide
+from skimb.model_selection._search_run import SearchRun
 
 
 class LossSearchCV(BaseSearchCV):
@@ -219,9 +220,11 @@ class LossSearchCV(BaseSearchCV):
         scorer, metric = self._get_scorers()
         if callable(self.scoring) and isinstance(self.refit, str):
             metric = self.refit  # a callable that gives several scores
-        X, y = indexable(X, y)
+        X, y = indexable(X, y.toarray() if sparse.issparse(y) else y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
+        fit_params = dict(routed.estimator.fit)
+        fit_params |= weight_params(self.estimator, fit_params.pop("sample_weight", None))
         self._multilabel = type_of_target(y) == "multilabel-indicator"
         self._classes = np.arange(np.shape(y)[1]) if self._multilabel else np.unique(np.asarray(y))
         splitter = check_cv(self.cv, y, classifier=True)
@@ -231,9 +234,10 @@ class LossSearchCV(BaseSearchCV):
         candidates = [Candidate(self.estimator, p) for p in wanted]
         self._roles = np.array([SPECIAL if c.error else role(c.classifier) for c in candidates])
         self._names = ["" if c.error else loss_name(c.classifier) for c in candidates]
-        self._rule_metric = self._decision_metric(scorer, metric)
-        self._check_decisions(metric)
-        tuned = self._with_thresholds(len(wanted))
+        run = SearchRun(self._one(scorer, metric), self._classes, self._multilabel, metric)
+        self._check_decisions(run, metric)
+        run.take_rows(y, [test for _, test in splits], routed.scorer.score.get("sample_weight"))
+        tuned = self._with_thresholds(run, len(wanted))
         fold_params = {
             "scorer": scorer,
             "classes": self._classes,
@@ -244,7 +248,7 @@ class LossSearchCV(BaseSearchCV):
         folds = [
             Fold(
                 clone(self.estimator), candidates, X, y, train, test,
-                fit_params=_check_method_params(X, params=routed.estimator.fit, indices=train),
+                fit_params=_check_method_params(X, params=fit_params, indices=train),
                 score_params=_check_method_params(X, params=routed.scorer.score, indices=test),
                 train_score_params=_check_method_params(X, params=routed.scorer.score, indices=train),
                 **fold_params,
@@ -253,29 +257,23 @@ class LossSearchCV(BaseSearchCV):
         ]  # fmt: skip
         task = {"estimator": self, "X": X, "y": y}
         task["metadata"] = {k: v for k, v in params.items() if k == "sample_weight"} or None
-        outcomes, last, epochs, context = self._run(folds, metric, task)
-        self._check_errors(outcomes)
-        weights = [f.score_params.get("sample_weight") for f in folds]
-        self._rows = [
-            (self._codes(_safe_indexing(y, test)), None if w is None else np.asarray(w, float))
-            for (_, test), w in zip(splits, weights, strict=True)
-        ]
-        self._tune(outcomes, tuned, last)
+        epochs, context = self._train(folds, run, task)
+        self._check_errors(run.outcomes)
+        run.tune(tuned)
         more = {"role": self._roles}
         if self.halving is not None:
             more["n_epochs"] = epochs
-        results = self._results(wanted, outcomes, metric, more)
-        self._choose(results, metric, last, wanted)
-        self._advise(results, splits, last)
+        results = self._results(wanted, run, more)
+        self._choose(results, run, wanted)
+        self._advise(results, splits, run)
         if self.ensemble:
-            self._pick_members(outcomes, wanted, last)
+            self._pick_members(run, wanted)
         self.cv_results_ = results
         self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
         if self.refit:
-            self._refit(X, y, routed.estimator.fit)
+            self._refit(X, y, fit_params, run)
         if self.nested is not None:
             self._nest(X, y, params, routed.splitter.split)
-        del self._rows
         if context is not None:
             context.call_on_fit_task_end(**task)
         return self
@@ -285,16 +283,16 @@ class LossSearchCV(BaseSearchCV):
             return "multilabel"
         return "binary" if len(self._classes) == 2 else "multiclass"
 
-    def _codes(self, y):
-        y = np.asarray(y)
-        return y if self._multilabel else np.searchsorted(self._classes, y)
+    @staticmethod
+    def _one(scorer, metric):
+        """The scorer that candidates are chosen by, None where a callable gives several scores."""
+        return scorer._scorers.get(metric) if isinstance(scorer, _MultimetricScorer) else scorer
 
     # --- training ------------------------------------------------------------------------------
 
-    def _run(self, folds, metric, task):
-        """Outcomes by fold and candidate, candidates trained to the end, epochs, scikit-learn's context."""
+    def _train(self, folds, run, task):
+        """Train all candidates into `run`; gives their epochs and scikit-learn's context."""
         n = len(folds[0].candidates)
-        outcomes = [{} for _ in folds]
         kept, epochs = list(range(n)), np.zeros(n, int)
         longest = max(
             (c.classifier.max_iter for c in folds[0].candidates if not c.error), default=1
@@ -313,7 +311,7 @@ class LossSearchCV(BaseSearchCV):
                     stage.call_on_fit_task_begin(**task)
                 began = time.perf_counter()
                 found = parallel(delayed(_advance)(fold, until, kept) for fold in folds)
-                for one, new in zip(outcomes, found, strict=True):
+                for one, new in zip(run.outcomes, found, strict=True):
                     one |= new
                 epochs[kept] = longest if until is None else until
                 if self.verbose > 0:
@@ -321,10 +319,11 @@ class LossSearchCV(BaseSearchCV):
                     so_far = "" if until is None else f", {until} epochs"
                     print(f"{len(kept)} candidates x {len(folds)} folds{so_far}: {seconds:.1f} s")
                 if until is not None:
-                    kept = self._best_of(kept, outcomes, metric)
+                    kept = self._best_of(kept, run)
                 if stage is not None:
                     stage.call_on_fit_task_end(**task)
-        return outcomes, kept, epochs, context
+        run.last = kept
+        return epochs, context
 
     def _stops(self, n, longest):
         """Epochs after which candidates are dropped."""
@@ -338,23 +337,12 @@ class LossSearchCV(BaseSearchCV):
             first = max(first + 1, first * self.halving)
         return stops
 
-    def _best_of(self, kept, outcomes, metric):
+    def _best_of(self, kept, run):
         """The best share of the candidates, and the baselines."""
-        means = [self._mean_score(k, outcomes, metric) for k in kept]
+        means = [run.mean_score(k) for k in kept]
         order = np.argsort(-np.nan_to_num(means, nan=-np.inf), kind="stable")
         best = {kept[i] for i in order[: -(-len(kept) // self.halving)]}
         return [k for k in kept if k in best or self._roles[k] != SPECIAL]
-
-    def _mean_score(self, k, outcomes, metric):
-        """Mean of a candidate's scores as they came out of the folds."""
-        found = [one[k].scores for one in outcomes]
-        if None in found:
-            return np.nan
-        return float(np.mean([scores[self._first(scores, metric)] for scores in found]))
-
-    @staticmethod
-    def _first(scores, metric):
-        return metric if metric in scores else next(iter(scores))
 
     def _check_errors(self, outcomes):
         errors = [o.error for one in outcomes for o in one.values() if o.error is not None]
@@ -374,15 +362,8 @@ class LossSearchCV(BaseSearchCV):
 
     # --- thresholds ----------------------------------------------------------------------------
 
-    def _decision_metric(self, scorer, metric):
-        """The refit metric as a function of counts, or None."""
-        one = scorer._scorers.get(metric) if isinstance(scorer, _MultimetricScorer) else scorer
-        bulk = bulk_score(one, self._classes, self._multilabel)
-        self._bulk = bulk
-        return bulk.function if bulk is not None and bulk.response == "decisions" else None
-
-    def _check_decisions(self, metric):
-        if self.ensemble and self._bulk is None:
+    def _check_decisions(self, run, metric):
+        if self.ensemble and run.bulk is None:
             raise ValueError(
                 f"ensemble={self.ensemble} picks members by a metric that is computed for many at once "
                 "(average precision, ROC AUC, log loss, Brier, metrics of decisions), got "
@@ -390,7 +371,7 @@ class LossSearchCV(BaseSearchCV):
             )
         if not self.threshold:
             return
-        if self._rule_metric is None:
+        if not run.of_decisions:
             raise ValueError(
                 "threshold=True tunes metrics of decisions that are known by their counts (f1, fbeta_score, "
                 f"balanced_accuracy, geometric_mean_score ...), got scoring={self.scoring!r}, "
@@ -402,37 +383,19 @@ class LossSearchCV(BaseSearchCV):
                 "threshold=True takes each fold's threshold from the others; cv gives one fold only."
             )
 
-    def _with_thresholds(self, n):
+    def _with_thresholds(self, run, n):
         """Candidates whose predictions are kept: all, or the baselines that the advice needs."""
-        if self._rule_metric is None or self.n_splits_ < 2:
+        if not run.of_decisions or self.n_splits_ < 2:
             return set()
         return set(range(n)) if self.threshold else set(np.flatnonzero(self._roles == WEIGHTED))
 
-    def _tune(self, outcomes, tuned, last):
-        """Score candidates at thresholds from the other folds."""
-        rows, bulk = self._rows, self._bulk
-
-        def score(j, decided):
-            code, weight = rows[j]
-            return bulk(code, decided[None], weight, len(self._classes))[0]
-
-        def objective(folds):
-            code = np.concatenate([rows[i][0] for i in folds])
-            weights = [rows[i][1] for i in folds]
-            weight = None if weights[0] is None else np.concatenate(weights)
-            return CountObjective(bulk.function, code, weight)
-
-        self._tuned = CrossTuned(score, objective, self._multilabel)
-        for k in sorted(tuned & set(last)):
-            probas = [one[k].proba for one in outcomes]
-            if all(p is not None for p in probas):
-                self._tuned.add(k, probas)
-
     # --- results -------------------------------------------------------------------------------
 
-    def _results(self, wanted, outcomes, metric, more):
+    def _results(self, wanted, run, more):
         """`cv_results_`, laid out by scikit-learn."""
-        names = next(list(o.scores) for one in outcomes for o in one.values() if o.scores)
+        outcomes, tuned = run.outcomes, run.tuned
+        scored = [o.scores for one in outcomes for o in one.values() if o.scores is not None]
+        names = list(scored[0])  # some fit went well, all of them give the same scores
         self.multimetric_ = names != ["score"]
         if self.multimetric_ and callable(self.scoring):
             self._check_refit_for_multimetric(dict.fromkeys(names))
@@ -443,8 +406,8 @@ class LossSearchCV(BaseSearchCV):
                 scores = (
                     dict.fromkeys(names, self.error_score) if o.scores is None else dict(o.scores)
                 )
-                if self.threshold and k in self._tuned.scores:
-                    scores[self._first(scores, metric)] = self._tuned.scores[k][j]
+                if self.threshold and k in tuned.scores:
+                    scores[run.name_in(scores)] = tuned.scores[k][j]
                 part = {"fit_time": o.fit_time, "score_time": o.score_time}
                 part["test_scores"] = scores if self.multimetric_ else scores["score"]
                 if self.return_train_score:
@@ -452,33 +415,33 @@ class LossSearchCV(BaseSearchCV):
                     part["train_scores"] = train if self.multimetric_ else train["score"]
                 out.append(part)
         if self.threshold:
-            more |= self._tuned.columns(len(wanted))
-            kept = [self._mean_score(k, outcomes, metric) for k in range(len(wanted))]
-            more["mean_untuned_score"] = kept
+            more |= tuned.columns(len(wanted))
+            more["mean_untuned_score"] = [run.mean_score(k) for k in range(len(wanted))]
         return self._format_results(wanted, len(outcomes), out, more)
 
-    def _choose(self, results, metric, last, wanted):
+    def _choose(self, results, run, wanted):
         """Best index among the candidates that were trained to the end."""
-        refit_metric = self.refit if self.multimetric_ else metric
+        refit_metric = self.refit if self.multimetric_ else run.metric
         self._metric = refit_metric if isinstance(refit_metric, str) else "score"
+        self._shown = self.scoring if isinstance(self.scoring, str) else self._metric
         if not self.refit and self.multimetric_:
             return
         if callable(self.refit):
             self.best_index_ = self._select_best_index(self.refit, refit_metric, results)
         else:
             means = np.nan_to_num(results[f"mean_test_{self._metric}"], nan=-np.inf)
-            finished = np.isin(np.arange(len(wanted)), last)
+            finished = np.isin(np.arange(len(wanted)), run.last)
             self.best_index_ = int(np.argmax(np.where(finished, means, -np.inf)))
             self.best_score_ = results[f"mean_test_{self._metric}"][self.best_index_]
         self.best_params_ = wanted[self.best_index_]
 
-    def _advise(self, results, splits, last):
+    def _advise(self, results, splits, run):
         """Compare the best special loss with the best class-weighted cross-entropy."""
         self.advice_, self.comparison_ = "", None
         if f"mean_test_{self._metric}" not in results:
             return
         splits_of = fold_scores(results, self._metric)
-        finished = np.isin(np.arange(len(splits_of)), last) & np.isfinite(splits_of).all(1)
+        finished = np.isin(np.arange(len(splits_of)), run.last) & np.isfinite(splits_of).all(1)
         special = np.flatnonzero(finished & (self._roles == SPECIAL))
         weighted = np.flatnonzero(finished & (self._roles == WEIGHTED))
         if not len(special) or not len(weighted):
@@ -487,47 +450,39 @@ class LossSearchCV(BaseSearchCV):
                 "without an error."
             )
             return
-        base_scores = {k: self._tuned.scores.get(k, splits_of[k]) for k in weighted}
+        base_scores = {k: run.tuned.scores.get(k, splits_of[k]) for k in weighted}
         base = max(weighted, key=lambda k: base_scores[k].mean())
         best = special[splits_of[special].mean(1).argmax()]
         share = float(np.mean([len(test) / len(train) for train, test in splits]))
         self.advice_, self.comparison_ = advise(
-            self._shown(),
+            self._shown,
             (label(results["params"][best]), splits_of[best]),
             (label(results["params"][base]), base_scores[base]),
             int((self._roles == SPECIAL).sum()),
             share,
-            base in self._tuned.scores,
+            base in run.tuned.scores,
         )
-
-    def _shown(self):
-        return self.scoring if isinstance(self.scoring, str) else self._metric
 
     # --- members, refit, outer folds -----------------------------------------------------------
 
-    def _pick_members(self, outcomes, wanted, last):
-        able = [k for k in last if all(one[k].proba is not None for one in outcomes)]
-        probas = [np.stack([one[k].proba for k in able]) for one in outcomes]
-        two = not self._multilabel and len(self._classes) == 2
-
-        def score(j, p):
-            code, weight = self._rows[j]
-            if self._bulk.response == "decisions":
-                p = decide(p, 0.5, True) if self._multilabel else p.argmax(-1)
-            elif self._bulk.response == "scores" and two:
-                p = p[..., 1]
-            return self._bulk(code, p, weight, len(self._classes))
-
-        picks, self.ensemble_score_ = select(probas, score, self.ensemble)
+    def _pick_members(self, run, wanted):
+        able = [k for k in run.last if run.probas(k) is not None]
+        if not able:
+            raise ValueError(
+                f"ensemble={self.ensemble} finds no candidate that was trained without an error in all "
+                f"{self.n_splits_} folds."
+            )
+        probas = [np.stack(parts) for parts in zip(*(run.probas(k) for k in able), strict=True)]
+        picks, self.ensemble_score_ = select(probas, run.bulk_scores, self.ensemble)
         members, counts = np.unique([able[i] for i in picks], return_counts=True)
         order = np.argsort(-counts, kind="stable")
         self.ensemble_ = [(float(counts[i] / len(picks)), wanted[members[i]]) for i in order]
         if self.threshold:
-            members = {k: c / len(picks) for k, c in zip(members, counts, strict=True)}
-            means = [sum(w * one[k].proba for k, w in members.items()) for one in outcomes]
-            self._ensemble_rule = self._tuned.rule(range(len(outcomes)), means)
+            shares = zip(members, counts / len(picks), strict=True)
+            parts = [[w * p for p in run.probas(k)] for k, w in shares]
+            run.mean_rule = run.tuned.rule([sum(fold) for fold in zip(*parts, strict=True)])
 
-    def _refit(self, X, y, fit_params):
+    def _refit(self, X, y, fit_params, run):
         began = time.perf_counter()
         if self.ensemble:
             members = [self._with(params) for _, params in self.ensemble_]
@@ -535,10 +490,18 @@ class LossSearchCV(BaseSearchCV):
         else:
             model = self._with(self.best_params_)
         if self.threshold:
-            rule = self._ensemble_rule if self.ensemble else self._tuned.pooled[self.best_index_]
-            self.threshold_ = rule
-            self.thresholds_ = self._tuned.rules[self.best_index_]
-            model = FixedThresholdClassifier(model, rule)
+            best = self.best_index_
+            if best not in run.tuned.pooled:
+                raise ValueError(
+                    f"No threshold could be tuned for {self.best_params_}: it was not trained without an "
+                    f"error in all {self.n_splits_} folds."
+                )
+            self.threshold_ = run.mean_rule if self.ensemble else run.tuned.pooled[best]
+            self.thresholds_ = run.tuned.rules[best]
+            run.warn(f"scoring={self._shown!r}", best)
+            model = FixedThresholdClassifier(
+                model, self.threshold_, pos_label=run.positive, response_method="predict_proba"
+            )
         self.best_estimator_ = model.fit(X, y, **fit_params)
         self.refit_time_ = time.perf_counter() - began
         if hasattr(self.best_estimator_, "feature_names_in_"):
@@ -584,7 +547,7 @@ class LossSearchCV(BaseSearchCV):
         matplotlib axes
             The drawing.
         """
-        xlabel = f"{self._shown()}, mean and standard deviation of {self.n_splits_} folds"
+        xlabel = f"{self._shown}, mean and standard deviation of {self.n_splits_} folds"
         return draw(self.results_frame(), xlabel, ax)
 
 

@@ -2,7 +2,7 @@
 
 A rule is one number t for two classes (class 1 where its probability is at least t), one per class
 otherwise (the class with the largest p / t; for two classes t = (1 - t1, t1) is the same rule), or one per
-label of a multi-label target.
+label of a multi-label target. Scores of decision functions take "additive" rules: the largest s - t.
 """
 
 import numpy as np
@@ -11,13 +11,13 @@ _SWEEPS = 20
 _TINY = 1e-12
 
 
-def decide(proba, rule, multilabel):
-    """Decided codes from probabilities (..., n, C), or 0/1 labels from (..., n, L)."""
+def decide(proba, rule, multilabel, additive=False):
+    """Decided codes from probabilities or scores (..., n, C), or 0/1 labels from (..., n, L)."""
     if multilabel:
         return (proba >= rule).astype(int)
     if np.ndim(rule) == 0:
         return (proba[..., 1] >= rule).astype(int)
-    return (proba / rule).argmax(-1)
+    return (proba - rule if additive else proba / rule).argmax(-1)
 
 
 class CountObjective:
@@ -96,28 +96,57 @@ class CostObjective:
 
 
 class ScorerObjective:
-    """Any function of decided codes, one call per cut; two classes only.
+    """Any function of decided codes, one call per cut that is tried; two classes only.
 
     Parameters
     ----------
     score : callable
         Gives a number from codes (n,).
+    most : int, default=None
+        Largest number of calls; None tries every cut.
     """
 
-    def __init__(self, score):
-        self.score = score
+    def __init__(self, score, most=None):
+        self.score, self.most = score, most
 
     def of_two(self, order, cuts):
-        """As in `CountObjective`."""
-        values = []
-        for cut in cuts:
-            decided = np.zeros(len(order), int)
-            decided[order[:cut]] = 1
-            values.append(self.score(decided))
-        return np.array(values, float)
+        """As in `CountObjective`; minus infinity at cuts that were not tried.
+
+        One half of the calls goes to cuts spread evenly and, since rare rows have the highest scores, in
+        geometric steps from the top; the rest in two rounds between the neighbours of the best so far.
+        """
+        values = np.full(len(cuts), -np.inf)
+        tried = np.zeros(len(cuts), bool)
+
+        def call(places):
+            for place in places:
+                decided = np.zeros(len(order), int)
+                decided[order[: cuts[place]]] = 1
+                value = float(self.score(decided))
+                values[place], tried[place] = -np.inf if np.isnan(value) else value, True
+
+        last = len(cuts) - 1
+        if self.most is None or last < self.most:
+            call(range(len(cuts)))
+        else:
+            quarter = max(1, self.most // 4)
+            even = np.linspace(0, last, quarter)
+            from_top = np.geomspace(1, last, quarter)
+            call(np.unique(np.r_[even, from_top].round().astype(int)))
+            for _ in range(2):
+                at, best = np.flatnonzero(tried), int(np.argmax(values))
+                around = np.r_[at[at < best][-1:], at[at > best][:1], best]
+                near = np.arange(around.min(), around.max() + 1)
+                near = near[~tried[near]]
+                if len(near) > quarter:
+                    near = near[np.linspace(0, len(near) - 1, quarter).round().astype(int)]
+                call(np.unique(near))
+        if np.isneginf(values).all():
+            raise ValueError("scoring gives no number at any threshold.")
+        return values
 
 
-def tune(objective, proba, multilabel=False):
+def tune(objective, proba, multilabel=False, additive=False):
     """The rule that maximises an objective.
 
     Parameters
@@ -125,9 +154,11 @@ def tune(objective, proba, multilabel=False):
     objective : CountObjective, CostObjective or ScorerObjective
         Values of decisions.
     proba : ndarray of shape (n, C) or (n, L)
-        Probabilities.
+        Probabilities, or any scores of labels and of two classes.
     multilabel : bool, default=False
         Whether the target has several labels; counts only.
+    additive : bool, default=False
+        Whether `proba` holds scores of classes that are compared by differences.
 
     Returns
     -------
@@ -138,12 +169,16 @@ def tune(objective, proba, multilabel=False):
         The value.
     """
     if multilabel:
-        return _tune_labels(objective, proba)
+        return _tune_labels(objective, proba, 0.0 if additive else 0.5)
     if proba.shape[1] == 2:
         return _tune_binary(objective, proba[:, 1])
-    prior = np.log(objective.prior(proba).clip(1e-6))
+    logs = proba if additive else np.log(proba.clip(1e-300))
+    shares = np.eye(proba.shape[1])[proba.argmax(1)] if additive else proba
+    prior = np.log(objective.prior(shares).clip(1e-6))
     starts = [power * prior for power in (0.0, 0.5, 1.0)]  # from argmax to the balanced decision
-    return max((_tune_classes(objective, proba, start) for start in starts), key=lambda f: f[1])
+    found = max((_tune_classes(objective, logs, start) for start in starts), key=lambda f: f[1])
+    log_t, value = found
+    return (log_t - log_t.mean() if additive else _normalised(log_t)), value
 
 
 def _cuts(sorted_scores):
@@ -174,10 +209,9 @@ def _tune_binary(objective, score):
     return float(thresholds[best]), float(values[best])
 
 
-def _tune_classes(objective, proba, log_t):
+def _tune_classes(objective, logp, log_t):
     """Move one class's threshold after the other to its best place until nothing improves."""
-    logp = np.log(proba.clip(1e-300))
-    n, width = proba.shape
+    n, width = logp.shape
     log_t = log_t.copy()
     best = -np.inf
     for _ in range(_SWEEPS):
@@ -198,7 +232,7 @@ def _tune_classes(objective, proba, log_t):
                 log_t[k] = thresholds[top]
         if best <= before + _TINY:
             break
-    return _normalised(log_t), best
+    return log_t, best
 
 
 def _normalised(log_t):
@@ -206,14 +240,14 @@ def _normalised(log_t):
     return t / t.sum()
 
 
-def _tune_labels(objective, proba):
+def _tune_labels(objective, proba, start):
     """Move one label's threshold after the other to its best place until nothing improves."""
     metric, code, weight = objective.metric, objective.code, objective.weight
     labels = range(code.shape[1])
     there = weight @ code
-    rule = np.full(code.shape[1], 0.5)
-    start = decide(proba, rule, True)
-    right, decided = weight @ (start * code), weight @ start
+    rule = np.full(code.shape[1], start)
+    first = decide(proba, rule, True)
+    right, decided = weight @ (first * code), weight @ first
     best = float(metric(right, decided, there))
     for _ in range(_SWEEPS):
         before = best
