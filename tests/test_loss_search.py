@@ -1,5 +1,6 @@
 """`LossSearchCV` against scikit-learn's searches over the same candidates, and what it adds."""
 
+import pickle
 import warnings
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 import torch
 from imblearn.over_sampling import SMOTE
 from imblearn.pipeline import make_pipeline as imblearn_pipeline
+from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import (
     load_breast_cancer,
@@ -578,3 +581,125 @@ def test_callbacks_of_scikit_learn_see_stages(rare):
     assert begun == sorted(name for kind, name in seen if kind == "end")
     verbose = LossSearchCV(model(), losses=SOME, scoring="roc_auc", cv=2, verbose=1)
     verbose.set_callbacks(Listener()).fit(X, y)
+
+
+# --- copies, odd folds and targets -----------------------------------------------------------
+
+
+SETTINGS = [
+    {},
+    {"threshold": True, "scoring": "f1"},
+    {"ensemble": 2, "scoring": "roc_auc"},
+    {"ensemble": 2, "scoring": "f1", "threshold": True},
+    {"halving": 2, "scoring": "average_precision"},
+    {"scoring": ["roc_auc", "f1"], "refit": "f1", "threshold": True, "return_train_score": True},
+    {"nested": 2, "scoring": "balanced_accuracy"},
+    {"refit": False, "scoring": "f1"},
+]
+
+
+@pytest.mark.parametrize("kw", SETTINGS, ids=[str(sorted(kw)) for kw in SETTINGS])
+def test_a_fitted_search_is_copied_by_pickle_and_skops(rare, kw):
+    skops = pytest.importorskip("skops.io")
+    X, y = rare
+    base = LinearClassifier(max_iter=5)
+    search = LossSearchCV(base, losses=[Focal()], cv=2, **kw).fit(X, y)
+    saved = skops.dumps(search)
+    types = skops.get_untrusted_types(data=saved)
+    assert not [name for name in types if "lambda" in name or "<locals>" in name]
+    assert all(name.startswith(("skimb.", "sklearn.")) for name in types)
+    for copied in (pickle.loads(pickle.dumps(search)), skops.loads(saved, trusted=types)):
+        np.testing.assert_array_equal(
+            copied.cv_results_["mean_fit_time"], search.cv_results_["mean_fit_time"]
+        )
+        assert copied.advice_ == search.advice_
+        if search.refit:
+            np.testing.assert_array_equal(copied.predict_proba(X), search.predict_proba(X))
+            np.testing.assert_array_equal(copied.predict(X), search.predict(X))
+
+
+def test_what_was_searched_stays(rare):
+    X, y = rare
+    search = LossSearchCV(model(), losses=SOME, scoring="f1", cv=2, ensemble=3, threshold=True)
+    search.fit(X, y)
+    before, shown = search.predict(X), search.plot().get_xlabel()
+    average = search.best_estimator_.estimator_
+    average.set_params(weights=[0.0] * len(average.estimators))
+    search.set_params(scoring="roc_auc", threshold=False, estimator=LogisticRegression(), cv=5)
+    np.testing.assert_array_equal(search.predict(X), before)
+    assert search.plot().get_xlabel() == shown
+
+
+def test_a_training_part_of_one_class_is_a_failed_fit():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), np.arange(60) % 60 == 0
+    kw = {"losses": [Focal()], "cv": StratifiedKFold(2), "scoring": "f1"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        with pytest.warns(FitFailedWarning, match="only one class"):
+            search = LossSearchCV(LinearClassifier(), **kw).fit(X, y.astype(int))
+        scores = split_scores(search)
+        assert np.isnan(scores).all(axis=1).sum() == 1
+        for more, text in (
+            ({"error_score": "raise"}, "only one class"),
+            ({"threshold": True}, "No threshold"),
+            ({"ensemble": 2}, "finds no candidate"),
+        ):
+            with pytest.raises(ValueError, match=text):
+                LossSearchCV(LinearClassifier(), **kw, **more).fit(X, y.astype(int))
+
+
+def test_sparse_labels_are_those_of_the_dense_matrix():
+    X, Y = make_multilabel_classification(200, 8, n_classes=3, random_state=0)
+    kw = {"losses": [Focal()], "scoring": "f1_macro", "cv": 2}
+    dense, thin = (LossSearchCV(model(), **kw).fit(X, T) for T in (Y, sparse.csr_matrix(Y)))
+    np.testing.assert_array_equal(split_scores(dense), split_scores(thin))
+    np.testing.assert_array_equal(dense.predict(X), thin.predict(X))
+
+
+def test_thresholds_of_a_positive_class_that_sorts_first(rare):
+    X, y = rare
+    labels = np.where(y, "fraud", "ok")
+    scorer = make_scorer(f1_score, pos_label="fraud")
+    kw = {"losses": [Focal()], "cv": 3, "threshold": True}
+    named = LossSearchCV(model(), scoring=scorer, **kw).fit(X, labels)
+    p = cross_val_predict(
+        clone(named.estimator).set_params(**named.best_params_),
+        X,
+        labels,
+        cv=3,
+        method="predict_proba",
+    )[:, 0]
+    best = max(f1_score(y, p >= t) for t in np.unique(p))
+    assert f1_score(y, p >= named.threshold_) == pytest.approx(best)
+    decided = named.predict_proba(X)[:, 0] >= named.threshold_
+    np.testing.assert_array_equal(named.predict(X) == "fraud", decided)
+    with pytest.warns(UserWarning, match="trivial"):
+        LossSearchCV(model(), scoring="recall", **kw).fit(X, y)
+
+
+def test_plain_weights_reach_the_last_step_of_a_pipeline(rare):
+    X, y = rare
+    w = np.random.default_rng(0).integers(1, 3, len(y)).astype(float)
+    pipe = make_pipeline(StandardScaler(), model())
+    kw = {"losses": [Focal()], "scoring": "f1", "cv": 2}
+    for more in ({}, {"threshold": True}):
+        search = LossSearchCV(pipe, **kw, **more).fit(X, y, sample_weight=w)
+        alone = clone(pipe).set_params(**search.best_params_)
+        alone.fit(X, y, mlpclassifier__sample_weight=w)
+        np.testing.assert_allclose(search.predict_proba(X), alone.predict_proba(X))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("more", [{}, {"threshold": True}, {"ensemble": 2, "threshold": True}])
+def test_routing_changes_nothing(rare, weighted, more):
+    X, y = rare
+    given = {"sample_weight": np.random.default_rng(0).uniform(0.5, 2, len(y))} if weighted else {}
+    kw = {"losses": [Focal()], "cv": 2, **more}
+    plain = LossSearchCV(model(), scoring="f1", **kw).fit(X, y, **given)
+    with config_context(enable_metadata_routing=True):
+        net = model().set_fit_request(sample_weight=True)
+        scorer = make_scorer(f1_score).set_score_request(sample_weight=True)
+        routed = LossSearchCV(net, scoring=scorer, **kw).fit(X, y, **given)
+        np.testing.assert_allclose(split_scores(routed), split_scores(plain))
+        np.testing.assert_array_equal(routed.predict(X), plain.predict(X))

@@ -308,26 +308,87 @@ def trained_shares(classes, labels, weight, estimator):
     weight : ndarray of shape (n,) or None
         Their weights.
     estimator : classifier
-        Its ``class_weight`` parameter counts, unless its probabilities undo it.
+        Its parameters ``class_weight``, ``scale_pos_weight``, ``is_unbalance`` and those that fix the label
+        distribution (``priors``, ``class_prior``, ``fit_prior``) count, unless its probabilities undo them.
 
     Returns
     -------
     ndarray of shape (C,)
         Positive shares.
+
+    Raises
+    ------
+    ValueError
+        If a class has no rows, or a parameter cannot be turned into a distribution.
     """
-    shares = class_shares(classes, labels, weight)
-    given = estimator.get_params().get("class_weight")
-    if given is not None and not getattr(estimator, "_undoes_class_weight", False):
-        if not isinstance(given, dict) and given != "balanced":
+    with np.errstate(invalid="ignore"):
+        shares = _positive(classes, class_shares(classes, labels, weight), estimator)
+    if getattr(estimator, "_undoes_class_weight", False):
+        return shares
+    params = estimator.get_params(deep=False)
+    fixed = params.get("priors", params.get("class_prior"))
+    if fixed is not None and not isinstance(fixed, str):
+        return _positive(classes, np.asarray(fixed, float), estimator)
+    if params.get("fit_prior") is False or fixed == "uniform":
+        return np.full(len(classes), 1.0 / len(classes))
+    factors = own_class_weights(classes, labels, weight, estimator)
+    return _positive(classes, shares * factors, estimator)
+
+
+def own_class_weights(classes, labels, weight, estimator, params=None):
+    """Weights (C,) that an estimator's own parameters give to the classes.
+
+    Parameters
+    ----------
+    classes, labels, weight, estimator : object
+        As in `trained_shares`.
+    params : dict, default=None
+        Those of its parameters that count; None takes all.
+
+    Returns
+    -------
+    ndarray of shape (C,)
+        Ones where no parameter weighs classes.
+    """
+    params = estimator.get_params(deep=False) if params is None else params
+    given = params.get("class_weight")
+    factors = np.ones(len(classes))
+    if given is not None:
+        named = given in ("balanced", "balanced_subsample") if isinstance(given, str) else False
+        if not isinstance(given, dict) and not named:
             raise ValueError(
                 f"class_weight={given!r} of {estimator!r} cannot be turned into a label distribution."
             )
-        counted = weight if balance_counts_weights(estimator) else None
-        kw = {"classes": classes, "y": labels, "sample_weight": counted}
-        shares = shares * compute_class_weight(given, **kw)
-    if (shares <= 0).any():
-        lost = classes[shares <= 0].tolist()
-        raise ValueError(f"The classes {lost} have no rows left when {estimator!r} is trained.")
+        if named and (given == "balanced_subsample" or not balance_counts_weights(estimator)):
+            weight = None
+        given = "balanced" if named else given
+        kw = {"classes": classes, "y": labels, "sample_weight": weight}
+        factors = factors * compute_class_weight(given, **kw)
+    unknown = [name for name in _UNREADABLE if params.get(name) is not None]
+    if unknown:
+        raise ValueError(
+            f"{unknown[0]}={params[unknown[0]]!r} of {estimator!r} cannot be turned into a label distribution."
+        )
+    if len(classes) == 2:  # the libraries look at these for two classes only
+        if params.get("scale_pos_weight") is not None:
+            factors = factors * [1.0, float(params["scale_pos_weight"])]
+        if any(params.get(name) in (True, "true") for name in _UNBALANCE):
+            rows = np.array([(labels == c).sum() for c in classes], float)
+            factors = factors * (rows.max() / rows)
+    return factors
+
+
+_UNBALANCE = ("is_unbalance", "unbalance", "unbalanced_sets")
+_UNREADABLE = ("auto_class_weights", "class_weights", "sampling_strategy")
+
+
+def _positive(classes, shares, estimator):
+    """Shares that sum to 1; classes without any are refused, and so is what is no number."""
+    lost = ~(shares > 0) | ~np.isfinite(shares)
+    if lost.any():
+        raise ValueError(
+            f"The classes {classes[lost].tolist()} have no rows left when {estimator!r} is trained."
+        )
     return shares / shares.sum()
 
 

@@ -23,6 +23,8 @@ from skimb.losses import CrossEntropy, Loss
 class BoostedClassifier(ClassifierMixin, BaseEstimator):
     """What both libraries share: targets, weights, priors, starting scores, decisions."""
 
+    _undoes_class_weight = True  # predict_proba answers for the population as it is
+
     _parameter_constraints: dict = {
         "loss": [Loss, None],
         "n_estimators": [Interval(Integral, 1, None, closed="left")],

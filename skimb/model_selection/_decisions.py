@@ -173,9 +173,7 @@ def warn_if_trivial(what, metric, order, decided, rule):
         said = f"the thresholds {np.round(rule, 4).tolist()} give the labels to the shares {shares} of the rows"
     else:
         counts = np.bincount(decided, minlength=len(order)).tolist()
-        said = (
-            f"the threshold {rule!r} decides {dict(zip(order.tolist(), counts, strict=True))} rows"
-        )
+        said = f"the threshold {rule} decides {dict(zip(order.tolist(), counts, strict=True))} rows"
     warnings.warn(
         f"{what} is best at a trivial decision: {said}. Tune a metric that weighs both kinds of error (f1, "
         "balanced_accuracy), or costs.",

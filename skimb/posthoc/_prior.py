@@ -5,11 +5,25 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fi
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.metadata_routing import (
+    MethodMapping,
+    _raise_for_params,
+    _routing_enabled,
+    process_routing,
+)
+from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from skimb._core.compat import check_sample_weight
-from skimb._core.priors import class_shares, log_ratio, moved_probabilities, trained_shares
+from skimb._core.inner import as_given, router_of, weight_params
+from skimb._core.priors import class_shares, log_ratio, moved_probabilities
+from skimb._core.stand_ins import FitRecorder
+from skimb._core.trained_prior import Rows, UnknownPrior, seen_shares
 from skimb._core.validation import exclusive_target, several_classes, take_names
+
+_ODDS = (
+    2.0  # mean probabilities whose odds are further than this factor from the prior's contradict it
+)
+_NOISE = 4.0  # standard errors of a mean probability that are no contradiction
 
 
 class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
@@ -29,8 +43,8 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
     prior : array-like of shape (n_classes,) or dict, default=None
         Label distribution of the population; None takes that of `y` in `fit`, before any resampling.
     trained_prior : array-like of shape (n_classes,) or dict, default=None
-        Label distribution that the classifier was trained on. None counts the rows that reach the
-        classifier, with their weights and its ``class_weight`` parameter; a frozen estimator needs it.
+        Label distribution that the classifier was trained on. None finds it out (see Notes); a frozen
+        estimator needs it.
 
     Attributes
     ----------
@@ -46,7 +60,8 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
     Raises
     ------
     ValueError
-        If y has several labels, or a distribution does not fit the classes.
+        If y has several labels, a distribution does not fit the classes, or what the classifier was trained
+        on cannot be found out or is contradicted by its probabilities.
 
     Notes
     -----
@@ -54,6 +69,13 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
     under-sampling. Samplers that make or choose rows (SMOTE, Tomek links) also change the distribution
     within classes, which no factor per class can undo. ``predict`` decides for the most probable class after
     the correction.
+
+    Where `trained_prior` is None, the rows that reach the classifier count, with their weights and its own
+    parameters for classes: ``class_weight``, ``scale_pos_weight``, ``is_unbalance``, ``priors``. It is looked for
+    in pipelines within pipelines, searches, threshold classifiers, bagging, voting, stacking, one-vs-rest,
+    calibration and balanced forests; other meta-estimators whose parts weigh classes or resample are refused. In
+    any case the probabilities of the training rows, weighted to the distribution found, must have it as
+    their mean, up to noise and a factor of two in the odds.
 
     skimb's own classifiers undo their class weights and samplers themselves; around them only what a
     pipeline did to the rows is corrected.
@@ -88,7 +110,7 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         self.trained_prior = trained_prior
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, **params):
         """Fit the classifier and find both label distributions.
 
         Parameters
@@ -98,7 +120,10 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         y : array-like of shape (n_samples,)
             Labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of rows, in the fit and in the population's distribution.
+            Non-negative weights of rows, in the fit (of a pipeline: in its last step) and in the population's
+            distribution.
+        **params : dict
+            Metadata for the classifier's fit, with metadata routing enabled.
 
         Returns
         -------
@@ -107,25 +132,52 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         """
         labels = exclusive_target(self, y)
         self.classes_, _ = several_classes(self, labels)
-        params = {}
         if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, X, dtype=np.float64)
-            params["sample_weight"] = sample_weight
-        self.prior_ = self._given("prior", self.prior)
-        if self.prior_ is None:
-            self.prior_ = class_shares(self.classes_, labels, sample_weight)
-        self.estimator_, seen = self._fitted(X, labels, params)
+            sample_weight = check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        population = self._population(labels, sample_weight)
+        given = self._given("prior", self.prior)
+        self.prior_ = population if given is None else given
         self.trained_prior_ = self._given("trained_prior", self.trained_prior)
+        fit_params = self._routed(X, params) | weight_params(self.estimator, sample_weight)
+        model, last, rows = self._fitted(X, as_given(y, labels), labels, sample_weight, fit_params)
+        self.estimator_ = model
+        known = set(np.asarray(model.classes_).tolist())
+        if known != set(self.classes_.tolist()):
+            raise ValueError(
+                f"{self.estimator!r} knows the classes {sorted(known)}, y holds {self.classes_.tolist()}."
+            )
+        self._columns = np.argsort(model.classes_)
         if self.trained_prior_ is None:
-            if seen is None:
+            try:
+                self.trained_prior_ = seen_shares(last, rows)
+            except UnknownPrior as unknown:
                 raise ValueError(
-                    f"{self.estimator!r} was fitted elsewhere; give the label distribution that it was trained "
-                    "on as trained_prior=."
-                )
-            self.trained_prior_ = trained_shares(self.classes_, *seen)
+                    f"{unknown}; give the label distribution that it was trained on as trained_prior=."
+                ) from unknown
+            self._check_believed(X, labels, sample_weight, population)
         self.log_offset_ = log_ratio(self.prior_, self.trained_prior_)
         take_names(self, self.estimator_)
         return self
+
+    def _routed(self, X, params):
+        """Parameters of the classifier's fit."""
+        if not params:
+            return {}
+        if not _routing_enabled():
+            _raise_for_params(params, self, "fit")
+        routed = process_routing(self, "fit", **_check_method_params(X, params=params))
+        return dict(routed.estimator.fit)
+
+    def _population(self, labels, weight):
+        """Label distribution of the given rows."""
+        lost = []
+        if weight is not None:
+            lost = [c for c in self.classes_.tolist() if not (weight[labels == c] > 0).any()]
+        if lost:
+            raise ValueError(f"All rows of the classes {lost} have a sample_weight of 0.")
+        return class_shares(self.classes_, labels, weight)
 
     def _given(self, name, value):
         """A distribution from an array or a mapping of labels, or None."""
@@ -136,7 +188,7 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
             if missing:
                 raise ValueError(f"{name}={value!r} lacks the classes {missing}.")
             value = [value[c] for c in self.classes_.tolist()]
-        array = np.asarray(value, float)
+        array = np.array(value, float)
         proper = array.shape == (len(self.classes_),) and np.isfinite(array).all()
         if not proper or (array <= 0).any() or abs(array.sum() - 1.0) > 1e-6:
             raise ValueError(
@@ -145,19 +197,51 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
             )
         return array
 
-    def _fitted(self, X, labels, params):
-        """The fitted estimator, and labels and weights of the rows that reached the classifier."""
+    def _fitted(self, X, y, labels, weight, fit_params):
+        """The fitted estimator, the classifier at the end of its pipelines, and what reached that."""
         model = clone(self.estimator)
-        if not isinstance(model, Pipeline):
-            frozen = type(model).__name__ == "FrozenEstimator"
-            model.fit(X, labels, **params)
-            return model, None if frozen else (labels, params.get("sample_weight"), model)
-        name, final = model.steps[-1]
-        spy = _Spy(final)
-        model.steps[-1] = (name, spy)
-        model.fit(X, labels, **{f"{name}__{k}": v for k, v in params.items()})
-        model.steps[-1] = (name, spy.final)
-        return model, (*spy.seen, spy.final)
+        holder, last = None, model
+        while isinstance(last, Pipeline):
+            holder, last = last, last.steps[-1][1]
+        if holder is None or self.trained_prior_ is not None:
+            model.fit(X, y, **fit_params)
+            return model, model, Rows(lambda: X, labels, weight, self.classes_)
+        name = holder.steps[-1][0]
+        recorder = FitRecorder(last)
+        holder.steps[-1] = (name, recorder)
+        model.fit(X, y, **fit_params)
+        holder.steps[-1] = (name, last)
+        rows, seen = recorder.rows_
+        reached = Rows(
+            lambda: rows, np.asarray(seen), recorder.params_.get("sample_weight"), self.classes_
+        )
+        return model, last, reached
+
+    def _check_believed(self, X, labels, weight, population):
+        """Refuse a training prior that the mean probabilities of the training rows contradict.
+
+        Rows are weighted so that the classes have the shares of the believed prior: the means of a
+        classifier that was trained on it are then that prior.
+        """
+        trained = self.trained_prior_
+        weight = np.ones(len(labels)) if weight is None else weight
+        code = np.searchsorted(self.classes_, labels)
+        share = weight * (trained / population)[code]
+        share = share / share.sum()
+        proba = self.estimator_.predict_proba(X)[:, self._columns]
+        mean = share @ proba
+        spread = np.sqrt((share**2).sum() * trained * (1.0 - trained))
+        tiny = np.finfo(float).tiny
+        odds = np.log((mean + tiny) / (1.0 - mean + tiny)) - np.log(trained / (1.0 - trained))
+        wrong = (np.abs(odds) > np.log(_ODDS)) & (np.abs(mean - trained) > _NOISE * spread)
+        if wrong.any():
+            raise ValueError(
+                f"{self.estimator!r} seems to be trained on the label distribution {trained.round(4).tolist()} of "
+                f"the classes {self.classes_.tolist()}, but its probabilities of the training rows have the means "
+                f"{mean.round(4).tolist()} under it: something weighs classes that cannot be seen, or the "
+                "probabilities are not calibrated. Give the distribution that it was trained on as trained_prior=, "
+                "or calibrate it (CalibratedClassifierCV)."
+            )
 
     def predict_proba(self, X):
         """Probabilities in the population.
@@ -173,7 +257,8 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
             Probabilities.
         """
         check_is_fitted(self)
-        return moved_probabilities(self.estimator_.predict_proba(X), self.log_offset_)
+        proba = self.estimator_.predict_proba(X)[:, self._columns]
+        return moved_probabilities(proba, self.log_offset_)
 
     def predict(self, X):
         """The most probable class in the population.
@@ -191,22 +276,19 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(1)]
 
+    def get_metadata_routing(self):
+        """Where metadata go: to the classifier's ``fit``.
+
+        Returns
+        -------
+        MetadataRouter
+            scikit-learn's description of it.
+        """
+        return router_of(self, self.estimator).add(
+            estimator=self.estimator, method_mapping=MethodMapping().add(caller="fit", callee="fit")
+        )
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags = get_tags(self.estimator).input_tags
         return tags
-
-
-class _Spy(ClassifierMixin, BaseEstimator):
-    """Stands at the end of a pipeline, fits the classifier there and keeps what it was given."""
-
-    def __init__(self, final):
-        self.final = final
-
-    def fit(self, X, y, sample_weight=None):
-        self.seen = np.asarray(y), sample_weight
-        if sample_weight is None:
-            self.final.fit(X, y)
-        else:
-            self.final.fit(X, y, sample_weight=sample_weight)
-        return self
