@@ -166,7 +166,7 @@ def warn_if_trivial(what, metric, order, decided, rule):
     """Say when thresholds decide all rows alike, or the metric looks at one kind of error only."""
     columns = decided.reshape(len(decided), -1)
     alike = (columns == columns[:1]).all(0)
-    if not alike.any() and not getattr(metric, "one_sided", False):
+    if not alike.all() and not getattr(metric, "one_sided", False):
         return
     if decided.ndim == 2:
         shares = np.round(decided.mean(0), 4).tolist()

@@ -67,15 +67,17 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
     -----
     Exact if training changed nothing but the label distribution: class weights, random over- and
     under-sampling. Samplers that make or choose rows (SMOTE, Tomek links) also change the distribution
-    within classes, which no factor per class can undo. ``predict`` decides for the most probable class after
-    the correction.
+    within classes, which no factor per class can undo; few boosted or strongly regularised trees keep all
+    probabilities near the middle and come out too low for the rare class. ``predict`` decides for the most
+    probable class after the correction.
 
     Where `trained_prior` is None, the rows that reach the classifier count, with their weights and its own
     parameters for classes: ``class_weight``, ``scale_pos_weight``, ``is_unbalance``, ``priors``. It is looked for
     in pipelines within pipelines, searches, threshold classifiers, bagging, voting, stacking, one-vs-rest,
     calibration and balanced forests; other meta-estimators whose parts weigh classes or resample are refused. In
     any case the probabilities of the training rows, weighted to the distribution found, must have it as
-    their mean, up to noise and a factor of two in the odds.
+    their mean, up to noise and a factor of two in the odds; and the correction must not move their mean away
+    from the population, as it would where weights had no effect (fully grown trees).
 
     skimb's own classifiers undo their class weights and samplers themselves; around them only what a
     pipeline did to the rows is corrected.
@@ -230,17 +232,21 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         share = share / share.sum()
         proba = self.estimator_.predict_proba(X)[:, self._columns]
         mean = share @ proba
+        corrected = weight @ moved_probabilities(proba, log_ratio(population, trained))
+        after = np.abs(_log_odds(corrected / weight.sum()) - _log_odds(population))
+        before = np.abs(_log_odds(weight @ proba / weight.sum()) - _log_odds(population))
         spread = np.sqrt((share**2).sum() * trained * (1.0 - trained))
-        tiny = np.finfo(float).tiny
-        odds = np.log((mean + tiny) / (1.0 - mean + tiny)) - np.log(trained / (1.0 - trained))
-        wrong = (np.abs(odds) > np.log(_ODDS)) & (np.abs(mean - trained) > _NOISE * spread)
-        if wrong.any():
+        off = np.abs(_log_odds(mean) - _log_odds(trained))
+        wrong = (off > np.log(_ODDS)) & (np.abs(mean - trained) > _NOISE * spread)
+        worse = (after > np.log(_ODDS)) & (after > before)
+        if wrong.any() or worse.any():
+            shown = (corrected / weight.sum()).round(4).tolist()
             raise ValueError(
                 f"{self.estimator!r} seems to be trained on the label distribution {trained.round(4).tolist()} of "
                 f"the classes {self.classes_.tolist()}, but its probabilities of the training rows have the means "
-                f"{mean.round(4).tolist()} under it: something weighs classes that cannot be seen, or the "
-                "probabilities are not calibrated. Give the distribution that it was trained on as trained_prior=, "
-                "or calibrate it (CalibratedClassifierCV)."
+                f"{mean.round(4).tolist()} under it, and {shown} after the correction: something weighs classes that "
+                "cannot be seen, weights had no effect, or the probabilities are not calibrated. Give the "
+                "distribution that it was trained on as trained_prior=, or calibrate it (CalibratedClassifierCV)."
             )
 
     def predict_proba(self, X):
@@ -292,3 +298,9 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         tags = super().__sklearn_tags__()
         tags.input_tags = get_tags(self.estimator).input_tags
         return tags
+
+
+def _log_odds(p):
+    """Logarithms of odds, of 0 and 1 those next to them."""
+    p = np.clip(p, 1e-12, 1.0 - 1e-12)
+    return np.log(p) - np.log1p(-p)
