@@ -8,8 +8,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length
+from sklearn.utils.validation import check_consistent_length
 
+from skimb._core.compat import check_sample_weight
 from skimb.boosting._labels import checked_labels
 
 
@@ -182,7 +183,7 @@ def given_sets(owner, eval_set, weights):
                 f"{owner.classes_.tolist()}."
             )
         if weight is not None:
-            weight = _check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
+            weight = check_sample_weight(weight, X, dtype=np.float64, ensure_non_negative=True)
             if not weight.any():
                 raise ValueError(f"{name}: all weights of a set in eval_sample_weight are 0.")
         sets.append(HeldOut(X, np.searchsorted(owner.classes_, y), weight))
