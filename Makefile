@@ -14,7 +14,7 @@ VERSION_TESTS := tests/test_versions.py tests/test_frame.py tests/test_estimator
   tests/test_losses.py tests/test_metrics.py tests/test_posthoc.py tests/test_presto.py tests/test_resampling.py \
   tests/test_small_classifiers.py tests/test_streaming.py tests/test_thresholds.py tests/test_sklearn_mlp.py
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow docs bench-engine bench-kernels bench-search bench-losses bench-methods bench clean install
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs bench-engine bench-kernels bench-search bench-losses bench-methods bench clean install
 
 install: $(STAMP)
 
@@ -76,6 +76,10 @@ newest:
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow tests
+
+# after a public name, a loss or its docstring has changed
+names: $(STAMP)
+	$(BIN)/python docs/generate_names.py
 
 docs: $(DOCS_STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

@@ -21,7 +21,7 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
-    "generate_tables",
+    "generate_names",
 ]
 sys.path.insert(0, os.path.dirname(__file__))
 exclude_patterns = ["_build", "generated_losses.rst"]

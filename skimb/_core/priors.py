@@ -30,6 +30,8 @@ class ClassPrior:
         Number of rows; only needed for multi-label targets, where it turns counts into rates.
     multilabel : bool, default=False
         Whether the entries are labels that may hold together rather than exclusive classes.
+    classes : array-like of shape (n_classes,), default=None
+        Labels of the classes; losses do not read them.
 
     Raises
     ------
@@ -43,7 +45,7 @@ class ClassPrior:
 
     Examples
     --------
-    >>> from skimb._core.priors import ClassPrior
+    >>> from skimb.losses import ClassPrior
     >>> prior = ClassPrior(counts=[90, 10])
     >>> prior.prior.tolist()
     [0.9, 0.1]

@@ -11,6 +11,7 @@ from torch import nn
 from skimb._core.priors import ClassPrior
 from skimb.functional import _closed_form as cf
 from skimb.functional.confusion import softmax_chain
+from skimb.losses._targets import HALF, Target, check_target, tidy_call
 
 
 class Loss(BaseEstimator, ABC):
@@ -104,38 +105,6 @@ def task_of(prior):
     if prior.multilabel:
         return "multilabel"
     return "binary" if prior.n_classes == 2 else "multiclass"
-
-
-class Target:
-    """Encoded targets of rows, and what some losses read beside them; sliced with the rows.
-
-    Parameters
-    ----------
-    code : Tensor of shape (..., n) or (..., n, L)
-        Class numbers where there is one logit per class, signs -1/+1 where there is one logit per row or
-        per label, target values for regression.
-    cost : Tensor of shape (..., n, C), default=None
-        Cost of deciding for each class in each row.
-    inputs : Tensor of shape (..., n), default=None
-        L1 norm of the output layer's inputs of each row.
-    """
-
-    __slots__ = ("code", "cost", "inputs")
-
-    def __init__(self, code, cost=None, inputs=None):
-        self.code, self.cost, self.inputs = code, cost, inputs
-
-    def __len__(self):
-        return len(self.code)
-
-    def each(self, change):
-        """The target whose parts are what `change` makes of these."""
-        parts = (self.code, self.cost, self.inputs)
-        return Target(*(None if part is None else change(part) for part in parts))
-
-    def with_inputs(self, inputs):
-        """The same rows with the norms of the output layer's inputs."""
-        return Target(self.code, self.cost, inputs)
 
 
 #: what a bound loss may require of whoever trains it, as the end of a sentence about the loss
@@ -253,7 +222,7 @@ class BoundLoss(nn.Module, ABC):
                 raise TypeError(f"{self.name} takes no costs of rows; use loss=ExpectedCost().")
             cost = torch.as_tensor(np.asarray(cost), dtype=logits.dtype, device=target.device)
         if self.task == "multilabel" or cf.is_margin(logits, target):
-            like = logits.float() if logits.dtype in _HALF else logits
+            like = logits.float() if logits.dtype in HALF else logits
             return Target(cf.signs(target, like), cost)
         return Target(target.long(), cost)
 
@@ -289,7 +258,7 @@ class BoundLoss(nn.Module, ABC):
         value = cf.apply(lambda z: self.loss_grad(z, encoded, sample_weight), logits)
         if "memory" in self.requires and self.training:
             z = logits.detach()
-            self.observe(z.float() if z.dtype in _HALF else z, encoded, sample_weight)
+            self.observe(z.float() if z.dtype in HALF else z, encoded, sample_weight)
         return value
 
     def observe(self, logits, target, weight=None):
@@ -423,9 +392,6 @@ class BoundLoss(nn.Module, ABC):
         return state
 
 
-_HALF = (torch.float16, torch.bfloat16)
-
-
 class RowBound(BoundLoss):
     """A bound loss that is a weighted mean of row losses."""
 
@@ -509,7 +475,7 @@ class RowBound(BoundLoss):
             logits = torch.as_tensor(np.asarray(logits, dtype=np.float64))
         shape = logits.shape
         logits, target, _ = tidy_call(self, logits, target, None)
-        z = logits.float() if logits.dtype in _HALF else logits
+        z = logits.float() if logits.dtype in HALF else logits
         with torch.no_grad():
             of = self.convex_second if convex else self.second
             grad, hess = of(z, self.encode(target, z))
@@ -549,92 +515,6 @@ class CoupledBound(BoundLoss):
         if form == "labels" and weight is not None and weight.ndim == logits.ndim:
             raise ValueError(f"{self.name} takes one weight per row, not one per label.")
         return getattr(self, form)(logits, target.code, weight)
-
-
-def tidy_call(bound, logits, target, weight):
-    """Logits, targets and weights of a call from outside: columns (n, 1) become (n,), weights are checked."""
-    target = target if torch.is_tensor(target) else torch.as_tensor(np.asarray(target))
-    if bound.task == "binary" and logits.ndim > 1 and logits.shape[-1] == 1:
-        logits = logits.squeeze(-1)
-    if bound.task != "multilabel" and target.ndim == 2 and target.shape[1] == 1:
-        target = target.squeeze(-1)
-    if weight is None:
-        return logits, target, None
-    if weight.ndim == 2 and weight.shape[1] == 1 and target.ndim == 1:
-        weight = weight.squeeze(-1)
-    rows = target.shape[:-1] if bound.task == "multilabel" else target.shape
-    if weight.shape not in (rows, target.shape):
-        raise ValueError(
-            f"{bound.name}: sample_weight of shape {tuple(weight.shape)} does not fit the target of shape "
-            f"{tuple(target.shape)}; give one weight per row, {tuple(rows)}."
-        )
-    if weight.requires_grad:
-        raise ValueError(
-            f"{bound.name}: sample_weight requires a gradient, and the loss has none in its weights; "
-            "detach it."
-        )
-    if not bool((weight >= 0).all()) or not bool(torch.isfinite(weight).all()):
-        raise ValueError(
-            f"{bound.name}: sample_weight must be finite and not negative, got values between "
-            f"{float(weight.min()):g} and {float(weight.max()):g}."
-        )
-    return logits, target, weight
-
-
-def check_target(bound, target, logits):
-    """Refuse targets whose shape or values do not fit a bound loss and the logits it is given."""
-    shape, given = tuple(logits.shape), tuple(target.shape)
-    if target.dtype.is_complex:
-        raise ValueError(f"{bound.name}: the target is complex; give class numbers or 0/1 labels.")
-    if bound.task == "multilabel":
-        wanted, count = shape, 2
-        if shape[-1:] != (bound.n_classes,):
-            raise ValueError(
-                f"{bound.name} was bound to {bound.n_classes} labels, got logits of shape {shape}; the "
-                f"last axis must have length {bound.n_classes}."
-            )
-    else:
-        margin = bound.task == "binary" and given == shape and not _looks_one_hot(target)
-        wanted, count = (shape if margin else shape[:-1]), bound.n_classes
-        if not margin and shape[-1:] not in ((bound.n_classes,), (1,)):
-            form = " or one per row" if bound.task == "binary" else ""
-            raise ValueError(
-                f"{bound.name} was bound to {bound.n_classes} classes, got logits of shape {shape} with a "
-                f"target of shape {given}; give one logit per class{form}."
-            )
-    if given != wanted:
-        cure = (
-            "give 0/1 labels of the shape of the logits"
-            if bound.task == "multilabel"
-            else "give class numbers; for one-hot rows take target.argmax(-1)"
-        )
-        raise ValueError(
-            f"{bound.name}: the target of shape {given} does not fit logits of shape {shape}; {cure}."
-        )
-    if not target.numel():
-        return
-    low, high = target.aminmax()
-    whole = not target.dtype.is_floating_point or bool((target == target.round()).all())
-    if not (whole and low >= 0 and high < count):
-        values = sorted(set(target.detach().flatten()[:10_000].tolist()))
-        wrong = [v for v in values if v not in range(count)] or [float(low), float(high)]
-        what = (
-            "0/1 labels" if bound.task == "multilabel" else f"class numbers from 0 to {count - 1}"
-        )
-        cure = (
-            "missing labels take a sample_weight of shape (n, L) that is 0 there"
-            if bound.task == "multilabel"
-            else "encode them, and leave out rows without a class"
-        )
-        raise ValueError(
-            f"{bound.name}: the target holds {wrong[:5]}, which are not {what}; {cure}."
-        )
-
-
-def _looks_one_hot(target):
-    """Whether a target holds one 1 in each row of two columns."""
-    two = target.ndim == 2 and target.shape[1] == 2 and len(target) > 0
-    return two and bool((target.sum(1) == 1).all()) and bool(((target == 0) | (target == 1)).all())
 
 
 def as_like(value, like):

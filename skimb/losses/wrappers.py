@@ -263,6 +263,10 @@ class Mixed(_Wrapper):
     False above. To switch from one loss to another late in training use
     :class:`Deferred`; the two can be nested.
 
+    References
+    ----------
+    Taghanaki et al. 2019, arXiv:1805.02798 (cross-entropy beside the Dice coefficient).
+
     Examples
     --------
     >>> import torch

@@ -242,8 +242,8 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
         if wrong.any() or worse.any():
             shown = (corrected / weight.sum()).round(4).tolist()
             raise ValueError(
-                f"{self.estimator!r} seems to be trained on the label distribution {trained.round(4).tolist()} "
-                f"of the classes {self.classes_.tolist()}, but its probabilities of the training rows have the means "
+                f"{self.estimator!r} seems to be trained on the shares {trained.round(4).tolist()} "
+                f"of {self.classes_.tolist()}, but its probabilities of the training rows have the means "
                 f"{mean.round(4).tolist()} under it, and {shown} after the correction: something weighs classes "
                 "that cannot be seen, weights had no effect, or the probabilities are not calibrated. Give the "
                 "distribution that it was trained on as trained_prior=, or calibrate it (CalibratedClassifierCV)."
