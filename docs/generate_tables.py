@@ -50,7 +50,10 @@ def losses_table():
     families = {module: family for family, modules in FAMILIES.items() for module in modules}
     by_family = {}
     for cls in all_losses():
-        by_family.setdefault(families[cls.__module__.rsplit(".", 1)[1]], []).append(cls)
+        module = cls.__module__.rsplit(".", 1)[1]
+        if module not in families:
+            raise ValueError(f"{cls.__module__} has no family; add it to FAMILIES in {__file__}.")
+        by_family.setdefault(families[module], []).append(cls)
     lines, found = [], measured()
     for family in FAMILIES:
         lines += [family, "~" * len(family), "", ".. list-table::", "   :header-rows: 1", ""]

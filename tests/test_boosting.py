@@ -15,7 +15,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 lgb = pytest.importorskip("lightgbm")
 xgb = pytest.importorskip("xgboost")
 
-from skimb._core.priors import ClassPrior  # noqa: E402
 from skimb.boosting import (  # noqa: E402
     LGBMImbalancedClassifier,
     XGBImbalancedClassifier,
@@ -27,6 +26,7 @@ from skimb.losses import (  # noqa: E402
     AdversarialCompSum,
     AnyLoss,
     ClassBalanced,
+    ClassPrior,
     CrossEntropy,
     EqualizationV2,
     Focal,

@@ -16,7 +16,6 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
-from skimb._core.priors import ClassPrior
 from skimb.engine.chain_nets import NetChain, infer
 from skimb.engine.data import Batch, SparseRows, TrainingData
 from skimb.engine.module import ModuleBackend
@@ -27,6 +26,7 @@ from skimb.engine.step import Step
 from skimb.engine.table import SparseTable
 from skimb.losses import (
     AnyLoss,
+    ClassPrior,
     CrossEntropy,
     Focal,
     LogitAdjusted,

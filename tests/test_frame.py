@@ -1,6 +1,7 @@
 """The package frame: cold imports, extras, public names, documentation, file sizes."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,17 @@ def test_losses_and_estimators_have_running_examples():
         if thing in all_losses():
             assert "References" in thing.__doc__, thing
             assert "Shapes" in thing.__doc__, thing
+
+
+def test_documents_and_examples_import_public_modules_only():
+    private = re.compile(r"(?:from|import) skimb(?:\.\w+)*\._")
+    pages = [ROOT / "README.md", *ROOT.glob("docs/*.rst"), *ROOT.glob("docs/guide/*.rst")]
+    lines = [(path, line) for path in [*pages, *ROOT.glob("examples/*.py")] for line in path.open()]
+    for path in (ROOT / "skimb").rglob("*.py"):
+        lines += [(path, line) for line in path.open() if line.lstrip().startswith(">>>")]
+    assert len(lines) > 1000
+    found = [f"{path.relative_to(ROOT)}: {line}" for path, line in lines if private.search(line)]
+    assert not found
 
 
 def test_files_stay_small():

@@ -10,7 +10,6 @@ import torch
 from scipy import sparse
 
 from skimb import kernels
-from skimb._core.priors import ClassPrior
 from skimb.functional import _hidden, _lazy_adam, confusion, sigmoid, softmax
 from skimb.functional import _shapes as shapes
 from skimb.kernels import cpu
@@ -19,6 +18,7 @@ from skimb.losses import (
     LDAM,
     AnyLoss,
     Asymmetric,
+    ClassPrior,
     CrossEntropy,
     Focal,
     LogitAdjusted,
@@ -238,7 +238,7 @@ from scipy import sparse
 
 from skimb import kernels
 from skimb.losses import Focal
-from skimb._core.priors import ClassPrior
+from skimb.losses import ClassPrior
 assert "not built" in kernels.backends()["cpu"]
 print(Focal().bind(ClassPrior([9, 1]))(torch.zeros(5000), torch.zeros(5000)).item())
 """

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from skimb import functional
-from skimb._core.priors import ClassPrior
 from skimb.functional import regression
 from skimb.losses import (
     LDR,
@@ -22,6 +21,7 @@ from skimb.losses import (
     BalancedSoftmax,
     ClassBalanced,
     ClassDependentTemperature,
+    ClassPrior,
     CrossEntropy,
     Deferred,
     DistributionBalanced,

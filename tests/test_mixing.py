@@ -16,12 +16,11 @@ from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.metrics import log_loss, recall_score
 from sklearn.model_selection import GridSearchCV
 
-from skimb._core.priors import ClassPrior
 from skimb.datasets import load_digits_long_tailed
 from skimb.engine.data import Batch, TrainingData
 from skimb.engine.mixing import Mixing, TwoLabels
 from skimb.linear_model import LinearClassifier
-from skimb.losses import AnyLoss, CrossEntropy, Focal, LogitAdjusted, Target
+from skimb.losses import AnyLoss, ClassPrior, CrossEntropy, Focal, LogitAdjusted, Target
 from skimb.model_selection import batched_fits
 from skimb.neural_network import MLPClassifier, NeuralNetClassifier
 from skimb.over_sampling import MLROS, MLSMOTE, LatentSMOTE

@@ -15,11 +15,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skimb._core.priors import ClassPrior
 from skimb.boosting import as_lightgbm, as_xgboost
 from skimb.functional import regression as kernel
 from skimb.linear_model import BalancedRidge
-from skimb.losses import BalancedMSE, density_weights
+from skimb.losses import BalancedMSE, ClassPrior, density_weights
 from skimb.losses.regression import label_groups
 from skimb.metrics import balanced_mean_absolute_error
 from skimb.neural_network import MLPRegressor

@@ -28,8 +28,14 @@ import torch.nn.functional as F  # noqa: E402
 from harness import machine, table  # noqa: E402
 
 from skimb import kernels  # noqa: E402
-from skimb._core.priors import ClassPrior  # noqa: E402
-from skimb.losses import AnyLoss, Asymmetric, Focal, LogitAdjusted, MannWhitney  # noqa: E402
+from skimb.losses import (  # noqa: E402
+    AnyLoss,
+    Asymmetric,
+    ClassPrior,
+    Focal,
+    LogitAdjusted,
+    MannWhitney,
+)
 
 warnings.simplefilter("ignore")
 torch.set_num_threads(1)
