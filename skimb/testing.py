@@ -1,15 +1,19 @@
 """The contract every loss keeps, as checks that third parties can run on their own losses."""
 
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import torch
 from sklearn.base import clone
 
 from skimb._core.priors import ClassPrior
+from skimb.losses._base import REQUIREMENTS
+from skimb.losses._stack import fields_of
 
 __all__ = ["Batch", "check_loss", "loss_checks", "make_batch"]
 
+_EPOCHS = 10
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -313,6 +317,146 @@ def _minimise(bound, mass, n_classes, one_logit):
     return z.detach()[None]
 
 
+def check_requires(loss):
+    """What the bound loss requires are known words that agree with the loss's scope and its attack."""
+    for task in _tasks(loss):
+        bound = _bind(loss, make_batch(task))
+        requires = bound.requires
+        assert isinstance(requires, frozenset), f"{task}: requires is no frozenset: {requires!r}"
+        unknown = set(requires) - set(REQUIREMENTS)
+        assert not unknown, f"{task}: unknown requirements {sorted(unknown)}"
+        coupled = "batch" in requires
+        assert coupled == (loss.scope == "batch"), (
+            f"{task}: scope is {loss.scope!r}, but the bound loss requires {sorted(requires)}"
+        )
+        stages = [bound.at(epoch, _EPOCHS) for epoch in range(_EPOCHS)]
+        more = frozenset().union(*(stage.requires for stage in stages)) - requires
+        assert not more, (
+            f"{task}: a loss in force requires {sorted(more)}, the loss itself does not"
+        )
+        attacked = any(stage.attack is not None for stage in stages)
+        assert attacked == ("adversary" in requires), (
+            f"{task}: the attack and the requirement of an adversary do not agree"
+        )
+
+
+def check_in_force(loss):
+    """The loss in force is one object for as long as it is in force, for the same targets."""
+    for task in _tasks(loss):
+        batch = make_batch(task)
+        bound = _bind(loss, batch)
+        stages = [bound.at(epoch, _EPOCHS) for epoch in range(_EPOCHS)]
+        again = [bound.at(epoch, _EPOCHS) for epoch in range(_EPOCHS)]
+        assert all(a is b for a, b in zip(stages, again, strict=True)), (
+            f"{task}: two calls of at for one epoch give two objects"
+        )
+        changes = sum(a is not b for a, b in pairwise(stages))
+        assert changes == len({id(stage) for stage in stages}) - 1, (
+            f"{task}: a loss that was in force before comes back as another object"
+        )
+        for stage in stages:
+            same = stage.task == bound.task and stage.n_classes == bound.n_classes
+            assert same, f"{task}: {stage.name} in force is bound to another target"
+            value = stage(batch.logits, batch.target)
+            assert torch.isfinite(value).all(), f"{task}: {stage.name} in force gives {value}"
+
+
+def check_unchanged(loss):
+    """No use changes what a bound loss computes with; only training feeds its memory."""
+    for task in _tasks(loss):
+        batch = make_batch(task)
+        bound = _bind(loss, batch)
+        before = fields_of(bound)
+        for weight in (None, batch.weight):
+            bound.loss_grad(batch.logits, bound.encode(batch.target, batch.logits), weight)
+            if "memory" not in bound.requires:
+                bound.train()
+            _grad(bound, batch.logits, batch.target, weight)
+            _grad(bound, batch.logits.float(), batch.target, weight)
+            bound.frozen(batch.logits, batch.target, weight)
+            bound.eval()
+        bound.posterior(batch.logits)
+        bound.decision(batch.logits)
+        if loss.scope == "row":
+            bound.row_loss(batch.logits, batch.target)
+            bound.grad_hess(batch.logits, batch.target, convex=True)
+        for epoch in range(_EPOCHS):
+            bound.at(epoch, _EPOCHS)
+        assert fields_of(bound) == before, f"{task}: using the bound loss changed its attributes"
+
+
+def _refused_targets(task, target, n_classes):
+    """Targets that no loss may take, by what is wrong with them."""
+    values = {"-1 for 0": -1.0, "-100": -100.0, "one half": 0.5, "not a number": float("nan")}
+    values["too large"] = float(n_classes if task != "multilabel" else 2)
+    found = {}
+    for name, value in values.items():
+        wrong = target.double().clone()
+        wrong[target == 0] = value
+        found[name] = wrong
+    if task != "multilabel":
+        found["one-hot"] = torch.nn.functional.one_hot(target, n_classes)
+        found["numbers from 1"] = target + 1
+        found["two columns"] = target[:, None].repeat(1, 2)[:, :, None]
+    else:
+        found["a label less"] = target[:, 1:]
+        found["class numbers"] = target[:, 0]
+    found["a row less"] = target[:-1]
+    return found
+
+
+def _refusal(call, *args):
+    """The sentence by which a call refuses its arguments, or None where it takes them."""
+    try:
+        call(*args)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _refuses(what, call, *args):
+    said = _refusal(call, *args)
+    assert said is not None, f"{what} must be refused by a ValueError"
+    assert said.endswith("."), f"{what}: the refusal is no sentence: {said}"
+
+
+def check_targets(loss):
+    """Targets and weights of a wrong shape or with wrong values are refused, columns are taken as rows."""
+    for task in _tasks(loss):
+        batch = make_batch(task)
+        bound = _bind(loss, batch)
+        z, y, w = batch.logits, batch.target, batch.weight
+        calls = {"the module": bound, "encode": lambda z, t, b=bound: b.encode(t, z)}
+        if loss.scope == "row":
+            calls |= {"row_loss": bound.row_loss, "grad_hess": bound.grad_hess}
+        for name, wrong in _refused_targets(task, y, batch.prior.n_classes).items():
+            for which, call in calls.items():
+                _refuses(f"{task}: a target with {name} in {which}", call, z, wrong)
+        negative, missing = w.clone(), w.clone()
+        negative[0], missing[0] = -1.0, float("nan")
+        wrong_weights = {"negative": negative, "missing": missing, "too few": w[:-1]}
+        wrong_weights["five columns of"] = w[:, None].repeat(1, 5)
+        for name, wrong in wrong_weights.items():
+            _refuses(f"{task}: {name} weights", bound, z, y, wrong)
+        value, weighted = bound(z, y), bound(z, y, w)
+        for name, same in {"floats": y.double(), "small integers": y.byte()}.items():
+            _close(bound(z, same), value, f"{task}: a target of {name}", rtol=0.0, atol=0.0)
+        _close(bound(z, y, w.long()), weighted, f"{task}: integer weights")
+        if task != "multilabel":
+            _close(bound(z, y[:, None]), value, f"{task}: a column as target")
+            _close(bound(z, y, w[:, None]), weighted, f"{task}: a column of weights")
+        else:
+            each = w[:, None].expand_as(z)
+            said = _refusal(bound, z, y, each)
+            assert said is None or "one weight per row" in said, f"{task}: label weights: {said}"
+            if said is None:
+                _close(bound(z, y, each), weighted, f"{task}: weights of labels equal in each row")
+        if task == "binary":
+            _close(bound(z[:, None], y), value, f"{task}: a column of logits")
+            _close(bound(z[:, None], y[:, None]), value, f"{task}: columns")
+            _close(bound(z, y.bool()), value, f"{task}: a target of truth values")
+
+
 _CHECKS = (
     check_object,
     check_gradient,
@@ -326,6 +470,10 @@ _CHECKS = (
     check_two_logits,
     check_rows,
     check_posterior,
+    check_requires,
+    check_in_force,
+    check_unchanged,
+    check_targets,
 )
 
 

@@ -48,15 +48,25 @@ from skimb.losses import (
     ScoreOriented,
     Seesaw,
     SeparatedKappa,
+    SoftmaxBound,
     SoftmaxEqualization,
     SupervisedContrastive,
+    Target,
     Tversky,
     TwoWay,
     VectorScaling,
     all_losses,
 )
 from skimb.losses.confusion import METRICS
-from skimb.testing import check_gradient, loss_checks, make_batch
+from skimb.testing import (
+    check_gradient,
+    check_in_force,
+    check_requires,
+    check_targets,
+    check_unchanged,
+    loss_checks,
+    make_batch,
+)
 
 # awkward points beside the grids: exponents below one, edges of ranges, other variants
 AWKWARD = [
@@ -161,6 +171,55 @@ def test_the_contract_can_fail():
 
     with pytest.raises(RuntimeError, match="Jacobian mismatch"):
         check_gradient(Wrong())
+
+
+class Counting(SoftmaxBound):
+    """Changes with every call."""
+
+    def entries(self, logits, target, factor=1.0):
+        self.gain += 1.0
+        return super().entries(logits, target, factor)
+
+
+class Coupled(SoftmaxBound):
+    """Says that it couples rows, and does not."""
+
+    requires = frozenset({"batch"})
+
+
+class Restless(SoftmaxBound):
+    """Makes a loss in force for every question."""
+
+    def at(self, epoch, n_epochs):
+        return self.replaced()
+
+
+class Lenient(SoftmaxBound):
+    """Takes any target."""
+
+    def encode(self, target, logits, cost=None):
+        return Target(target.long().clamp(0, self.n_classes - 1))
+
+
+@pytest.mark.parametrize(
+    ("bound", "check", "match"),
+    [
+        (Counting, check_unchanged, "changed its attributes"),
+        (Coupled, check_requires, "scope is 'row'"),
+        (Restless, check_in_force, "two objects"),
+        (Lenient, check_targets, "must be refused"),
+    ],
+    ids=lambda v: getattr(v, "__name__", ""),
+)
+def test_each_check_of_use_can_fail(bound, check, match):
+    class Wrong(CrossEntropy):
+        tasks = frozenset({"multiclass"})
+
+        def _bind(self, prior):
+            return bound()
+
+    with pytest.raises(AssertionError, match=match):
+        check(Wrong())
 
 
 # --- values of the literature ----------------------------------------------------------------

@@ -101,6 +101,11 @@ _BOOKKEEPING = {*vars(torch.nn.Module()), "_constants", "_loss"} - {
 }
 
 
+def fields_of(bound):
+    """Everything a bound loss computes with, as something to compare."""
+    return _fingerprint(bound)
+
+
 def _fingerprint(value):
     """Everything a bound loss computes with, its parts included, as something to compare.
 

@@ -39,14 +39,22 @@ class Target:
 
 
 def tidy_call(bound, logits, target, weight):
-    """Logits, targets and weights of a call from outside: columns (n, 1) become (n,), weights are checked."""
-    target = target if torch.is_tensor(target) else torch.as_tensor(np.asarray(target))
+    """Logits, targets and weights of a call from outside: columns (n, 1) become (n,), weights are checked.
+
+    Weights take the dtype that the loss computes in.
+    """
+    if not torch.is_tensor(logits) or not logits.is_floating_point():
+        kind = logits.dtype if torch.is_tensor(logits) else type(logits).__name__
+        raise TypeError(f"{bound.name}: logits must be a floating-point tensor, got {kind}.")
+    target = _as_tensor(bound, "target", target, logits.device)
     if bound.task == "binary" and logits.ndim > 1 and logits.shape[-1] == 1:
         logits = logits.squeeze(-1)
     if bound.task != "multilabel" and target.ndim == 2 and target.shape[1] == 1:
         target = target.squeeze(-1)
     if weight is None:
         return logits, target, None
+    weight = _as_tensor(bound, "sample_weight", weight, logits.device)
+    weight = weight.to(torch.float32 if logits.dtype in HALF else logits.dtype)
     if weight.ndim == 2 and weight.shape[1] == 1 and target.ndim == 1:
         weight = weight.squeeze(-1)
     rows = target.shape[:-1] if bound.task == "multilabel" else target.shape
@@ -68,9 +76,28 @@ def tidy_call(bound, logits, target, weight):
     return logits, target, weight
 
 
+def _as_tensor(bound, name, value, device):
+    """Real numbers from outside as a dense tensor."""
+    if torch.is_tensor(value):
+        if value.layout != torch.strided or value.is_complex():
+            kind = "complex" if value.is_complex() else "sparse"
+            raise TypeError(
+                f"{bound.name}: {name} is a {kind} tensor; give a dense one of real numbers."
+            )
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{bound.name}: {name} must hold numbers, got an array of dtype {array.dtype}; encode it first."
+        )
+    return torch.as_tensor(array, device=device)
+
+
 def check_target(bound, target, logits):
     """Refuse targets whose shape or values do not fit a bound loss and the logits it is given."""
     shape, given = tuple(logits.shape), tuple(target.shape)
+    if not given:
+        raise ValueError(f"{bound.name}: the target is one number; give one per row.")
     if target.dtype.is_complex:
         raise ValueError(f"{bound.name}: the target is complex; give class numbers or 0/1 labels.")
     if bound.task == "multilabel":
@@ -83,7 +110,7 @@ def check_target(bound, target, logits):
     else:
         margin = bound.task == "binary" and given == shape and not _looks_one_hot(target)
         wanted, count = (shape if margin else shape[:-1]), bound.n_classes
-        if not margin and shape[-1:] not in ((bound.n_classes,), (1,)):
+        if not margin and shape[-1:] != (bound.n_classes,):
             form = " or one per row" if bound.task == "binary" else ""
             raise ValueError(
                 f"{bound.name} was bound to {bound.n_classes} classes, got logits of shape {shape} with a "
