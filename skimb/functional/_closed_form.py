@@ -2,6 +2,8 @@
 
 import torch
 
+from skimb.functional import _targets
+
 
 class _ClosedForm(torch.autograd.Function):
     @staticmethod
@@ -36,7 +38,7 @@ def apply(value_and_grad, logits):
 
 def signs(target, like):
     """Turn 0/1 targets into -1/+1 in the dtype of the logits."""
-    return target.to(like.dtype).mul(2.0).sub_(1.0)
+    return _targets.binary(target, like).to(like.dtype).mul(2.0).sub_(1.0)
 
 
 def is_margin(logits, target):

@@ -17,6 +17,14 @@ def move_rows(block, m, v, move, lr, eps):
     block.sub_((m * move).mul_(lr).div_((v + (eps**2 + FLOOR)).sqrt_()))
 
 
+def refuse_rows(used, height):
+    """Name the first row that is not in the table."""
+    bad = used[(used < 0) | (used >= height)][0]
+    raise IndexError(
+        f"Rows must lie between 0 and {height - 1} for a table of {height}, got {bad}."
+    )
+
+
 def lazy_adam(grad, table, m, v, used, kept, move, lr, *, l2, decay, betas, eps, t):
     """Update rows of a table in place.
 
@@ -39,6 +47,8 @@ def lazy_adam(grad, table, m, v, used, kept, move, lr, *, l2, decay, betas, eps,
     t : int
         Number of this step.
     """
+    if len(used) and not (used.min() >= 0 and used.max() < len(table)):
+        refuse_rows(used, len(table))
     tensors = (table, m, v)
     records = [as_records(x.numpy()) for x in tensors]
     size = max(64, PIECE_BYTES // (table.shape[1] * table.element_size()))

@@ -2,6 +2,8 @@ r"""The smoothness term of adversarial comp-sum losses."""
 
 import torch
 
+from skimb.functional import _targets
+
 
 def margin_distance(perturbed, logits, target):
     """How far the margins of rows move: :math:`\\|\\Delta(x')-\\Delta(x)\\|_2` and its gradients.
@@ -24,7 +26,7 @@ def margin_distance(perturbed, logits, target):
     if v.ndim == target.ndim:
         distance = torch.sqrt(v * v + 1e-12)
         return distance, v / distance
-    index = target.unsqueeze(-1)
+    index = _targets.class_indices(target, v).unsqueeze(-1)
     d = v - v.gather(-1, index)
     distance = torch.sqrt(d.square().sum(-1) + 1e-12)
     grad = d / distance.unsqueeze(-1)

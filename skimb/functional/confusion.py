@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from skimb.functional import _closed_form as cf
-from skimb.functional import _metrics
+from skimb.functional import _metrics, _targets
 
 UNDEFINED = ("skip", "smooth", "raise")
 SMOOTHED = ("f1", "fbeta", "jaccard", "precision", "tversky")
@@ -159,9 +159,8 @@ def confusion_loss(logits, target, weight, *, temperature, metric):
 
     `metric` maps matrices (..., C, C) to values (...) and gradients (..., C, C).
     """
-    n_classes = logits.shape[-1]
     a = torch.softmax(temperature * logits, -1)
-    onehot = torch.nn.functional.one_hot(target, n_classes).to(a.dtype)
+    onehot = _targets.one_hot(target, a)
     rows = onehot if weight is None else onehot * weight.unsqueeze(-1)
     matrix = (rows.transpose(-1, -2) @ a).double()
     value, grad = metric(matrix)
@@ -261,14 +260,10 @@ def dice_set(z, positive, weight, *, alpha, smooth, squared, hard_negatives=None
     return (1.0 - num / den).squeeze(-1), grad
 
 
-def _onehot(target, like):
-    return torch.nn.functional.one_hot(target, like.shape[-1]).to(like.dtype)
-
-
 def _metric_function(logits, target, weight, **kw):
     if cf.is_margin(logits, target):
         return cf.apply(lambda z: binary_loss(z, cf.signs(target, z), weight, **kw), logits)
-    return cf.apply(lambda z: macro_loss(z, _onehot(target, z), weight, **kw), logits)
+    return cf.apply(lambda z: macro_loss(z, _targets.one_hot(target, z), weight, **kw), logits)
 
 
 def anyloss(
@@ -390,7 +385,7 @@ def dice(logits, target, *, alpha=0.01, smooth=1.0, squared=True):
     kw = {"alpha": alpha, "smooth": smooth, "squared": squared}
     if cf.is_margin(logits, target):
         return cf.apply(lambda z: dice_margin_rows(z, target.to(z.dtype), **kw), logits)
-    return cf.apply(lambda z: dice_rows(z, _onehot(target, z), **kw)[:2], logits)
+    return cf.apply(lambda z: dice_rows(z, _targets.one_hot(target, z), **kw)[:2], logits)
 
 
 def focal_tversky(value, grad, gamma):

@@ -3,6 +3,7 @@ r"""Losses of decisions: expected cost, ordinal agreement, Lovász extensions, s
 import torch
 
 from skimb.functional import _closed_form as cf
+from skimb.functional import _targets
 from skimb.functional.confusion import confusion_loss, softmax_chain
 
 
@@ -44,8 +45,8 @@ def expected_cost(logits, target, *, cost):
     """
 
     def closed(z):
-        table = cost.to(z)
-        return cost_rows(z, table[target.long()] if table.ndim == 2 else table)
+        table, y = cost.to(z), _targets.codes(target, z)
+        return cost_rows(z, table[y] if table.ndim == 2 else table)
 
     return cf.apply(closed, logits)
 
@@ -58,8 +59,8 @@ def kappa_loss(logits, target, weight, *, eps=1e-6):
     far = (grade[:, None] - grade).square() / (width - 1.0) ** 2
     w = torch.ones_like(p[..., 0]) if weight is None else weight.to(p).expand_as(p[..., 0])
     total = w.sum(-1, keepdim=True).clamp_min(1e-30)
-    rows = far[target]
-    onehot = torch.nn.functional.one_hot(target, width).to(p.dtype)
+    target = _targets.class_indices(target, logits)
+    rows, onehot = far[target], torch.nn.functional.one_hot(target, width).to(p.dtype)
     seen = (w.unsqueeze(-1) * onehot).sum(-2)
     column = (seen @ far) / total
     num = (w * (rows * p).sum(-1)).sum(-1)
@@ -155,8 +156,7 @@ def lovasz(logits, target, *, sample_weight=None):
     def closed(z):
         if cf.is_margin(z, target):
             return lovasz_hinge_loss(z, cf.signs(target, z), sample_weight)
-        onehot = torch.nn.functional.one_hot(target, z.shape[-1]).to(z.dtype)
-        return lovasz_softmax_loss(z, onehot, sample_weight)
+        return lovasz_softmax_loss(z, _targets.one_hot(target, z), sample_weight)
 
     return cf.apply(closed, logits)
 

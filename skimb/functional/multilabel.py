@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from skimb.functional import _closed_form as cf
 from skimb.functional import _shapes as shapes
+from skimb.functional import _targets
 from skimb.functional import sigmoid as asym
 from skimb.functional.softmax import by_sign
 
@@ -339,7 +340,7 @@ def two_way(logits, target, *, temp_pos=4.0, temp_neg=1.0, sample_weight=None):
     Tensor of shape (...)
         Mean loss.
     """
-    positive = target > 0
+    positive = _targets.binary(target, logits) > 0
     return cf.apply(
         lambda z: two_way_loss(z, positive, sample_weight, temp_pos=temp_pos, temp_neg=temp_neg),
         logits,

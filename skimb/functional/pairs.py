@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from skimb.functional import _closed_form as cf
+from skimb.functional import _targets
 
 SURROGATES = ("logistic", "squared_hinge", "hinge", "squared")
 METHODS = ("exact", "binned")
@@ -224,7 +225,7 @@ def mann_whitney(
 
 
 def _pairs(logits, target, weight, **kw):
-    positive = target > 0
+    positive = _targets.binary(target, logits) > 0
     return cf.apply(lambda z: pair_loss(z, positive, weight, **kw), logits)
 
 

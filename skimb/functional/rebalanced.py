@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from skimb.functional import _closed_form as cf
 from skimb.functional import _shapes as shapes
+from skimb.functional import _targets
 from skimb.functional import softmax as kernel
 
 
@@ -23,10 +24,12 @@ def seesaw_bias(logits, target, log_counts, *, p, q):
         mitigation = (target * side).clamp_max(0.0) * p
         gap = F.logsigmoid(-v) - F.logsigmoid(v).clamp_min(low)
         return mitigation + gap.clamp_min(0.0) * q
+    target = _targets.class_indices(target, logits)
     log_p = torch.log_softmax(logits, -1)
     index = target.unsqueeze(-1)
     own = log_p.gather(-1, index).clamp_min(low)
-    mitigation = (log_counts - log_counts[target].unsqueeze(-1)).clamp_max(0.0) * p
+    side = _targets.of_class(log_counts, target, logits, "counts")
+    mitigation = (log_counts - side.unsqueeze(-1)).clamp_max(0.0) * p
     bias = mitigation + (log_p - own).clamp_min(0.0) * q
     return bias.scatter(-1, index, 0.0)
 
@@ -111,7 +114,7 @@ def class_balanced(logits, target, *, weights, gamma=0.0):
     """
 
     def closed(z):
-        w = weights.to(z)[target.long()]
+        w = _targets.of_class(weights, target, z, "weights")
         if cf.is_margin(z, target):
             loss, grad = kernel.margin_rows(z, cf.signs(target, z), shape=shapes.Focal(gamma))
             return loss * w, grad * w
@@ -180,7 +183,7 @@ def label_aware_smoothing(logits, target, *, smoothing):
     """
 
     def closed(z):
-        share = smoothing.to(z)[target.long()]
+        share = _targets.of_class(smoothing, target, z, "smoothing")
         if cf.is_margin(z, target):
             return kernel.margin_rows(z, cf.signs(target, z), smoothing=share)
         return kernel.rows(z, target, smoothing=share)
@@ -211,4 +214,6 @@ def influence_balanced(logits, target, *, feature_norm=1.0, weights=None, alpha=
     """
     shape = shapes.InfluenceBalanced(alpha, feature_norm, eps)
     rows = kernel._apply(logits, target, shape=shape)
-    return rows if weights is None else rows * weights.to(rows)[target.long()]
+    if weights is None:
+        return rows
+    return rows * _targets.of_class(weights, target, logits, "weights").to(rows)

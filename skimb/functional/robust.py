@@ -7,6 +7,7 @@ import torch.nn.functional as F
 
 from skimb.functional import _closed_form as cf
 from skimb.functional import _shapes as shapes
+from skimb.functional import _targets
 from skimb.functional import softmax as kernel
 
 NORMALIZE = ("none", "softplus_mean", "l1_mean")
@@ -30,6 +31,7 @@ def normalise(logits, how):
 
 def ldr_rows(logits, target, *, lam, margin):
     """Values and gradients of LDR-KL for logits with a class axis."""
+    target = _targets.class_indices(target, logits)
     index = target.unsqueeze(-1)
     shifted = logits.scatter_add(
         -1, index, torch.full_like(target, -margin, dtype=logits.dtype).unsqueeze(-1)
@@ -48,6 +50,7 @@ class AdaptiveRows:
     """
 
     def __init__(self, logits, target, *, lam, margin, alpha, n_iter):
+        target = _targets.class_indices(target, logits)
         index = target.unsqueeze(-1)
         low = torch.full_like(target, -margin, dtype=logits.dtype).unsqueeze(-1)
         s = logits.scatter_add(-1, index, low)
@@ -245,7 +248,7 @@ def z_parts(logits, target, *, a, b):
     centred = logits - logits.mean(-1, keepdim=True)
     sigma = torch.sqrt(centred.square().mean(-1, keepdim=True) + 1e-12)
     z = centred / sigma
-    index = target.unsqueeze(-1)
+    index = _targets.class_indices(target, logits).unsqueeze(-1)
     own = z.gather(-1, index)
     slope = torch.sigmoid(a * (b - own))
     value = F.softplus(a * (b - own)).squeeze(-1) / a

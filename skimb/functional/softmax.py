@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from skimb.functional import _closed_form as cf
 from skimb.functional import _shapes as shapes
+from skimb.functional import _targets
 
 _IDENTITY = shapes.Identity()
 
@@ -41,6 +42,7 @@ def rows(
 
     `smoothing` may be a tensor (..., n).
     """
+    target = _targets.class_indices(target, logits)
     z = adjust(logits, mult=mult, bias=bias, margin=margin, target=target, scale=scale)
     index = target.unsqueeze(-1)
     log_p = torch.log_softmax(z, -1)
@@ -111,6 +113,7 @@ def grad_hess(logits, target, *, shape=_IDENTITY, smoothing=0.0, convex=False, *
 
     With `convex` negative curvature of the shape is dropped, which leaves a non-negative Hessian.
     """
+    target = _targets.class_indices(target, logits)
     _, grad = rows(logits, target, shape=shape, smoothing=smoothing, **adjustment)
     z = adjust(logits, target=target, **adjustment)
     index = target.unsqueeze(-1)

@@ -33,6 +33,17 @@ enum { CROSS_ENTROPY = 0, FOCAL = 1, POLY = 2 };
 #define INLINE static inline
 #endif
 
+/* Number of the signatures below: the loader refuses a library that was built for other ones. */
+EXPORT int interface_version(void) { return 2; }
+
+/* Whether all of n numbers index something of the given size; what fails here is never indexed with. */
+INLINE int all_inside(int64_t n, const int64_t *restrict index, int64_t size)
+{
+    int outside = 0;
+    for (int64_t i = 0; i < n; i++) outside |= (uint64_t)index[i] >= (uint64_t)size;
+    return !outside;
+}
+
 /* log(1 + x) for x in [0, 1]: the series of 2 atanh(x / (2 + x)), whose argument is at most 1/3 */
 INLINE float small_log1pf(float x)
 {
@@ -247,11 +258,13 @@ MARGIN_MEMBERS(margin_members_f64, margin_loop_f64, double)
         grad[y] = -slope * q;                                                                      \
     }
 
+/* Returns 0 and computes nothing if a class index is out of range. */
 #define SOFTMAX_ROWS(NAME, T, NARROW, WIDE, NARROW_MAX)                                            \
-    EXPORT void NAME(int64_t n, int64_t c_n, const T *z, const int64_t *y, const T *bias,          \
-                     const T *margin, double scale, int shape, double param, double factor,        \
-                     T *loss, T *grad)                                                             \
+    EXPORT int NAME(int64_t n, int64_t c_n, const T *z, const int64_t *y, const T *bias,           \
+                    const T *margin, double scale, int shape, double param, double factor,         \
+                    T *loss, T *grad)                                                              \
     {                                                                                              \
+        if (!all_inside(n, y, c_n)) return 0;                                                      \
         if (c_n <= NARROW_MAX) {                                                                   \
             T buf[NARROW_MAX * BLOCK];                                                             \
             for (int64_t r = 0; r < n; r += BLOCK)                                                 \
@@ -261,6 +274,7 @@ MARGIN_MEMBERS(margin_members_f64, margin_loop_f64, double)
             for (int64_t r = 0; r < n; r++)                                                        \
                 WIDE(c_n, z + r * c_n, y[r], bias, margin, (T)scale, shape, (T)param, (T)factor,   \
                      loss + r, grad + r * c_n);                                                    \
+        return 1;                                                                                  \
     }
 
 SOFTMAX_BLOCK(softmax_block_f32, float, expf, log1pf, logf)
@@ -443,16 +457,17 @@ RELU_OUTPUT_GRAD(relu_output_grad_f64, double)
 
 /* ---- Adam on some rows of a table, with moments that catch up ---------------------------------- */
 
+/* Returns 0 and changes nothing if a row lies outside the table. */
 #define LAZY_ADAM(NAME, T, SQRT)                                                                   \
-    CLONES EXPORT void NAME(int64_t rows, int64_t width, const int64_t *restrict used,             \
-                            const T *restrict grad, T *restrict table, T *restrict first,          \
-                            T *restrict second, const T *restrict kept1,                           \
-                            const T *restrict kept2, const T *restrict move,                       \
-                            const T *restrict lr, const T *restrict l2,                            \
-                            const T *restrict decay, double beta1_, double beta2_,                 \
-                            double eps_, double floor_, double correction1,                        \
-                            double correction2)                                                    \
+    CLONES EXPORT int NAME(int64_t rows, int64_t width, int64_t height,                            \
+                           const int64_t *restrict used, const T *restrict grad,                   \
+                           T *restrict table, T *restrict first, T *restrict second,               \
+                           const T *restrict kept1, const T *restrict kept2,                       \
+                           const T *restrict move, const T *restrict lr, const T *restrict l2,     \
+                           const T *restrict decay, double beta1_, double beta2_, double eps_,     \
+                           double floor_, double correction1, double correction2)                  \
     {                                                                                              \
+        if (!all_inside(rows, used, height)) return 0;                                             \
         const T rest1 = (T)(1.0 - beta1_), beta2 = (T)beta2_, rest2 = (T)(1.0 - beta2_);           \
         const T eps = (T)eps_, least = (T)floor_;                                                  \
         const T scale = (T)(1.0 / correction1), root = (T)(1.0 / sqrt(correction2));               \
@@ -474,6 +489,7 @@ RELU_OUTPUT_GRAD(relu_output_grad_f64, double)
                 v[j] = b;                                                                          \
             }                                                                                      \
         }                                                                                          \
+        return 1;                                                                                  \
     }
 
 LAZY_ADAM(lazy_adam_f32, float, sqrtf)

@@ -10,17 +10,20 @@ from pathlib import Path
 
 import torch
 
-from skimb.functional import _lazy_adam, confusion
+from skimb.functional import _lazy_adam, _targets, confusion
 from skimb.functional import _shapes as shapes
 
 #: below this many logits the call overhead eats the gain
 MIN_SIZE = 512
 _TYPES = {torch.float32: "f32", torch.float64: "f64"}
 _I, _P, _D, _N = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double, ctypes.c_int
+_VERSION = 2  # of the signatures; `interface_version` of the library
+# functions that index check first, and answer 0 if an index is out of range
+_CHECKED = ("lazy_adam", "softmax_rows")
 _SIGNATURES = {
     "margin_rows": (_I, _P, _P, _P, _P, _N, *[_D] * 6),
     "margin_members": (_I, _I, _P, _P, _P, _P, _N, _P, *[_D] * 5),
-    "lazy_adam": (_I, _I, *[_P] * 11, *[_D] * 6),
+    "lazy_adam": (_I, _I, _I, *[_P] * 11, *[_D] * 6),
     "relu_output": (*[_I] * 5, *[_P] * 4),
     "relu_output_grad": (*[_I] * 5, *[_P] * 6),
     "softmax_rows": (_I, _I, _P, _P, _P, _P, _D, _N, _D, _D, _P, _P),
@@ -41,11 +44,14 @@ def _load():
         library = ctypes.CDLL(str(found[0]))
     except OSError as error:
         return {}, f"the C extension does not load: {error}"
+    if not hasattr(library, "interface_version") or library.interface_version() != _VERSION:
+        return {}, "the C extension was built for another version of skimb; install skimb again"
     table = {}
     for name, types in _SIGNATURES.items():
         for dtype, suffix in _TYPES.items():
             function = getattr(library, f"{name}_{suffix}")
-            function.argtypes, function.restype = types, None
+            function.argtypes = types
+            function.restype = _N if name in _CHECKED else None
             table[name, dtype] = function
     return table, None
 
@@ -54,9 +60,16 @@ _FUNCTIONS, missing = _load()
 available = bool(_FUNCTIONS)
 
 
+def _alike(like, *others):
+    """Whether tensors can be read as `like` is: same type and device, no gaps."""
+    return all(
+        x.dtype == like.dtype and x.device == like.device and x.is_contiguous() for x in others
+    )
+
+
 def _takes(z):
     # a sum that is not finite may come from a NaN, which fast-math code would swallow
-    return z.is_contiguous() and bool(torch.isfinite(z.sum()))
+    return z.is_contiguous() and z.device.type == "cpu" and bool(torch.isfinite(z.sum()))
 
 
 def _shape_code(shape):
@@ -77,12 +90,18 @@ def _members_code(shape, z):
     column = shape[0] if code else None
     if not torch.is_tensor(column) or z.ndim != 2 or column.shape != (len(z), 1):
         return None, None
-    return (code, column) if column.dtype == z.dtype else (None, None)
+    return (code, column) if _alike(z, column) else (None, None)
+
+
+def _dense(a):
+    """Whether the last axis of the sums of a layer is a run of memory, on the CPU."""
+    return a.stride(2) == 1 and a.device.type == "cpu"
 
 
 def relu_output(a, w, b):
     """As :func:`skimb.functional._hidden.relu_output`, or None."""
-    if a.stride(2) != 1 or not w.is_contiguous() or not b.is_contiguous():
+    members, _, h = a.shape
+    if not _dense(a) or w.shape != (members, h) or b.shape != (members,) or not _alike(a, w, b):
         return None
     z = a.new_empty(a.shape[:2])
     call = _FUNCTIONS["relu_output", a.dtype]
@@ -92,8 +111,10 @@ def relu_output(a, w, b):
 
 def relu_output_grad(a, d, w, out):
     """As :func:`skimb.functional._hidden.relu_output_grad`, or None."""
-    same = a.stride() == out.stride() and a.stride(2) == 1
-    if not same or not w.is_contiguous() or not d.is_contiguous():
+    members, n, h = a.shape
+    same = out.shape == a.shape and out.stride() == a.stride() and _dense(a)
+    same = same and out.dtype == a.dtype and out.device == a.device
+    if not same or w.shape != (members, h) or d.shape != (members, n) or not _alike(a, w, d):
         return None
     gw, gb = torch.empty_like(w), torch.empty_like(w)
     pointers = [t.data_ptr() for t in (d, a, w, out, gw, gb)]
@@ -103,16 +124,25 @@ def relu_output_grad(a, d, w, out):
 
 def lazy_adam(grad, table, m, v, used, kept, move, lr, *, l2, decay, betas, eps, t):
     """As :func:`skimb.functional._lazy_adam.lazy_adam`, or None."""
-    columns = (*kept, move, lr, l2, decay)
-    tensors = (grad, table, m, v, *columns)
-    if not all(x.is_contiguous() and x.dtype == grad.dtype for x in tensors):
+    (rows, width), height = grad.shape, len(table)
+    by_row, by_column = (*kept, move), (lr, l2, decay)
+    fits = (
+        all(x.shape == (height, width) for x in (table, m, v))
+        and all(x.shape == (rows, 1) for x in by_row)
+        and all(x.shape == (width,) for x in by_column)
+        and _alike(grad, grad, table, m, v, *by_row, *by_column)
+        and grad.device.type == "cpu"
+    )
+    if not fits or used.shape != (rows,) or used.dtype != "int64" or not used.flags.c_contiguous:
         return None
-    pointers = [x.data_ptr() for x in (grad, table, m, v, *columns)]
+    pointers = [x.data_ptr() for x in (grad, table, m, v, *by_row, *by_column)]
     corrections = [1.0 - beta**t for beta in betas]
     floor = eps**2 + _lazy_adam.FLOOR
-    _FUNCTIONS["lazy_adam", grad.dtype](
-        *grad.shape, used.ctypes.data, *pointers, *betas, eps, floor, *corrections
+    inside = _FUNCTIONS["lazy_adam", grad.dtype](
+        rows, width, height, used.ctypes.data, *pointers, *betas, eps, floor, *corrections
     )
+    if not inside:
+        _lazy_adam.refuse_rows(used, height)
     return table
 
 
@@ -133,7 +163,7 @@ def margin_rows(z, sign, *, shape, mult=None, offset=None, margins=None, smoothi
         return None
     low, high = (None, None) if margins is None else margins
     scalars = [_scalar(mult, 1.0), _scalar(offset, 0.0), _scalar(low, 0.0), _scalar(high, 0.0)]
-    if None in scalars or not sign.is_contiguous() or not _takes(z):
+    if None in scalars or not _alike(z, sign) or not _takes(z):
         return None
     loss, grad = torch.empty_like(z), torch.empty_like(z)
     where = (z.data_ptr(), sign.data_ptr(), loss.data_ptr(), grad.data_ptr())
@@ -163,15 +193,14 @@ def rows(
     if code is None or mult is not None or torch.is_tensor(smoothing) or smoothing:
         return None
     vectors = [v for v in (bias, margin) if v is not None]
-    if any(v.shape != (width,) or not v.is_contiguous() for v in vectors):
+    if any(v.shape != (width,) for v in vectors) or not _alike(logits, *vectors):
         return None
     scale = _scalar(scale, 1.0)
-    if scale is None or target.shape != logits.shape[:-1] or not target.is_contiguous():
+    if scale is None or target.shape != logits.shape[:-1] or not width or not _takes(logits):
         return None
-    if not width or not _takes(logits):
-        return None
+    target = _targets.integers(target, logits).contiguous()
     loss, grad = logits.new_empty(target.shape), torch.empty_like(logits)
-    _FUNCTIONS["softmax_rows", logits.dtype](
+    inside = _FUNCTIONS["softmax_rows", logits.dtype](
         target.numel(),
         width,
         logits.data_ptr(),
@@ -184,6 +213,8 @@ def rows(
         loss.data_ptr(),
         grad.data_ptr(),
     )
+    if not inside:
+        _targets.refuse_classes(target, width)
     return loss, grad
 
 
@@ -191,7 +222,7 @@ def asymmetric_rows(z, sign, *, gamma_neg, gamma_pos, clip):
     """As :func:`skimb.functional.sigmoid.asymmetric_rows`, or None."""
     if not (isinstance(gamma_neg, float) and isinstance(gamma_pos, float)):
         return None
-    if sign.shape != z.shape or not sign.is_contiguous() or not _takes(z):
+    if sign.shape != z.shape or not _alike(z, sign) or not _takes(z):
         return None
     loss, grad = torch.empty_like(z), torch.empty_like(z)
     _FUNCTIONS["asymmetric", z.dtype](
@@ -213,9 +244,7 @@ def binary_loss(z, sign, weight, *, transform, metric, options, undefined="skip"
     arrays = [sign] if weight is None else [sign, weight]
     if not isinstance(transform, confusion.Logistic) or z.ndim != 1:
         return None
-    if any(a.shape != z.shape or a.dtype != z.dtype or not a.is_contiguous() for a in arrays):
-        return None
-    if not _takes(z):
+    if any(a.shape != z.shape for a in arrays) or not _alike(z, *arrays) or not _takes(z):
         return None
     w = 0 if weight is None else weight.data_ptr()
     sharpness = transform.amplification

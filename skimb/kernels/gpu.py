@@ -18,15 +18,29 @@ missing = _reason()
 _TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def _shape_code(shape, z, members):
-    """Number and parameters (members or 1,) of a shape, or None."""
+def _shape_code(shape, like, lead):
+    """Number and parameters (members or 1,) of a shape, or None; members are the axes `lead`."""
     kinds = ((shapes.Identity, 0), (shapes.Focal, 1), (shapes.Poly, 2), (shapes.CompSum, 3))
     for kind, code in kinds:
         if type(shape) is kind:
-            value = shape[0] if shape else 0.0
-            param = torch.as_tensor(value, dtype=torch.float32, device=z.device).reshape(-1)
-            return (code, param.contiguous()) if param.numel() in (1, members) else None
+            value = torch.as_tensor(
+                shape[0] if shape else 0.0, dtype=torch.float32, device=like.device
+            )
+            if value.numel() != 1 and not _by_member(value, lead):
+                return None
+            return code, value.reshape(-1).contiguous()
     return None
+
+
+def _by_member(value, lead):
+    """Whether a parameter has one entry per member, and one for all of its rows."""
+    k = len(lead)
+    return value.shape[:k] == lead and value.numel() == lead.numel()
+
+
+def _fits(other, z):
+    """Whether a tensor has an entry for each of z, where the kernel can read it."""
+    return other.shape == z.shape and other.device == z.device
 
 
 def _number(value, default):
@@ -58,13 +72,12 @@ def rows(
     """As :func:`skimb.functional.softmax.rows`, or None."""
     from skimb.kernels.triton import ops
 
-    members = logits.shape[:-2].numel()
-    code = _shape_code(shape, logits, members)
+    lead, width = logits.shape[:-2], logits.shape[-1]
+    code = _shape_code(shape, logits, lead)
     if code is None or torch.is_tensor(smoothing) or smoothing or logits.dtype not in _TYPES:
         return None
     vectors = [v for v in (mult, bias, margin) if v is not None]
-    width = logits.shape[-1]
-    if any(v.shape[-1] != width or v.numel() not in (width, width * members) for v in vectors):
+    if any(v.shape != (width,) and v.shape != (*lead, 1, width) for v in vectors):
         return None
     scale = _number(scale, 1.0)
     if scale is None or target.shape != logits.shape[:-1] or not width:
@@ -84,12 +97,12 @@ def margin_rows(z, sign, *, shape, mult=None, offset=None, margins=None, smoothi
     """As :func:`skimb.functional.softmax.margin_rows`, or None."""
     from skimb.kernels.triton import ops
 
-    code = _shape_code(shape, z, z.shape[0] if z.ndim > 1 else 1)
+    code = _shape_code(shape, z, z.shape[:1] if z.ndim > 1 else z.shape[:0])
     low, high = (None, None) if margins is None else margins
     numbers = [_number(mult, 1.0), _number(offset, 0.0), _number(low, 0.0), _number(high, 0.0)]
     if code is None or torch.is_tensor(smoothing) or smoothing or None in numbers:
         return None
-    if z.dtype not in _TYPES or sign.shape != z.shape:
+    if z.dtype not in _TYPES or not _fits(sign, z):
         return None
     return ops.margin_rows(
         z.contiguous(), sign.contiguous(), code[1], *numbers, float(factor), code[0]
@@ -102,7 +115,7 @@ def asymmetric_rows(z, sign, *, gamma_neg, gamma_pos, clip):
 
     if not (isinstance(gamma_neg, float) and isinstance(gamma_pos, float)):
         return None
-    if z.dtype not in _TYPES or sign.shape != z.shape or z.ndim < 1:
+    if z.dtype not in _TYPES or not _fits(sign, z) or not z.numel():
         return None
     flat = z.contiguous().view(-1, z.shape[-1])
     loss, grad = ops.asymmetric(
@@ -125,7 +138,9 @@ def binary_loss(z, sign, weight, *, transform, metric, options, undefined="skip"
     if (
         not isinstance(transform, confusion.Logistic)
         or z.dtype not in _TYPES
-        or sign.shape != z.shape
+        or not _fits(sign, z)
+        or not z.numel()
+        or (weight is not None and weight.device != z.device)
     ):
         return None
     flat = z.contiguous().view(-1, z.shape[-1])
@@ -146,6 +161,8 @@ def logistic_pairs(sp, sn, wp, wn, tau):
     """As the exact logistic part of :func:`skimb.functional.pairs.pair_loss`, or None."""
     from skimb.kernels.triton import ops
 
-    if sp.ndim != 1 or sp.dtype not in _TYPES:
+    if sp.ndim != 1 or sn.ndim != 1 or sp.dtype not in _TYPES:
+        return None
+    if not _fits(wp, sp) or not _fits(wn, sn) or sn.device != sp.device:
         return None
     return ops.pair_logistic(*(t.contiguous() for t in (sp, sn, wp, wn)), float(tau))

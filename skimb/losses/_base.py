@@ -10,6 +10,7 @@ from torch import nn
 
 from skimb._core.priors import ClassPrior
 from skimb.functional import _closed_form as cf
+from skimb.functional import _targets
 from skimb.functional.confusion import softmax_chain
 from skimb.losses._targets import HALF, Target, check_target, tidy_call
 
@@ -526,7 +527,7 @@ def as_like(value, like):
 
 def one_hot(code, like):
     """Class indices as a 0/1 float matrix like the logits."""
-    return torch.nn.functional.one_hot(code, like.shape[-1]).to(like.dtype)
+    return _targets.one_hot(code, like)
 
 
 def positives(code):

@@ -9,11 +9,26 @@ from contextlib import nullcontext
 import torch
 import triton
 
+from skimb.functional import _targets
 from skimb.kernels.triton import confusion, elementwise, pairs, softmax
 
 
 def _on(z):
     return torch.cuda.device(z.device) if z.is_cuda else nullcontext()
+
+
+def _check(name, like, shapes, **tensors):
+    """Refuse tensors that a kernel would read past their ends or on another device."""
+    for argument, tensor in tensors.items():
+        if tensor is None:
+            continue
+        if tensor.device != like.device or not tensor.is_contiguous():
+            raise ValueError(f"{name}: {argument} must be contiguous and on {like.device}.")
+        if tuple(tensor.shape) not in shapes:
+            wanted = " or ".join(map(str, shapes))
+            raise ValueError(
+                f"{name}: {argument} must have shape {wanted}, got {tuple(tensor.shape)}."
+            )
 
 
 def _or(tensor, like):
@@ -39,8 +54,13 @@ def softmax_rows(
     shape: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Losses (..., n) and gradients (..., n, C); parameters (members,), others (C,) or (members, C)."""
-    width = z.shape[-1]
+    width, members = z.shape[-1], z.shape[:-2].numel()
     n = y.numel()
+    _check("softmax_rows", z, [tuple(z.shape)], z=z)
+    _check("softmax_rows", z, [tuple(z.shape[:-1])], y=y)
+    _check("softmax_rows", z, [(1,), (members,)], param=param)
+    _check("softmax_rows", z, [(width,), (members, width)], mult=mult, bias=bias, margin=margin)
+    y = _targets.class_indices(y, z)
     loss = torch.empty(y.shape, dtype=torch.float32, device=z.device)
     grad = torch.empty_like(z)
     if n == 0:
@@ -77,6 +97,8 @@ def margin_rows(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Losses and gradients of one logit per entry, signs alike; parameters (members,)."""
     n = z.numel()
+    _check("margin_rows", z, [tuple(z.shape)], z=z, sign=sign)
+    _check("margin_rows", z, [(1,), *([tuple(z.shape[:1])] if z.ndim > 1 else [])], param=param)
     loss = torch.empty(z.shape, dtype=torch.float32, device=z.device)
     grad = torch.empty_like(z)
     if n == 0:
@@ -118,6 +140,13 @@ def asymmetric(
     if z.numel() == 0:
         return loss.zero_(), grad
     kind = 2 if positives is not None else 0 if target.ndim == 2 else 1
+    _check("asymmetric", z, [(n, width)], z=z)
+    if kind == 0:
+        _check("asymmetric", z, [(n, width)], target=target)
+    elif kind == 1:
+        target = _targets.class_indices(target, z).contiguous()
+    else:
+        positives = _column_numbers(target, positives, z)
     block_l = min(1024, triton.next_power_of_2(width))
     block_n = max(1, min(64, 1024 // block_l))
     with _on(z):
@@ -142,6 +171,24 @@ def asymmetric(
     return loss, grad
 
 
+def _column_numbers(pointers, positives, z):
+    """Column numbers of a CSR matrix of positives, checked with its row pointers."""
+    n, width = z.shape
+    _check("asymmetric", z, [(n + 1,)], target=pointers)
+    _check("asymmetric", z, [(positives.numel(),)], positives=positives)
+    ends = torch.stack([pointers[0], pointers[-1], pointers.diff().amin()]).tolist()
+    if ends[0] != 0 or ends[1] != positives.numel() or ends[2] < 0:
+        raise ValueError(
+            f"Row pointers must rise from 0 to the number of positives, {positives.numel()}; got "
+            f"{ends[0]} to {ends[1]} with a least step of {ends[2]}."
+        )
+    if positives.numel():
+        low, high = torch.aminmax(positives)
+        if int(low) < 0 or int(high) >= width:
+            _targets.refuse_classes(positives, width)
+    return positives.long()
+
+
 @asymmetric.register_fake
 def _(z, target, positives, gamma_neg, gamma_pos, clip, factor, by_label):
     shape = z.shape if by_label else z.shape[:1]
@@ -158,6 +205,7 @@ def confusion_counts(
 ) -> torch.Tensor:
     """Soft true and false positives and both class weights (members, 4) of scores (members, n)."""
     members, n = z.shape
+    _check("confusion_counts", z, [(members, n)], z=z, sign=sign, weight=weight)
     blocks = max(1, triton.cdiv(n, confusion.BLOCK))
     parts = torch.zeros(members, 4, blocks, dtype=torch.float32, device=z.device)
     if n and members:
@@ -185,6 +233,8 @@ def confusion_grad(
 ) -> torch.Tensor:
     """Gradient (members, n) from the derivatives (members, 2) of a metric in both sums."""
     members, n = z.shape
+    _check("confusion_grad", z, [(members, n)], z=z, sign=sign, weight=weight)
+    _check("confusion_grad", z, [(members, 2)], slopes=slopes.contiguous())
     grad = torch.empty_like(z)
     if n and members:
         with _on(z):
@@ -205,6 +255,8 @@ def pair_logistic(
     sp: torch.Tensor, sn: torch.Tensor, wp: torch.Tensor, wn: torch.Tensor, tau: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mean logistic loss of pairs and its gradients in positive and negative scores, all 1-D."""
+    _check("pair_logistic", sp, [(sp.numel(),)], sp=sp, wp=wp)
+    _check("pair_logistic", sp, [(sn.numel(),)], sn=sn, wn=wn)
     rows = torch.zeros(sp.shape, dtype=torch.float32, device=sp.device)
     gp, gn = torch.zeros_like(sp), torch.zeros_like(sn)
     if sp.numel() and sn.numel():

@@ -64,7 +64,7 @@ def softmax_kernel(
     param = tl.load(PARAM + member * param_step)
     m_y = param * 0.0
     if HAS_MARGIN:
-        m_y = tl.load(MARGIN + member * margin_step + y)
+        m_y = tl.load(MARGIN + member * margin_step + y, mask=(y >= 0) & (y < C), other=0.0)
     c = tl.arange(0, BLOCK_C)
     if CHUNKS == 1:
         mask = (safe_r[:, None] >= 0) & (c[None, :] < C)
