@@ -75,7 +75,7 @@ def test_influence_balanced_sees_the_inputs_of_the_output_layer(rare):
     kw = {"loss": loss, "max_iter": 1, "batch_size": 600, "shuffle": False, "tol": 0.0}
     linear = LinearClassifier(solver="sgd", learning_rate_init=1.0, momentum=0.0, alpha=0.0, **kw)
     linear.fit(X, y)  # one step from zero: the gradient with norms of the rows themselves
-    bound = linear._bound
+    bound = linear._head.bound
     sign = torch.as_tensor(2.0 * y - 1.0)
     norm = torch.as_tensor(np.abs(X).sum(1))
     _, grad = bound.loss_grad(torch.zeros(600, dtype=torch.float64), Target(sign, inputs=norm))
@@ -108,19 +108,19 @@ def test_losses_with_a_memory_observe_training_batches(rare, kind):
         model = NeuralNetClassifier(Plain, **kw).fit(X, y)
     else:
         model = MLPClassifier((4,), **kw).fit(sparse.csr_matrix(X) if kind == "sparse" else X, y)
-    gathered = model._bound.gathered
+    gathered = model._head.bound.gathered
     assert (gathered > 0).all()
     model.predict_proba(X)
-    assert torch.equal(gathered, model._bound.gathered)
+    assert torch.equal(gathered, model._head.bound.gathered)
 
 
 def test_partial_fit_carries_the_memory_on(rare):
     X, y = rare
     model = MLPClassifier((4,), loss=EqualizationV2(), batch_size=100, random_state=0)
     model.partial_fit(X, y)
-    first = model._bound.gathered.clone()
+    first = model._head.bound.gathered.clone()
     model.partial_fit(X, y)
-    assert (model._bound.gathered > first).all()
+    assert (model._head.bound.gathered > first).all()
 
 
 def test_full_batches_refuse_what_they_cannot_serve(rare):

@@ -267,7 +267,7 @@ def test_class_weights_survive_chunks_of_one_class(rare):
     model.partial_fit(X, y)
     w0, w1 = model.class_weight_
     assert w1 / w0 == pytest.approx(9)
-    rare_only, _ = model._row_weights(np.ones(5, int), None)
+    rare_only, _ = model._head.row_weights(np.ones(5, int), None)
     np.testing.assert_allclose(rare_only, w1)
 
 

@@ -111,31 +111,16 @@ class ChainEstimator(NeuralBase):
         widths = config.pop("widths")
         return MLP(widths, config.pop("activation"), dtype=dtype, **config)
 
-    def _take_weights(self, coefs, intercepts, classes, seen):
-        """Become a fitted classifier with these weights, as if trained on the counts in `seen`."""
-        self.classes_, self._seen, self._multilabel = classes, seen, False
-        self.n_outputs_, self.n_layers_ = coefs[-1].shape[1], len(coefs) + 1
-        self._dtype, self._sparse = "float64", False
-        self._config = {
-            "widths": [len(coefs[0]), *(w.shape[1] for w in coefs)],
-            "activation": self.activation,
-            "sparse": False,
-            "linear_skip": False,
-        }
-        self.n_iter_ = self.t_ = self._no_improvement_count = 0
-        self.loss_curve_, self.validation_scores_ = [], None
-        self.loss_ = self.best_loss_ = float("nan")
-        self._generator_state = self._optimizer_state = None
-        flat = np.concatenate([a.ravel() for a in (*coefs, *intercepts)])
-        self._restore([flat[None]], [])
-        return self
-
     def _start_linear(self, module, data, bound):
         """Fit a linear model, as LogisticRegression(C=10), into the skip path; the rest adds zero."""
         widths = self._config["widths"]
         linear = MLP([widths[0], widths[-1]], dtype=module.flat.dtype, sparse=True)
         start = FullBatch(
-            linear, self._warm() or bound, l2=0.1 / self._weight_total, tol=1e-4, ftol=LINEAR_FTOL
+            linear,
+            self._head.warm() or bound,
+            l2=0.1 / self._weight_total,
+            tol=1e-4,
+            ftol=LINEAR_FTOL,
         )
         start.run(data, 200, None)
         with torch.no_grad():
@@ -143,10 +128,6 @@ class ChainEstimator(NeuralBase):
             weights, biases = module.split(module.flat)
             weights[-1].zero_()
             biases[-1].copy_(linear.split(linear.flat)[1][-1])
-
-    def _warm(self):
-        """A convex loss on the same targets that a metric loss starts from, or None."""
-        return None
 
     def _compatible(self, X, code):
         return super()._compatible(X, code) and self._config["widths"][-1] == self.n_outputs_
@@ -164,7 +145,7 @@ class ChainEstimator(NeuralBase):
                 tol=self.tol,
                 max_fun=self.max_fun,
                 ftol=self._ftol,
-                warm_loss=self._warm() if self._warm_lbfgs() else None,
+                warm_loss=self._head.warm() if self._warm_lbfgs() else None,
             )
         decoupled = self.solver in {"adamw", "muon"}
         l2 = 0.0 if decoupled else self._l2_stochastic()

@@ -1,6 +1,5 @@
 """The fit shared by all estimators: check, weigh, bind, build a net, train it, keep its state."""
 
-import warnings
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
@@ -14,7 +13,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skimb._base.head import Wishes
 from skimb._core.compat import CallbackSupportMixin, check_sample_weight
+from skimb._core.warn import warn_user
 from skimb.engine.callbacks import (
     DeferredReweighting,
     EpochTimer,
@@ -74,16 +75,8 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
     # --- what subclasses give ----------------------------------------------------------------
 
     @abstractmethod
-    def _encode_target(self, y, classes, first, incremental):
-        """Check y, set target attributes, and return codes: (n,) or (n, outputs)."""
-
-    @abstractmethod
-    def _bind_loss(self, code, sample_weight, incremental):
-        """Set ``loss_function_`` and what depends on the target; return the bound loss."""
-
-    @abstractmethod
-    def _row_weights(self, code, sample_weight):
-        """Weights of mean 1 from the start, and after deferred re-weighting."""
+    def _new_head(self):
+        """An object that will hold what is done with targets and scores: `Head` or `NumericHead`."""
 
     @abstractmethod
     def _new_module(self, data, bound, rng):
@@ -98,16 +91,28 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         """Raw outputs of the net for validated X, as a CPU tensor."""
 
     @abstractmethod
-    def _default_score(self, X, y, code, weight):
-        """Validation score used when ``validation_scoring`` is None."""
+    def _empty_module(self):
+        """A module of the fitted shape, with any values."""
+
+    @abstractmethod
+    def _add_to_output(self, shift):
+        """Add a constant to the raw outputs."""
 
     # --- fit ---------------------------------------------------------------------------------
 
     def _fit(self, X, y, sample_weight=None, *, incremental=False, classes=None, cost=None):
         given = X, y
         new = not (incremental or self.warm_start) or not hasattr(self, "net_")
-        rows = self._validate(X, y, sample_weight, classes, new, incremental, cost)
-        fit = self._prepare(rows, new=new, incremental=incremental)
+        before = vars(self).get("_head")
+        try:
+            rows = self._validate(
+                X, y, sample_weight, cost=cost, classes=classes, new=new, incremental=incremental
+            )
+            fit = self._prepare(rows, new=new, incremental=incremental)
+        except BaseException:
+            if before is not None:  # nothing was trained: what was fitted stays
+                self._show(before)
+            raise
         with small_batch_settings(one_thread=fit.one_thread):
             context = self._open_context(*given, rows.sample_weight, fit.net)
             fit.net.partial_fit(fit.data)
@@ -128,7 +133,9 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         X, code, sample_weight = rows.X, rows.code, rows.sample_weight
         device = resolve_device(self.device, sparse=sparse.issparse(X))
 
-        bound = self._bind_loss(code, sample_weight, incremental and not new)
+        go_on = incremental and not new
+        self._show(self._head.bind(Wishes.of(self), code, sample_weight, go_on=go_on))
+        bound = self._head.bound
         if not new and not self._compatible(X, code):
             raise ValueError(
                 f"{type(self).__name__} was fitted on {'sparse' if self._sparse else 'dense'} input "
@@ -177,7 +184,6 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         if history is not None:
             net.history = history
         self.net_ = net  # it can predict while it trains
-        self._bound = bound
         return Fit(net, data, sample_weight, len(net.history), incremental)
 
     def _scheme(self, bound, module, data, order, seed):
@@ -198,7 +204,18 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         """The schemes that the user asked for, in the order in which they see a batch."""
         return [] if self.scheme is None else [clone(self.scheme).start(module, data, seed)]
 
-    def _validate(self, X, y, sample_weight, classes, reset, incremental, cost):
+    def _show(self, head):
+        """Hold a head and show what it holds as fitted attributes."""
+        self._head = head
+        if head.bound is not None:
+            for name, value in head.fitted().items():
+                setattr(self, name, value)
+
+    def _validate(
+        self, X, y, sample_weight, *, cost=None, classes=None, new=True, incremental=False
+    ):
+        head = self._new_head() if new else self._head
+        y = head.plain(y)
         X, y = validate_data(
             self,
             X,
@@ -206,8 +223,8 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             accept_sparse="csr",
             multi_output=True,
             dtype=(np.float64, np.float32),
-            reset=reset,
-            y_numeric=self._y_numeric(),
+            reset=new,
+            y_numeric=head.numeric,
         )
         if sample_weight is not None:
             sample_weight = check_sample_weight(
@@ -217,31 +234,26 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             if not used.all():
                 cost = None if cost is None else np.asarray(cost)[used]
                 X, y, sample_weight = X[used], y[used], sample_weight[used]
-        code = self._encode_target(y, classes, reset, incremental)
-        return Rows(X, y, code, sample_weight, self._check_cost(cost, code))
+        if new:
+            code = head.read(y, classes)
+            self._head = head
+        else:
+            code = head.encode(y, classes, partial=incremental)
+        return Rows(X, y, code, sample_weight, head.costs(cost, code))
 
     def _take_checks(self, other):
         """Take what checking the same rows gave another estimator."""
+        self._head = other._head.fresh()
         self.n_features_in_ = other.n_features_in_
         if hasattr(other, "feature_names_in_"):
             self.feature_names_in_ = other.feature_names_in_
-
-    def _check_cost(self, cost, code):
-        """Costs of rows as an array (n, n_classes); only classifiers take them."""
-        return None
 
     def _choose_dtype(self, X, device):
         """Name of the floating type to train in; kept until a new fit."""
         return str(X.dtype)
 
-    def _y_numeric(self):
-        return False
-
     def _check_solver_params(self):
         """Refuse combinations of parameters that do not go together."""
-
-    def _stratify(self, code):
-        return None
 
     def _split(self, whole, rng, incremental):
         """Training rows and, with early stopping, validation rows."""
@@ -254,13 +266,13 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 rows,
                 random_state=rng,
                 test_size=self.validation_fraction,
-                stratify=self._stratify(code),
+                stratify=self._head.strata(code),
             )
         except ValueError as error:
             raise ValueError(
                 f"{type(self).__name__} cannot set validation rows aside "
                 f"(validation_fraction={self.validation_fraction}, {len(rows)} rows, counts per "
-                f"class {self._counts_by_label(code)}): {error}"
+                f"class {self._head.counts_by_label(code)}): {error}"
             ) from error
         if len(valid) < 2:
             raise ValueError(
@@ -273,9 +285,6 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
 
         return part(train), part(valid)
 
-    def _counts_by_label(self, code):
-        return "none"
-
     def _full_batch(self):
         return getattr(self, "solver", None) == "lbfgs"
 
@@ -287,12 +296,13 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         return False
 
     def _training_data(self, X, code, bound, sample_weight, device, cost=None):
-        weight, late = self._row_weights(code, sample_weight)
+        deferred = self._deferred() is not None
+        weight, late = self._head.row_weights(code, sample_weight, deferred=deferred)
         dtype = X.dtype
         x = X if sparse.issparse(X) else as_tensor(X, device)
         like = torch.empty(0, dtype=torch.float64 if dtype == np.float64 else torch.float32)
         target = torch.from_numpy(np.ascontiguousarray(code))
-        one = self._one_logit(bound) or code.ndim == 2 or code.dtype.kind == "f"
+        one = self.n_outputs_ == 1 or code.ndim == 2 or code.dtype.kind == "f"
         shape = target.shape if one else (*target.shape, self.n_outputs_)
         encoded = bound.encode(target, like.new_empty(1).expand(shape), cost)
 
@@ -302,24 +312,17 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         encoded = encoded.each(lambda part: part.to(device))
         return TrainingData(x, encoded, tensor(weight), tensor(late))
 
-    def _one_logit(self, bound):
-        return False
-
-    def _batch_coupled(self, bound):
-        return False
-
     def _order(self, data, code, bound, generator):
         n = len(data)
         if self._full_batch():
             size = n
         elif self.batch_size == "auto":
-            size = min(AUTO_BATCH_COUPLED if self._batch_coupled(bound) else AUTO_BATCH, n)
+            size = min(AUTO_BATCH_COUPLED if self._head.couples_rows else AUTO_BATCH, n)
         else:
             if self.batch_size > n:
-                warnings.warn(
+                warn_user(
                     "Got `batch_size` less than 1 or larger than sample size. "
-                    "It is going to be clipped",
-                    stacklevel=5,
+                    "It is going to be clipped"
                 )
             size = min(self.batch_size, n)
         return Order(
@@ -328,11 +331,8 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             generator,
             shuffle=self.shuffle,
             n_epochs=self.max_iter,
-            **self._order_by_class(code, bound),
+            **self._head.by_class(code, getattr(self, "sampler", None)),
         )
-
-    def _order_by_class(self, code, bound):
-        return {}
 
     def _callbacks(self, step, data, valid, n_epochs, incremental):
         """Engine callbacks in the order in which they must act, the user's before patience."""
@@ -386,18 +386,11 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
     def _validation_score(self, valid):
         X, y, code, weight, cost = valid
         if self.validation_scoring is None:
-            return lambda: self._default_score(X, y, code, weight, cost)
-        probe = object.__new__(type(self))
-
-        def score():
-            probe.__dict__.update(self.__dict__)
-            probe.__dict__.pop("feature_names_in_", None)
-            scorer = check_scoring(probe, scoring=self.validation_scoring)
-            if weight is None:
-                return scorer(probe, X, y)
-            return scorer(probe, X, y, sample_weight=weight)
-
-        return score
+            return lambda: self._head.score(self._logits(X), code, weight, cost)
+        probe = self._head.stand_in(self._logits)
+        scorer = check_scoring(probe, scoring=self.validation_scoring)
+        kw = {} if weight is None else {"sample_weight": weight}
+        return lambda: scorer(probe, X, y, **kw)
 
     def _open_context(self, X, y, sample_weight, net):
         """Open scikit-learn's callback context where somebody listens."""
@@ -446,31 +439,33 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         self._check_finite(net.module_)
 
     def _after_training(self, data, sample_weight):
-        """Hook for what depends on the trained net and the training rows."""
+        """Fit the level that a shift-invariant loss leaves free; show what training changed."""
+        if self._head.bound.shift_invariant:
+            X = data.X if self._sparse else data.X.detach().cpu().numpy()
+            logits = self._head.logits(self._raw(X))
+            self._add_to_output(self._head.level(logits, sample_weight))
+        self._show(self._head)
 
     def _tell(self, net, step, patience, incremental):
         name = type(self).__name__
         if net.interrupted:
-            warnings.warn(
+            warn_user(
                 f"Training interrupted by user after {self.n_iter_} complete epochs; {name} keeps "
-                "the best weights so far.",
-                stacklevel=4,
+                "the best weights so far."
             )
         elif step.drives_epochs:
             result = step.result
             if result is not None and result.status != 0:
-                warnings.warn(
+                warn_user(
                     f"{name}: lbfgs stopped after {result.nit} iterations without converging "
                     f"({result.message}). Raise max_iter or max_fun, or scale the data.",
                     ConvergenceWarning,
-                    stacklevel=4,
                 )
         elif not incremental and not patience.stopped and self.n_iter_ == self.max_iter:
-            warnings.warn(
+            warn_user(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
                 "optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
     def _check_finite(self, module):
@@ -485,6 +480,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             )
 
     # --- predictions and state ---------------------------------------------------------------
+
+    def _logits(self, X):
+        """Scores of validated rows, as the bound loss takes them."""
+        return self._head.logits(self._raw(X))
 
     def _check_X(self, X):
         check_is_fitted(self)
@@ -501,7 +500,6 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
     def __getstate__(self):
         state = dict(super().__getstate__())
         net = state.pop("net_", None)
-        state.pop("_bound", None)
         if net is not None:
             state["_net_arrays"] = [
                 t.detach().cpu().numpy().copy() for t in net.module_.state_dict().values()
@@ -518,23 +516,15 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             self._restore(arrays, history)
 
     def _restore(self, arrays, history):
-        """Rebuild the net and the bound loss from plain arrays."""
-        module = self._empty_module()
+        """Rebuild the net from plain arrays."""
+        with torch.random.fork_rng(devices=[]):  # initial values, which are overwritten
+            module = self._empty_module()
         with torch.no_grad():
             for t, a in zip(module.state_dict().values(), arrays, strict=True):
                 t.copy_(torch.from_numpy(np.array(a)))
-        self._bound = self._rebind()
-        net = EngineNet(module, criterion=self._bound, max_epochs=self.max_iter).initialize()
+        net = EngineNet(module, criterion=self._head.bound).initialize()
         net.history.extend(history)
         self.net_ = net
-
-    @abstractmethod
-    def _empty_module(self):
-        """A module of the fitted shape, with any values."""
-
-    @abstractmethod
-    def _rebind(self):
-        """The bound loss from fitted attributes."""
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -51,9 +51,9 @@ class FitsTogether:
                 if self.bags is not None:
                     at = self.bags[k]
                     own = None if weight is None else weight[at]
-                    rows = estimator._validate(X[at], y[at], own, None, True, False, cost)
+                    rows = estimator._validate(X[at], y[at], own, cost=cost)
                 elif rows is None:
-                    rows = estimator._validate(X, y, weight, None, True, False, cost)
+                    rows = estimator._validate(X, y, weight, cost=cost)
                     checked = estimator
                 else:
                     estimator._take_checks(checked)
@@ -84,7 +84,7 @@ class FitsTogether:
         """Let one estimator predict in the middle of its training."""
         estimator, fit = self.estimators[k], self.fits[k]
         fit.net.step.settle()
-        if not estimator._bound.shift_invariant:
+        if not estimator._head.bound.shift_invariant:
             yield estimator
             return
         state = fit.net.module_.state_dict().values()

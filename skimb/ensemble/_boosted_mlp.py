@@ -9,6 +9,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skimb._base.head import Wishes
+from skimb._core.validation import take_names
 from skimb.boosting._base import BoostedClassifier
 from skimb.ensemble._units import ACTIVATIONS, Block, fit_blocks
 from skimb.losses import Loss
@@ -230,7 +232,7 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
             self.units_per_stage,
             self.n_candidates,
             self.activation,
-            self.alpha / (self._seen["total"] * self.subsample),
+            self.alpha / (self._seen.total * self.subsample),
             self.max_iter,
             rng,
         )
@@ -397,9 +399,14 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
             class_weight=weights,
             alpha=self.alpha,
         )
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self, name):
-                setattr(net, name, getattr(self, name))
-        return net._take_weights(
-            [all_of.W, all_of.V], [all_of.b, all_of.c], self.classes_, self._seen
+        # a fit of no epochs to a row per class, then with these weights and what was counted here
+        fit = net._prepare(
+            net._validate(np.zeros((len(self.classes_), len(all_of.W))), self.classes_)
         )
+        flat = np.concatenate([a.ravel() for a in (all_of.W, all_of.V, all_of.b, all_of.c)])
+        with torch.no_grad():
+            fit.net.module_.flat.copy_(torch.from_numpy(flat).view_as(fit.net.module_.flat))
+        net._finish(fit)
+        net._show(net._head.counted(self._seen, Wishes.of(net)))
+        take_names(net, self)
+        return net

@@ -170,7 +170,7 @@ class PopulationBaggingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
             Scores as one net gives them.
         """
         logits = self._logits(X)
-        return self.estimators_[0]._decision(logits)
+        return self.estimators_[0]._head.decision(logits)
 
     def predict(self, X):
         """The decision of the mean score.
@@ -186,7 +186,7 @@ class PopulationBaggingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
             Labels.
         """
         scores = self.decision_function(X)
-        return self.classes_[self.estimators_[0]._decide(scores)]
+        return self.estimators_[0]._head.labels(scores)
 
     def predict_proba(self, X):
         """Probabilities of the nets' mean, in the class frequencies of `fit`.
@@ -202,7 +202,7 @@ class PopulationBaggingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
             Probabilities.
         """
         logits = self._logits(X)
-        return self.estimators_[0]._posterior(logits)
+        return self.estimators_[0]._head.posterior(logits)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -387,10 +387,46 @@ class BoundLoss(nn.Module, ABC):
             cache[key] = make()
         return cache[key]
 
+    # --- copies and pickles ------------------------------------------------------------------
+
     def __getstate__(self):
-        state = self.__dict__.copy()
-        state.pop("_constants", None)
-        return state
+        """The attributes with tensors as arrays, which every way of saving takes."""
+        return _each_tensor(self._own(), torch.Tensor, lambda t: _Array(t.detach().cpu().numpy()))
+
+    def __setstate__(self, state):
+        super().__setstate__(_each_tensor(state, _Array, lambda a: torch.from_numpy(a.value)))
+
+    def __copy__(self):
+        other = type(self).__new__(type(self))
+        other.__dict__ = self._own()
+        return other
+
+    def __deepcopy__(self, memo):
+        memo[id(self)] = other = type(self).__new__(type(self))
+        other.__dict__ = copy.deepcopy(self._own(), memo)
+        return other
+
+    def _own(self):
+        """The attributes, without constants that are computed when needed."""
+        return {name: value for name, value in self.__dict__.items() if name != "_constants"}
+
+
+class _Array:
+    """Stands for a tensor in a saved loss."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+def _each_tensor(value, kind, change):
+    """Dictionaries and tuples with every entry of a kind changed."""
+    if isinstance(value, kind):
+        return change(value)
+    if isinstance(value, dict):
+        return type(value)((k, _each_tensor(v, kind, change)) for k, v in value.items())
+    if type(value) in (tuple, list):
+        return type(value)(_each_tensor(v, kind, change) for v in value)
+    return value
 
 
 class RowBound(BoundLoss):

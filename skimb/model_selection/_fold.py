@@ -250,7 +250,7 @@ class _ScoredRows:
         self.own = np.searchsorted(classes, self.first.classes_)  # columns of all classes
         self.n_classes = len(classes)
         code = self._codes(np.asarray(y))
-        multilabel = self.first._multilabel
+        multilabel = self.first._head.multilabel
         several = isinstance(scorer, _MultimetricScorer)
         named = scorer._scorers if several else {"score": scorer}
         self.bulk = {}
@@ -270,7 +270,7 @@ class _ScoredRows:
     def _codes(self, y):
         """Codes of the target where every metric is defined on these rows, else None."""
         classes = self.first.classes_
-        if self.first._multilabel:
+        if self.first._head.multilabel:
             return y if ((y.min(0) == 0) & (y.max(0) == 1)).all() else None
         found = np.unique(y)
         return np.searchsorted(classes, y) if np.array_equal(found, classes) else None
@@ -284,12 +284,12 @@ class _ScoredRows:
         for i, wants in zip(members, keep, strict=True):
             with nullcontext(fits.estimators[i]) if finished else fits.predicting(i) as member:
                 logits = member._logits(self.inner) if wanted or wants else None
-                decision = member._decision(logits) if wanted else None
-                proba = member._posterior(logits) if wants or "proba" in wanted else None
+                decision = member._head.decision(logits) if wanted else None
+                proba = member._head.posterior(logits) if wants or "proba" in wanted else None
                 values.append(self._alone(member))
             for name in wanted:
                 if name == "decisions":
-                    tables[name].append(member._decide(decision))
+                    tables[name].append(member._head.codes(decision))
                 else:
                     tables[name].append(decision if name == "scores" else proba)
             probas.append(self._all_classes(proba) if wants else None)
@@ -314,7 +314,7 @@ class _ScoredRows:
 
     def _all_classes(self, proba):
         """Probabilities with a column for each class of the whole target."""
-        if self.first._multilabel or len(self.own) == self.n_classes:
+        if self.first._head.multilabel or len(self.own) == self.n_classes:
             return proba
         whole = np.zeros((len(proba), self.n_classes))
         whole[:, self.own] = proba

@@ -1,5 +1,6 @@
 """The classifier over any torch module."""
 
+import copy
 import inspect
 from numbers import Integral, Real
 
@@ -264,8 +265,13 @@ class NeuralNetClassifier(NeuralClassifier):
 
     def _new_module(self, data, bound, rng):
         self._output_shift = None
+        params = {
+            k.removeprefix("module__"): v for k, v in vars(self).items() if k.startswith("module__")
+        }
+        self._maker = self._given(self.module, params)
         with Draws(int(rng.randint(np.iinfo(np.int32).max))):
             module = self._empty_module()
+            self._maker = copy.deepcopy(self._maker)  # as it was, whatever is set later
             with torch.no_grad():
                 rows = data.X[:2]
                 sample = rows.toarray() if sparse.issparse(rows) else rows.cpu().numpy()
@@ -280,21 +286,22 @@ class NeuralNetClassifier(NeuralClassifier):
             )
         return module
 
+    def _given(self, make, params):
+        """What makes a module, and its parameters with the numbers of features and outputs."""
+        names = () if make is None else inspect.signature(make).parameters
+        for name, value in (("n_features", self.n_features_in_), ("n_outputs", self.n_outputs_)):
+            if name in names:
+                params.setdefault(name, value)
+        return make, params
+
     def _empty_module(self):
-        make = self.module
-        given = {
-            k.removeprefix("module__"): v for k, v in vars(self).items() if k.startswith("module__")
-        }
+        make, params = self._maker
         dtype = _torch_dtype(self._dtype)
         if make is None:
             module = MLP([self.n_features_in_, 64, self.n_outputs_], dtype=dtype)
             state = np.random.RandomState(torch.randint(1 << 31, (1,)).item())
             return module.reset(state)
-        names = inspect.signature(make).parameters
-        for name, value in (("n_features", self.n_features_in_), ("n_outputs", self.n_outputs_)):
-            if name in names:
-                given.setdefault(name, value)
-        return make(**given).to(dtype)
+        return make(**params).to(dtype)
 
     def _new_step(self, module, bound, data, order, scheme):
         on_gpu = next(module.parameters()).device.type == "cuda"
@@ -339,7 +346,7 @@ class NeuralNetClassifier(NeuralClassifier):
 
     def _logits(self, X):
         z = super()._logits(X)
-        if self._output_shift is None:
+        if self._output_shift is None or not self._head.bound.shift_invariant:
             return z
         shift = torch.from_numpy(self._output_shift).to(z)
         return z + (shift if z.ndim == 2 else shift[0])

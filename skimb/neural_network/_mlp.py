@@ -248,5 +248,5 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
     def out_activation_(self):
         """Link from raw outputs to scores, in scikit-learn's words."""
         self._need_net("out_activation_")
-        several = not self._multilabel and len(self.classes_) > 2
+        several = not self._head.multilabel and len(self._head.classes) > 2
         return "softmax" if several else "logistic"

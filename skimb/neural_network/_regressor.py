@@ -2,17 +2,15 @@
 
 from numbers import Integral
 
-import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import column_or_1d
 
 from skimb._base.chain import CHAIN_CONSTRAINTS, ChainEstimator
 from skimb._base.estimator import stochastic
+from skimb._base.numeric import NumericHead
 from skimb._core.compat import with_callbacks
-from skimb.losses.regression import BY_NAME, BalancedMSE, SquaredError
+from skimb.losses.regression import BY_NAME, BalancedMSE
 from skimb.nets.mlp import ACTIVATIONS
 
 
@@ -238,60 +236,13 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Predictions, in the floating type of the parameters.
         """
-        return self._predictions(self._check_X(X))
+        return self._head.predictions(self._logits(self._check_X(X)))
 
     @property
     def out_activation_(self):
         """Inverse link, in scikit-learn's words."""
         self._need_net("out_activation_")
-        return "exp" if self.loss == "poisson" else "identity"
+        return "exp" if self._head.loss == "poisson" else "identity"
 
-    # --- the shared fit ----------------------------------------------------------------------
-
-    def _predictions(self, X):
-        values = self._bound.inverse_link(self._raw(X)).numpy()
-        return values if self._columns else values[:, 0]
-
-    def _y_numeric(self):
-        return True
-
-    def _encode_target(self, y, classes, first, incremental):
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if self.loss == "poisson" and (y < 0).any():
-            raise ValueError(
-                f"loss='poisson' needs non-negative y, got a minimum of {y.min()}; "
-                "use loss='squared_error'."
-            )
-        outputs = 1 if y.ndim == 1 else y.shape[1]
-        if not first and outputs != self.n_outputs_:
-            raise ValueError(f"y has {outputs} outputs, the model was fitted on {self.n_outputs_}.")
-        if first:
-            self.n_outputs_ = outputs
-            self._columns = y.ndim == 2
-        return np.asarray(y, float)
-
-    def _bind_loss(self, code, sample_weight, incremental):
-        if not isinstance(self.loss, BalancedMSE):
-            return self._rebind()
-        bound = self.loss.bind(code, sample_weight)
-        if incremental:
-            bound.load_state_dict(self._bound.state_dict())
-        return bound
-
-    def _rebind(self):
-        """A loss to predict with; the density of balanced losses belongs to training."""
-        return SquaredError() if isinstance(self.loss, BalancedMSE) else BY_NAME[self.loss]()
-
-    def _after_training(self, data, sample_weight):
-        if isinstance(self.loss, BalancedMSE):
-            self.noise_sigma_ = self._bound.sigma
-
-    def _row_weights(self, code, sample_weight):
-        return (None if sample_weight is None else sample_weight / sample_weight.mean()), None
-
-    def _default_score(self, X, y, code, weight, cost=None):
-        predicted = self._predictions(X)
-        if not np.isfinite(predicted).all():
-            return np.nan
-        return r2_score(y, predicted, sample_weight=weight)
+    def _new_head(self):
+        return NumericHead(type(self).__name__)

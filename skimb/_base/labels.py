@@ -1,0 +1,209 @@
+"""Labels of a classifier: as given, of one kind, none missing; their classes and class numbers."""
+
+from numbers import Number
+
+import numpy as np
+from scipy import sparse
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from skimb._core.validation import row_costs
+from skimb._core.warn import warn_user
+
+
+def plain_labels(owner, y):
+    """Labels as an array or column of one type: numbers, truth values or text.
+
+    Parameters
+    ----------
+    owner : str
+        Name of the estimator, for messages.
+    y : array-like or sparse matrix of shape (n,) or (n, n_labels)
+        Labels; lists, object arrays, nullable and categorical columns too.
+
+    Returns
+    -------
+    array-like
+        `y` itself where its type says what it holds.
+
+    Raises
+    ------
+    ValueError
+        If labels are missing or of several kinds.
+    """
+    if y is None:
+        return None
+    if sparse.issparse(y):
+        return y.toarray()
+    dtype = getattr(y, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind != "O":
+        return y
+    try:
+        values = np.asarray(y, dtype=object)
+    except ValueError:  # ragged: scikit-learn says so
+        return y
+    entries = values.ravel().tolist()
+    kinds = {_kind(kind) for kind in set(map(type, entries))}
+    if "missing" in kinds or any(isinstance(v, float) and v != v for v in entries):
+        raise ValueError(
+            f"{owner}: Input y contains NaN or another missing label; drop those rows first."
+        )
+    if len(kinds) > 1:
+        raise ValueError(
+            f"{owner}: y mixes labels of several kinds ({', '.join(sorted(kinds))}); give one kind, for "
+            "instance numpy.asarray(y, dtype=str)."
+        )
+    if kinds & {"other", "text"}:
+        return values if dtype is not None or "other" in kinds else np.asarray(y)
+    return np.array(values.tolist())
+
+
+def _kind(kind):
+    """Kind of label that a type holds."""
+    if issubclass(kind, str):
+        return "text"
+    if issubclass(kind, (bool, np.bool_)):
+        return "truth values"
+    if kind is type(None) or kind.__name__ in ("NAType", "NaTType"):
+        return "missing"
+    return "numbers" if issubclass(kind, Number) else "other"
+
+
+def one_column(y):
+    """A target of shape (n,) from one of shape (n,) or (n, 1), with scikit-learn's warning for the latter."""
+    if y.ndim == 1:
+        return y
+    warn_user(
+        "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
+        "(n_samples, ), for example using ravel().",
+        DataConversionWarning,
+    )
+    return y.ravel()
+
+
+def comparable(a, b):
+    """Whether two arrays of labels can be compared: both text or objects, or neither."""
+    return (a.dtype.kind in "OSU") == (b.dtype.kind in "OSU")
+
+
+class Labels:
+    """Labels in, class numbers out.
+
+    Parameters
+    ----------
+    owner : str
+        Name of the estimator's class, for messages.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Labels as given, sorted; label indices for multi-label targets.
+    multilabel : bool
+        Whether a row may have several labels.
+    """
+
+    def __init__(self, owner):
+        self.owner = owner
+
+    def fresh(self):
+        """One that has read the same target and nothing else."""
+        other = type(self)(self.owner)
+        other.classes, other.multilabel = self.classes, self.multilabel
+        return other
+
+    def plain(self, y):
+        """The target as given, dense and of one kind of label."""
+        return plain_labels(self.owner, y)
+
+    def read(self, y, classes=None):
+        """Take a new target; returns class numbers (n,) or 0/1 labels (n, L) as float64."""
+        check_classification_targets(y)
+        self.multilabel = self._several(y)
+        if self.multilabel:
+            self.classes = np.arange(y.shape[1])
+            return y.astype(np.float64)
+        y = one_column(y)
+        known = np.unique(y if classes is None else plain_labels(self.owner, classes))
+        self._check_known(y, known)
+        if len(known) < 2:
+            raise ValueError(
+                f"{self.owner} needs at least two classes, y holds only one class: "
+                f"{known.tolist()}. Rows of sample_weight 0 do not count."
+            )
+        self.classes = known
+        return np.searchsorted(known, y)
+
+    def encode(self, y, classes=None, *, partial=False):
+        """Class numbers or 0/1 labels of a further target; with `partial` it may lack classes."""
+        check_classification_targets(y)
+        known = self.classes
+        if self._several(y):
+            if not self.multilabel or y.shape[1] != len(known):
+                raise ValueError(
+                    f"{self.owner} was fitted on {len(known)} classes, y has {y.shape[1]} labels."
+                )
+            return y.astype(np.float64)
+        y = one_column(y)
+        if classes is not None:
+            given = np.unique(plain_labels(self.owner, classes))
+            if not comparable(given, known) or not np.array_equal(given, known):
+                raise ValueError(
+                    f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
+                    f"{known!r}"
+                )
+        if self.multilabel:
+            raise ValueError(f"{self.owner} was fitted on {len(known)} labels, y has one column.")
+        found = np.unique(y)
+        if not partial and not (comparable(found, known) and np.array_equal(found, known)):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the "
+                f"previous call to fit. Previously got {known}, `y` has {found}"
+            )
+        self._check_known(y, known)
+        return np.searchsorted(known, y)
+
+    def _several(self, y):
+        """Whether a target has several labels per row, which must be 0/1."""
+        if y.ndim < 2 or y.shape[1] < 2:
+            return False
+        if type_of_target(y) != "multilabel-indicator":
+            raise ValueError(
+                f"{self.owner}: a y of shape {y.shape} must be a 0/1 indicator matrix "
+                f"(multi-label), got {type_of_target(y)!r}; multi-output targets need one "
+                "classifier per output."
+            )
+        return True
+
+    def _check_known(self, y, known):
+        found = np.unique(y)
+        unknown = np.setdiff1d(found, known) if comparable(found, known) else found
+        if len(unknown):
+            raise ValueError(
+                f"{self.owner}: y holds labels {unknown.tolist()} that are not among the "
+                f"classes {known.tolist()}."
+            )
+
+    def costs(self, cost, code):
+        """Costs of rows as an array (n, n_classes), or None."""
+        if cost is None:
+            return None
+        costs = row_costs(cost, code, self.classes)
+        if costs is None:
+            raise ValueError(
+                f"{self.owner}: cost must have shape ({len(code)}, {len(self.classes)}), one column per "
+                f"class of {self.classes.tolist()}, got {np.shape(cost)}; multi-label y takes no costs."
+            )
+        return costs
+
+    def strata(self, code):
+        """What a split keeps in proportion, or None."""
+        if self.multilabel:
+            return None
+        return code.astype(bool).astype(str) if len(self.classes) == 2 else code
+
+    def counts_by_label(self, code):
+        """Rows of each class, for messages."""
+        if self.multilabel:
+            return code.sum(0).astype(int).tolist()
+        counts = np.bincount(code, minlength=len(self.classes))
+        return dict(zip(self.classes.tolist(), counts.tolist(), strict=True))

@@ -1,0 +1,142 @@
+"""What a regressor does with a target and with scores: the counterpart of a classifier's head."""
+
+import copy
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.metrics import r2_score
+
+from skimb._base.labels import one_column
+from skimb._core.stand_ins import Answers
+from skimb.losses.regression import BY_NAME, BalancedMSE
+
+
+class NumericHead:
+    """Checks, the bound loss and predictions of a regressor; what was bound does not change.
+
+    Parameters
+    ----------
+    owner : str
+        Name of the estimator's class, for messages.
+
+    Attributes
+    ----------
+    n_outputs : int
+        Targets per row.
+    columns : bool
+        Whether targets are (n, n_outputs) rather than (n,).
+    loss : str or BalancedMSE
+        A copy of the loss, as it was bound.
+    bound : RegressionBound
+        The bound loss.
+    """
+
+    numeric = True
+    couples_rows = False
+    bound = None
+
+    def __init__(self, owner):
+        self.owner = owner
+
+    def fresh(self):
+        """One that has read the same target and nothing else."""
+        other = type(self)(self.owner)
+        other.n_outputs, other.columns = self.n_outputs, self.columns
+        return other
+
+    # --- targets -----------------------------------------------------------------------------
+
+    def plain(self, y):
+        """The target, dense."""
+        return y.toarray() if sparse.issparse(y) else y
+
+    def read(self, y, classes=None):
+        """Take a new target; returns it as float64."""
+        y = self._checked(y)
+        self.n_outputs, self.columns = (1, False) if y.ndim == 1 else (y.shape[1], True)
+        return y
+
+    def encode(self, y, classes=None, *, partial=False):
+        """A further target as float64."""
+        y = self._checked(y)
+        outputs = 1 if y.ndim == 1 else y.shape[1]
+        if outputs != self.n_outputs:
+            raise ValueError(f"y has {outputs} outputs, the model was fitted on {self.n_outputs}.")
+        return y
+
+    @staticmethod
+    def _checked(y):
+        return np.asarray(one_column(y) if y.ndim == 2 and y.shape[1] == 1 else y, float)
+
+    def costs(self, cost, code):
+        """None: only classifiers take costs."""
+        return None
+
+    def strata(self, code):
+        """None: nothing to keep in proportion."""
+        return None
+
+    def counts_by_label(self, code):
+        """There are no classes to count."""
+        return "none"
+
+    # --- the bound loss ----------------------------------------------------------------------
+
+    def bind(self, wishes, code, sample_weight, *, go_on=False):
+        """A head with a bound loss; with `go_on` the memory of a loss of the same kind is kept."""
+        head = copy.copy(self)
+        if isinstance(wishes.loss, BalancedMSE):
+            head.loss = clone(wishes.loss)
+            head.bound = head.loss.bind(code, sample_weight)
+            if go_on and type(self.bound) is type(head.bound):
+                head.bound.load_state_dict(self.bound.state_dict())
+        else:
+            head.loss = wishes.loss
+            if head.loss == "poisson" and (code < 0).any():
+                raise ValueError(
+                    f"loss='poisson' needs non-negative y, got a minimum of {code.min()}; "
+                    "use loss='squared_error'."
+                )
+            head.bound = BY_NAME[head.loss]()
+        return head
+
+    def row_weights(self, code, sample_weight, *, deferred=False):
+        """Weights of mean 1."""
+        return (None if sample_weight is None else sample_weight / sample_weight.mean()), None
+
+    def warm(self):
+        """None: training starts from the initial weights."""
+        return None
+
+    def by_class(self, code, sampler):
+        """Nothing: rows have no classes."""
+        return {}
+
+    def fitted(self):
+        """Public attributes that the estimator shows of it, by name."""
+        if isinstance(self.loss, BalancedMSE):
+            return {"n_outputs_": self.n_outputs, "noise_sigma_": self.bound.sigma}
+        return {"n_outputs_": self.n_outputs}
+
+    # --- predictions -------------------------------------------------------------------------
+
+    def logits(self, raw):
+        """Raw outputs as they are."""
+        return raw
+
+    def predictions(self, logits):
+        """Predictions from raw outputs."""
+        values = self.bound.inverse_link(logits).numpy()
+        return values if self.columns else values[:, 0]
+
+    def score(self, logits, code, weight=None, cost=None):
+        """R2; not a number where a prediction is none."""
+        predicted = self.predictions(logits)
+        if not np.isfinite(predicted).all():
+            return np.nan
+        return r2_score(code, predicted, sample_weight=weight)
+
+    def stand_in(self, logits):
+        """A fitted regressor for scorers that answers from a function giving the raw outputs of rows."""
+        return Answers(predictions=lambda X: self.predictions(logits(X)))
