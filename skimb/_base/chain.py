@@ -88,7 +88,7 @@ class ChainEstimator(NeuralBase):
     # --- module ------------------------------------------------------------------------------
 
     def _new_module(self, data, bound, rng):
-        X = data.X
+        X, self._level = data.X, 0.0
         self._config = {
             "widths": [X.shape[1], *self._hidden(), self.n_outputs_],
             "activation": self.activation,
@@ -241,6 +241,7 @@ class ChainEstimator(NeuralBase):
         with torch.no_grad():
             bias = module.split(module.flat)[1][-1]
             bias.add_(torch.from_numpy(np.asarray(shift)).to(bias))
+        self._level = self._level + shift
 
     @property
     def coefs_(self):

@@ -64,6 +64,14 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         -------
         NeuralClassifier
             Itself.
+
+        Notes
+        -----
+        Training that goes on, here or by ``fit`` with ``warm_start``, keeps the classes, the layers or the
+        module, and the floating type; this method also keeps the counts of rows, the memory of the loss,
+        the optimiser's moments and the learning rate it had reached, unless another `solver` is set. All
+        other parameters are read anew. Predictions, copies and pickles rest on what was fitted, whatever is
+        set later.
         """
         return self._fit(X, y, sample_weight, incremental=True, classes=classes, cost=cost)
 

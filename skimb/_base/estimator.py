@@ -72,6 +72,8 @@ def stochastic(estimator):
 class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
     """Base of the estimators: they hold a skorch net, they are none."""
 
+    _level = 0.0  # what was added to the module's own output so far
+
     # --- what subclasses give ----------------------------------------------------------------
 
     @abstractmethod
@@ -443,7 +445,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         if self._head.bound.shift_invariant:
             X = data.X if self._sparse else data.X.detach().cpu().numpy()
             logits = self._head.logits(self._raw(X))
-            self._add_to_output(self._head.level(logits, sample_weight))
+            self._add_to_output(self._head.level(logits, sample_weight, self._level))
         self._show(self._head)
 
     def _tell(self, net, step, patience, incremental):
@@ -540,17 +542,18 @@ def pack_state(step):
     if step.optimizer is None:
         return None, schemes
     arrays = [t.detach().cpu().numpy() for t in step.tensors()]
-    return {"lr": step.optimizer.lr, "arrays": arrays}, schemes
+    kind = type(step.optimizer).__name__
+    return {"kind": kind, "lr": step.optimizer.lr, "arrays": arrays}, schemes
 
 
 def unpack_state(step, state, schemes):
-    """Put saved state back into a new step of the same shape."""
-    if schemes and step.scheme is not None:
+    """Put saved state back into a new step; an optimiser or a scheme of another kind starts anew."""
+    if schemes and step.scheme is not None and set(schemes) == set(step.scheme.state()):
         step.scheme.load_state({k: torch.from_numpy(np.array(a)) for k, a in schemes.items()})
-    if state is None:
+    if state is None or state["kind"] != type(step.optimizer).__name__:
         return
     tensors = step.tensors()
-    if len(tensors) != len(state["arrays"]):
+    if [tuple(t.shape) for t in tensors] != [a.shape for a in state["arrays"]]:
         return
     for own, saved in zip(tensors, state["arrays"], strict=True):
         own.copy_(torch.from_numpy(np.array(saved)))

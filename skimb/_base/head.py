@@ -305,10 +305,13 @@ class Head(Labels):
         every = "every class" in self.bound.requires
         return {"classes": code, "sampler": sampler, "every_class": every}
 
-    def level(self, logits, sample_weight):
-        """Constants that a shift-invariant loss leaves free: mean risk equals prevalence."""
+    def level(self, logits, sample_weight, before):
+        """Constants to add that a shift-invariant loss leaves free: mean risk equals prevalence.
+
+        Of several classes the logarithms of their frequencies, less those that were added `before`.
+        """
         if logits.ndim == 2 and not self.multilabel:
-            return np.log(np.maximum(self.natural, 1e-12))
+            return np.log(np.maximum(self.natural, 1e-12)) - before
         z = logits.double().numpy().reshape(len(logits), -1)
         rates = self.natural if self.multilabel else self.natural[1:]
         return np.array([_level(z[:, k], rate, sample_weight) for k, rate in enumerate(rates)])

@@ -4,11 +4,9 @@ from numbers import Number
 
 import numpy as np
 from scipy import sparse
-from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from skimb._core.validation import row_costs
-from skimb._core.warn import warn_user
+from skimb._core.validation import one_column, row_costs
 
 
 def plain_labels(owner, y):
@@ -67,18 +65,6 @@ def _kind(kind):
     if kind is type(None) or kind.__name__ in ("NAType", "NaTType"):
         return "missing"
     return "numbers" if issubclass(kind, Number) else "other"
-
-
-def one_column(y):
-    """A target of shape (n,) from one of shape (n,) or (n, 1), with scikit-learn's warning for the latter."""
-    if y.ndim == 1:
-        return y
-    warn_user(
-        "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
-        "(n_samples, ), for example using ravel().",
-        DataConversionWarning,
-    )
-    return y.ravel()
 
 
 def comparable(a, b):

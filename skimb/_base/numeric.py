@@ -7,8 +7,8 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.metrics import r2_score
 
-from skimb._base.labels import one_column
 from skimb._core.stand_ins import Answers
+from skimb._core.validation import one_column
 from skimb.losses.regression import BY_NAME, BalancedMSE
 
 

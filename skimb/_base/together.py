@@ -88,12 +88,13 @@ class FitsTogether:
             yield estimator
             return
         state = fit.net.module_.state_dict().values()
-        kept = [t.detach().clone() for t in state]
+        kept, level = [t.detach().clone() for t in state], estimator._level
         estimator._after_training(fit.data, fit.sample_weight)
         yield estimator
         with torch.no_grad():
             for t, before in zip(state, kept, strict=True):
                 t.copy_(before)
+        estimator._level = level
 
     def finish(self):
         """Complete the fits that are still going."""

@@ -1,12 +1,14 @@
 """Checks of input that several parts share."""
 
 import numpy as np
+from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled, process_routing
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, column_or_1d
 
 from skimb._core.compat import check_sample_weight
+from skimb._core.warn import warn_user
 
 
 def one_kind_of_label(y, name="y"):
@@ -71,7 +73,20 @@ def checked_target(y):
     check_classification_targets(labels)
     if labels.ndim == 2 and labels.shape[1] > 1:
         return labels, True
-    return column_or_1d(labels, warn=True), False
+    return one_column(labels), False
+
+
+def one_column(y):
+    """A target of shape (n,) from one of shape (n,) or (n, 1), with scikit-learn's warning for the latter."""
+    column = column_or_1d(y)
+    if np.ndim(y) == 1:
+        return column
+    warn_user(
+        "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
+        "(n_samples, ), for example using ravel().",
+        DataConversionWarning,
+    )
+    return column
 
 
 def exclusive_target(estimator, y):

@@ -1,6 +1,5 @@
 """Linear regression with balanced mean squared error."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -14,6 +13,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skimb._core.validation import rows_with_weight
+from skimb._core.warn import warn_user
 from skimb.functional import regression as kernel
 from skimb.losses import BalancedMSE
 from skimb.losses.regression import label_groups
@@ -175,11 +175,10 @@ class BalancedRidge(RegressorMixin, BaseEstimator):
                 theta, steps, done = found.x, found.nit, found.nit < self.max_iter
             self.n_iter_ += steps
             if not done:
-                warnings.warn(
+                warn_user(
                     f"Not converged after max_iter={self.max_iter} iterations; raise max_iter or scale the "
                     f"features.",
                     ConvergenceWarning,
-                    stacklevel=3,
                 )
             if not learn:
                 break

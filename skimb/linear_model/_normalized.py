@@ -1,6 +1,5 @@
 """Gradient descent on the logistic loss with normalised steps, and batch perceptrons."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -14,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skimb._core.compat import compute_class_weight
 from skimb._core.priors import checked_class_weight
 from skimb._core.validation import one_kind_of_label, rows_with_weight, several_classes
+from skimb._core.warn import warn_user
 
 
 class NormalizedLogisticClassifier(ClassifierMixin, BaseEstimator):
@@ -169,12 +169,11 @@ class NormalizedLogisticClassifier(ClassifierMixin, BaseEstimator):
         self.n_iter_ = np.array([n for _, n, _ in found])
         self.separated_ = np.array([done for _, _, done in found])
         if not self.separated_.all():
-            warnings.warn(
+            warn_user(
                 f"Rows are not separated after max_iter={self.max_iter} steps. If they overlap they never "
                 f"are, and the "
                 "average of the steps is the result; else raise max_iter or scale the features.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return self
 

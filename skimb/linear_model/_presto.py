@@ -1,6 +1,5 @@
 """Rare events at the end of a chain of commoner stages."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skimb._core.compat import check_sample_weight, compute_class_weight
 from skimb._core.priors import checked_class_weight
 from skimb._core.validation import one_kind_of_label
+from skimb._core.warn import warn_user
 from skimb.linear_model._presto_solver import (
     Penalty,
     Problem,
@@ -184,7 +184,7 @@ class OrderedLogits(ClassifierMixin, BaseEstimator):
             )
             if self._crossing == "error":
                 raise ValueError(text)
-            warnings.warn(text, UserWarning, stacklevel=3)
+            warn_user(text)
         return cumulative_probabilities(eta)
 
     def rare_proba(self, X):
@@ -398,10 +398,9 @@ class PrestoClassifier(OrderedLogits):
         penalty = Penalty(self.lam, self.l1_ratio, factor)
         alpha, psi, self.n_iter_, done = descend(problem, penalty, *start, self.tol, self.max_iter)
         if not done:
-            warnings.warn(
+            warn_user(
                 f"Not converged after max_iter={self.max_iter} iterations; raise max_iter or lam.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         self.lam_ = float(self.lam)
         self._adopt(problem, alpha, psi, X)

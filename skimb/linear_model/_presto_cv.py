@@ -1,6 +1,5 @@
 """The strength of PrestoClassifier by cross-validation."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,6 +10,7 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skimb._core.warn import warn_user
 from skimb.linear_model._presto import CONSTRAINTS, OrderedLogits, PrestoClassifier
 from skimb.linear_model._presto_solver import (
     Penalty,
@@ -230,11 +230,10 @@ class PrestoClassifierCV(OrderedLogits):
         )
         failed = best + 1 - converged + sum(missed for _, missed in done)
         if failed:
-            warnings.warn(
+            warn_user(
                 f"{failed} solutions did not converge within max_iter={self.max_iter} iterations; raise "
                 "max_iter or lam_min_ratio.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         alpha, psi, self.n_iter_ = path[-1]
         self._adopt(problem, alpha, psi, X)

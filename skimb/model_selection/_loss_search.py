@@ -1,7 +1,6 @@
 """Which loss, with which parameters and threshold, for my metric?"""
 
 import time
-import warnings
 from numbers import Integral
 
 import numpy as np
@@ -19,6 +18,7 @@ from sklearn.utils.validation import _check_method_params
 
 from skimb._core.compat import with_callbacks
 from skimb._core.inner import weight_params
+from skimb._core.warn import warn_user
 from skimb.model_selection._advice import advise
 from skimb.model_selection._average import WeightedAverage
 from skimb.model_selection._candidates import SPECIAL, WEIGHTED, loss_name, role, settings
@@ -353,11 +353,10 @@ class LossSearchCV(BaseSearchCV):
             raise ValueError(
                 f"{len(errors)} of {total} fits of LossSearchCV failed. The first:\n{errors[0]}"
             )
-        warnings.warn(
+        warn_user(
             f"{len(errors)} of {total} fits of LossSearchCV failed and are scored {self.error_score}. The first:\n"
             f"{errors[0]}",
             FitFailedWarning,
-            stacklevel=3,
         )
 
     # --- thresholds ----------------------------------------------------------------------------

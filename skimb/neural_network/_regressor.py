@@ -220,6 +220,13 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
         -------
         MLPRegressor
             Itself.
+
+        Notes
+        -----
+        Training that goes on, here or by ``fit`` with ``warm_start``, keeps the number of outputs, the
+        layers and the floating type; this method also keeps the noise scale of the loss, the optimiser's
+        moments and the learning rate it had reached, unless another `solver` is set. All other parameters
+        are read anew. Predictions, copies and pickles rest on what was fitted, whatever is set later.
         """
         return self._fit(X, y, sample_weight, incremental=True)
 

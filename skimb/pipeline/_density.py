@@ -11,12 +11,11 @@ from sklearn.utils.validation import (
     check_array,
     check_consistent_length,
     check_is_fitted,
-    column_or_1d,
 )
 
 from skimb._core.compat import check_sample_weight
 from skimb._core.inner import fit_inner
-from skimb._core.validation import indexable_rows, routed_params, take_names
+from skimb._core.validation import indexable_rows, one_column, routed_params, take_names
 from skimb.losses import density_weights
 
 
@@ -104,9 +103,7 @@ class DensityWeightedRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator
         """
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None.")
-        y = check_array(
-            column_or_1d(y, warn=True), ensure_2d=False, dtype=np.float64, input_name="y"
-        )
+        y = check_array(one_column(y), ensure_2d=False, dtype=np.float64, input_name="y")
         X = indexable_rows(X)
         (given,) = routed_params(self, params, "estimator.fit")
         check_consistent_length(X, y)

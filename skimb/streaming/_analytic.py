@@ -1,6 +1,5 @@
 """Ridge classification of random features, exact over streams."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skimb._core.validation import one_kind_of_label, rows_with_weight
+from skimb._core.warn import warn_user
 from skimb.streaming._expansion import (
     KINDS,
     Expansion,
@@ -506,11 +506,10 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
             W = cho_solve(cho_factor(A, lower=True), C)
         except np.linalg.LinAlgError:
             jitter = 1e-10 * np.trace(A) / len(A)
-            warnings.warn(
+            warn_user(
                 f"The sums are not positive definite at gamma={gamma:g}; {jitter:g} was added to their "
                 "diagonal. Raise gamma.",
                 RuntimeWarning,
-                stacklevel=3,
             )
             A[np.arange(len(A)), np.arange(len(A))] += jitter
             W = cho_solve(cho_factor(A, lower=True), C)

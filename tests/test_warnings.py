@@ -1,0 +1,131 @@
+"""Warnings name the line of the user's code that called fit or predict."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import make_classification
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, FitFailedWarning
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
+
+from skimb.ensemble import PopulationBaggingClassifier
+from skimb.linear_model import (
+    BalancedRidge,
+    LinearClassifier,
+    NormalizedLogisticClassifier,
+    PrestoClassifier,
+    PrestoClassifierCV,
+)
+from skimb.losses import Asymmetric, Focal, MannWhitney
+from skimb.model_selection import LossSearchCV
+from skimb.neural_network import MLPClassifier, MLPRegressor, NeuralNetClassifier
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return make_classification(150, 5, weights=[0.85], flip_y=0.05, random_state=0)
+
+
+def places(call, category, match):
+    """Files that warnings of a kind name while something is called."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        call()
+    of_kind = [w for w in seen if issubclass(w.category, category) and match in str(w.message)]
+    assert of_kind, [str(w.message) for w in seen]
+    return {w.filename for w in of_kind}
+
+
+class Interrupt(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        interrupt()
+
+
+def interrupt():
+    import signal
+
+    signal.raise_signal(signal.SIGINT)
+
+
+SHORT = {"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0}
+KINDS = {
+    "epochs": (MLPClassifier(**SHORT), ConvergenceWarning, "Maximum iterations"),
+    "module": (NeuralNetClassifier(max_iter=2), ConvergenceWarning, "Maximum iterations"),
+    "regressor": (MLPRegressor(**SHORT), ConvergenceWarning, "Maximum iterations"),
+    "lbfgs": (
+        LinearClassifier(max_iter=1, tol=1e-9, alpha=0),
+        ConvergenceWarning,
+        "lbfgs stopped",
+    ),
+    "batch": (MLPClassifier(batch_size=1000, **SHORT), UserWarning, "going to be clipped"),
+    "positive": (MLPClassifier(loss=Asymmetric(), **SHORT), UserWarning, "as the positive class"),
+    "prior": (
+        LinearClassifier(MannWhitney(), prior=[0.5, 0.5]),
+        UserWarning,
+        "does not give probabilities",
+    ),
+    "interrupted": (
+        MLPClassifier(callbacks=[Interrupt()], **SHORT),
+        UserWarning,
+        "interrupted by user",
+    ),
+}
+
+
+def target(kind, y):
+    return 1 - y if kind == "positive" else y
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fit_names_the_line_that_called_it(rows, kind):
+    model, category, match = KINDS[kind]
+    X, y = rows
+    assert places(lambda: clone(model).fit(X, target(kind, y)), category, match) == {__file__}
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"interrupted", "regressor", "module"}))
+def test_so_it_does_through_other_estimators(rows, kind):
+    model, category, match = KINDS[kind]
+    X, y = rows
+    y = target(kind, y)
+    calls = [
+        lambda: make_pipeline(StandardScaler(), clone(model)).fit(X, y),
+        lambda: cross_val_score(clone(model), X, y, cv=2),
+        lambda: GridSearchCV(model, {"alpha": [0.0]}, cv=2).fit(X, y),
+    ]
+    if kind != "prior":
+        calls.append(lambda: PopulationBaggingClassifier(model, 2, power=1.0).fit(X, y))
+    for call in calls:
+        assert places(call, category, match) == {__file__}
+
+
+def test_partial_fit_and_columns(rows):
+    X, y = rows
+    model = MLPClassifier(loss=Asymmetric(), **SHORT)
+    call = lambda: model.partial_fit(X, 1 - y)  # noqa: E731
+    assert places(call, UserWarning, "as the positive class") == {__file__}
+    call = lambda: MLPRegressor(**SHORT).fit(X, X[:, :1])  # noqa: E731
+    assert places(call, DataConversionWarning, "column-vector") == {__file__}
+    call = lambda: PopulationBaggingClassifier(MLPClassifier(**SHORT), 2).fit(X, y[:, None])  # noqa: E731
+    assert places(call, DataConversionWarning, "column-vector") == {__file__}
+
+
+def test_linear_models_searches_and_streams(rows):
+    X, y = rows
+    grades = np.digitize(X[:, 0], [-0.5, 0.5])
+    calls = {
+        "Not converged": lambda: BalancedRidge(max_iter=1).fit(X, X[:, 0] ** 3),
+        "Not converged after": lambda: PrestoClassifier(max_iter=1).fit(X, grades),
+        "did not converge": lambda: PrestoClassifierCV(max_iter=1, cv=2).fit(X, grades),
+        "not separated": lambda: NormalizedLogisticClassifier(max_iter=1).fit(X, y),
+    }
+    for match, call in calls.items():
+        assert places(call, ConvergenceWarning, match) == {__file__}, match
+    search = LossSearchCV(
+        LinearClassifier(), losses=[Focal(1.0), Focal(-1.0)], scoring="roc_auc", cv=2
+    )
+    assert places(lambda: search.fit(X, y), FitFailedWarning, "failed") == {__file__}
