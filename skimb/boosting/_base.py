@@ -1,6 +1,5 @@
 """What boosted trees of both libraries share: targets, weights, starting scores, decisions."""
 
-import warnings
 from abc import abstractmethod
 from numbers import Integral, Real
 
@@ -14,6 +13,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 from skimb._base.head import Seen
 from skimb._core.priors import ClassPrior, class_weights
 from skimb._core.validation import common_positive_class, drop_weightless, several_classes
+from skimb._core.warn import warn_user
 from skimb.boosting._labels import checked_labels
 from skimb.boosting._objectives import bind_rows
 from skimb.boosting._start import best_constant
@@ -105,7 +105,7 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
         self.loss_function_ = loss
         self._loss_bound = bind_rows(loss, seen)
         if message := common_positive_class(loss, self.classes_.tolist(), seen.counts):
-            warnings.warn(message, stacklevel=5)
+            warn_user(message)
         self.n_columns_ = 1 if k == 2 and loss.one_logit else k
         mass = seen.prior if self.class_weight_ is None else seen.prior * self.class_weight_
         self.init_scores_ = best_constant(self._loss_bound, mass / mass.sum(), self.n_columns_)

@@ -1,10 +1,9 @@
 """Gradients and Hessians of losses in the form and scale that boosting libraries expect."""
 
-import warnings
-
 import numpy as np
 
 from skimb._core.validation import common_positive_class
+from skimb._core.warn import warn_user
 from skimb.boosting._interfaces import (
     both_interfaces,
     checked_classes,
@@ -115,7 +114,7 @@ def _bind_warned(loss, prior):
     bound = bind_rows(loss, prior)
     classes = list(range(prior.n_classes)) if prior.classes is None else prior.classes.tolist()
     if message := common_positive_class(loss, classes, prior.counts):
-        warnings.warn(message, stacklevel=3)
+        warn_user(message)
     return bound
 
 

@@ -1,7 +1,6 @@
 """What decisions are worth: by counts, by costs, or by a scorer that is called."""
 
 import copy
-import warnings
 from inspect import signature
 
 import numpy as np
@@ -9,6 +8,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params
 
 from skimb._core.stand_ins import Answers
+from skimb._core.warn import warn_user
 from skimb.model_selection._thresholds import CostObjective, CountObjective, ScorerObjective
 
 _COMMON = 4  # rows of the common class per row of the rare one from which the roles are suspect
@@ -155,10 +155,9 @@ def warn_if_common(what, order, code):
     """Say when the positive class, which nobody named, is the common one."""
     rows = np.bincount(code, minlength=2)
     if rows[1] > _COMMON * rows[0]:
-        warnings.warn(
+        warn_user(
             f"{what} takes {order.tolist()[1]!r} as the positive class, which is the common one here "
             f"({rows[1]} rows against {rows[0]}). Name the rare class as pos_label.",
-            stacklevel=4,
         )
 
 
@@ -174,8 +173,7 @@ def warn_if_trivial(what, metric, order, decided, rule):
     else:
         counts = np.bincount(decided, minlength=len(order)).tolist()
         said = f"the threshold {rule} decides {dict(zip(order.tolist(), counts, strict=True))} rows"
-    warnings.warn(
+    warn_user(
         f"{what} is best at a trivial decision: {said}. Tune a metric that weighs both kinds of error (f1, "
         "balanced_accuracy), or costs.",
-        stacklevel=4,
     )
