@@ -640,6 +640,7 @@ def test_a_training_part_of_one_class_is_a_failed_fit():
             search = LossSearchCV(LinearClassifier(), **kw).fit(X, y.astype(int))
         scores = split_scores(search)
         assert np.isnan(scores).all(axis=1).sum() == 1
+        warnings.simplefilter("ignore", FitFailedWarning)
         for more, text in (
             ({"error_score": "raise"}, "only one class"),
             ({"threshold": True}, "No threshold"),

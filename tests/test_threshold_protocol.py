@@ -278,7 +278,7 @@ def test_decision_functions_serve_where_there_are_no_probabilities(rare, three):
         tuned.predict(X), (tuned.decision_function(X) - tuned.threshold_).argmax(1)
     )
     one_by_one = SVC(decision_function_shape="ovo")
-    X, y = make_classification(200, 6, n_classes=4, n_informative=5, random_state=0)
+    X, y = make_classification(200, 8, n_classes=4, n_informative=5, random_state=0)
     with pytest.raises(ValueError, match="6 columns for 4 classes"):
         FixedThresholdClassifier(one_by_one).fit(X, y).predict(X)
 

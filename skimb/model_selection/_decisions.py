@@ -162,10 +162,14 @@ def warn_if_common(what, order, code):
 
 
 def warn_if_trivial(what, metric, order, decided, rule):
-    """Say when thresholds decide all rows alike, or the metric looks at one kind of error only."""
-    columns = decided.reshape(len(decided), -1)
-    alike = (columns == columns[:1]).all(0)
-    if not alike.all() and not getattr(metric, "one_sided", False):
+    """Say when a metric of one kind of error, or one that is called, is best at a trivial decision.
+
+    Other metrics of counts weigh both kinds; where they decide all rows alike it is the classifier that
+    cannot tell them apart, which its score says.
+    """
+    if metric is not None and not getattr(metric, "one_sided", False):
+        return
+    if metric is None and len(np.unique(decided)) > 1:
         return
     if decided.ndim == 2:
         shares = np.round(decided.mean(0), 4).tolist()

@@ -92,8 +92,8 @@ class TunedThresholdClassifierCV(ThresholdDecisions):
     Warns
     -----
     UserWarning
-        If the best thresholds decide all rows alike or the metric looks at one kind of error only (recall,
-        precision), and if the positive class is the common one and nobody named it.
+        If the metric looks at one kind of error only (recall, precision), if a scorer that is called is best
+        where all rows are decided alike, and if the positive class is the common one and nobody named it.
 
     Notes
     -----
