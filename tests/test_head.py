@@ -19,7 +19,6 @@ from torch import nn
 from skimb import losses
 from skimb._core.priors import ClassPrior
 from skimb.boosting import LGBMImbalancedClassifier, XGBImbalancedClassifier
-from skimb.engine import ClassPowerSampler, Mixup
 from skimb.ensemble import (
     BalanceCascadeClassifier,
     GradientBoostedMLPClassifier,
@@ -39,6 +38,7 @@ from skimb.losses import (
     VectorScaling,
 )
 from skimb.neural_network import MLPClassifier, MLPRegressor, NeuralNetClassifier
+from skimb.training import ClassPowerSampler, Mixup
 
 
 def net(n_features, n_outputs, width=4):

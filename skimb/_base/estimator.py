@@ -23,12 +23,14 @@ from skimb.engine.callbacks import (
     LearningRate,
     LossSchedule,
     Patience,
+    Validation,
 )
 from skimb.engine.data import TrainingData, as_tensor
 from skimb.engine.net import EngineNet
 from skimb.engine.runtime import Draws, resolve_device, small_batch_settings
 from skimb.engine.sampling import Order
 from skimb.engine.schemes import Adversary, Several
+from skimb.engine.user_callbacks import check_callbacks, named, prints
 
 SMALL_BATCH = 4096  # up to here one thread beats several
 AUTO_BATCH = 200
@@ -165,7 +167,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             generator.set_state(torch.from_numpy(self._generator_state))
 
         module.to(device)
-        order = self._order(data, code, bound, generator)
+        order = self._order(data, code, generator, self._least_batch(module))
         n_epochs = 1 if incremental else self.max_iter
         scheme = self._scheme(bound, module, data, order, seed)
         step = self._new_step(module, bound, data, order, scheme)
@@ -182,6 +184,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             device=str(device),
             draws=Draws(seed) if self._draws_in_module() else None,
             epochs_before=len(self.loss_curve_) if incremental else 0,
+            verbose=prints(self.callbacks),
         ).initialize()
         if history is not None:
             net.history = history
@@ -314,8 +317,17 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         encoded = encoded.each(lambda part: part.to(device))
         return TrainingData(x, encoded, tensor(weight), tensor(late))
 
-    def _order(self, data, code, bound, generator):
+    def _least_batch(self, module):
+        """Rows that each batch must have for the module."""
+        return 1
+
+    def _order(self, data, code, generator, least):
         n = len(data)
+        if n < least:
+            raise ValueError(
+                f"{type(self).__name__}: the module needs batches of at least {least} rows (batch "
+                f"normalisation), got {n} in all."
+            )
         if self._full_batch():
             size = n
         elif self.batch_size == "auto":
@@ -333,6 +345,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             generator,
             shuffle=self.shuffle,
             n_epochs=self.max_iter,
+            least=least,
             **self._head.by_class(code, getattr(self, "sampler", None)),
         )
 
@@ -342,14 +355,13 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         deferred = self._deferred()
         if deferred is not None:
             callbacks.append(("deferred", deferred))
-        patience = None
+        user, recorded = named(self.callbacks), {"train_loss"}
         settled = 0 if deferred is None else deferred.first_epoch(n_epochs)
+        last = []
         if not step.drives_epochs:
             seen = len(self.loss_curve_) if incremental else 0
             loss = LossSchedule(step.loss, seen, self.max_iter)
-            callbacks.append(("loss", loss))
             settled = max(settled, loss.settled(n_epochs))
-        if not step.drives_epochs:
             schedule = LearningRate(
                 self._schedule(),
                 self.learning_rate_init,
@@ -357,22 +369,23 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 n_epochs=n_epochs,
                 seen=self.t_,
             )
+            callbacks += [("loss", loss), ("schedule", schedule)]
+            validation = None
+            if valid is not None:
+                validation = Validation(self._validation_score(valid), settled)
+                callbacks.append(("validation", validation))
+                recorded.add("valid_score")
             patience = Patience(
                 self.tol,
                 np.inf if incremental else self.n_iter_no_change,
-                score=None if valid is None else self._validation_score(valid),
+                validation=validation,
                 not_before=settled,
                 adapt=schedule.divide if self._schedule() == "adaptive" else None,
                 verbose=bool(self.verbose),
             )
-            callbacks += [("schedule", schedule)]
-        user = list(self.callbacks or [])
-        callbacks += [
-            cb if isinstance(cb, tuple) else (f"user{i}", cb) for i, cb in enumerate(user)
-        ]
-        if patience is not None:
-            callbacks.append(("patience", patience))
-        return callbacks
+            last = [("patience", patience)]
+        check_callbacks(user, recorded)
+        return [*callbacks, *user, *last]
 
     def _deferred(self):
         start = getattr(self, "deferred_reweighting", None)
@@ -409,7 +422,8 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         """Restore the best weights, free the device, set fitted attributes."""
         net, data, incremental = fit.net, fit.data, fit.incremental
         step = net.step
-        patience = dict(net.callbacks_).get("patience")
+        callbacks = dict(net.callbacks_)
+        patience, validation = callbacks.get("patience"), callbacks.get("validation")
         if net.device != "cpu":
             net.module_.to("cpu")
             net.device = "cpu"
@@ -428,10 +442,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         self.loss_curve_ = [*self.loss_curve_, *(h["train_loss"] for h in done)]
         self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else float("nan")
         self._no_improvement_count = 0 if patience is None else patience.count
-        if self.early_stopping and patience is not None and patience.score is not None:
+        if validation is not None:
             before = self.validation_scores_ or []
-            self.validation_scores_ = [*before, *patience.scores]
-            self.best_validation_score_ = patience.best_score
+            self.validation_scores_ = [*before, *validation.scores]
+            self.best_validation_score_ = validation.best_score
             self.best_loss_ = None
         else:
             self.validation_scores_ = None

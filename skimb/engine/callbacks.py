@@ -8,6 +8,52 @@ from skorch.callbacks import Callback
 from skimb.engine.signals import StopTraining
 
 
+class Validation(Callback):
+    """Score validation rows after each epoch and remember the weights with the best score.
+
+    Parameters
+    ----------
+    score : callable
+        Called without arguments, gives a validation score (higher is better).
+    not_before : int, default=0
+        Epoch before which no weights count as best.
+    """
+
+    needs_weights = True
+
+    def __init__(self, score, not_before=0):
+        self.score, self.not_before = score, not_before
+        self.scores = []
+        self.best_score = self.best_before = -np.inf
+        self.best = None
+
+    def on_epoch_end(self, net, **kwargs):
+        """Score the weights to predict with, record the score, keep the weights if it is the best."""
+        if len(self.scores) == self.not_before:
+            self.best_score = -np.inf
+        net.step.settle()
+        offered = net.offered_weights()
+        trained = None if offered is None else net.copied_weights()
+        if offered is not None:
+            net.set_weights(offered)
+        score = float(self.score())
+        self.scores.append(score)
+        self.best_before = self.best_score
+        if score > self.best_score:
+            self.best_score = score
+            self.best = net.copied_weights()
+        net.history.record("valid_score", score)
+        net.history.record("valid_score_best", score == self.best_score)
+        if trained is not None:
+            net.set_weights(trained)
+
+    def restore_best(self, net):
+        """Put the best weights back, if any were seen."""
+        if self.best is not None:
+            net.set_weights(self.best)
+            self.best = None
+
+
 class Patience(Callback):
     """Stop when the training loss or a validation score no longer improves.
 
@@ -17,93 +63,65 @@ class Patience(Callback):
         Least improvement that counts.
     n_iter_no_change : int or float
         Epochs without improvement that are borne.
-    score : callable, default=None
-        Called without arguments, gives a validation score (higher is better) and the values to
-        record. ``None`` watches the training loss.
+    validation : Validation, default=None
+        What scores each epoch before; ``None`` watches the training loss.
     not_before : int, default=0
-        Epoch before which training does not stop and no weights count as best.
+        Epoch before which training does not stop.
     adapt : callable, default=None
-        Called instead of stopping; returns whether to stop after all.
+        Called with the net instead of stopping; returns whether to stop after all.
     verbose : bool, default=False
         Whether to print each epoch.
     """
 
+    needs_weights = False
+
     def __init__(
-        self, tol, n_iter_no_change, *, score=None, not_before=0, adapt=None, verbose=False
+        self, tol, n_iter_no_change, *, validation=None, not_before=0, adapt=None, verbose=False
     ):
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
-        self.score = score
+        self.validation = validation
         self.not_before = not_before
         self.adapt = adapt
         self.verbose = verbose
         self.best_loss = np.inf
-        self.best_score = -np.inf
-        self.scores = []
         self.count = 0
-        self.best = None
         self.stopped = False
         self.epoch = 0
 
-    @property
-    def needs_weights(self):
-        """Whether the weights are looked at after each epoch."""
-        return self.score is not None
-
     def on_epoch_end(self, net, **kwargs):
-        """Score, remember the best weights, stop or go on."""
+        """Compare the epoch with the best one so far; stop or go on."""
         self.epoch += 1
         epoch = self.epoch
         loss = net.history[-1]["train_loss"]
         if self.verbose:
             print(f"Iteration {epoch}, loss = {loss:.8f}")
         if epoch == self.not_before + 1:
-            self.best_loss, self.best_score, self.count = np.inf, -np.inf, 0
-        if self.score is not None:
-            self._watch_score(net)
+            self.best_loss, self.count = np.inf, 0
+        if self.validation is not None:
+            score = self.validation.scores[-1]
+            if self.verbose:
+                print(f"Validation score: {score:f}")
+            worse = score < self.validation.best_before + self.tol
         else:
-            self.count = self.count + 1 if loss > self.best_loss - self.tol else 0
+            worse = loss > self.best_loss - self.tol
+        self.count = self.count + 1 if worse else 0
         self.best_loss = min(self.best_loss, loss) if loss == loss else self.best_loss
         if self.count > self.n_iter_no_change and epoch > self.not_before:
-            if self.adapt is not None and not self.adapt():
+            if self.adapt is not None and not self.adapt(net):
                 self.count = 0
                 return
             self._say()
             self.stopped = True
             raise StopTraining
 
-    def _watch_score(self, net):
-        net.step.settle()
-        offered = net.offered_weights()
-        trained = None if offered is None else net.copied_weights()
-        if offered is not None:
-            net.set_weights(offered)
-        score = float(self.score())
-        self.scores.append(score)
-        net.history.record("valid_score", score)
-        if self.verbose:
-            print(f"Validation score: {score:f}")
-        self.count = self.count + 1 if score < self.best_score + self.tol else 0
-        if score > self.best_score:
-            self.best_score = score
-            self.best = net.copied_weights()
-        net.history.record("valid_score_best", score == self.best_score)
-        if trained is not None:
-            net.set_weights(trained)
-
     def _say(self):
         if self.verbose:
-            what = "Training loss" if self.score is None else "Validation score"
+            what = "Training loss" if self.validation is None else "Validation score"
             print(
                 f"{what} did not improve more than tol={self.tol:f} for "
                 f"{self.n_iter_no_change} consecutive epochs. Stopping."
             )
-
-    def restore_best(self, net):
-        """Put the best weights back, if any were seen."""
-        if self.best is not None:
-            net.set_weights(self.best)
-            self.best = None
 
 
 class LearningRate(Callback):
@@ -132,11 +150,9 @@ class LearningRate(Callback):
         self.power_t = power_t
         self.n_epochs = n_epochs
         self.seen = seen
-        self.net = None
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
-        """Keep the net for :meth:`divide`."""
-        self.net = net
+        """Count the epochs of this run."""
         self.epoch = 0
 
     def on_epoch_end(self, net, dataset_train=None, **kwargs):
@@ -150,12 +166,13 @@ class LearningRate(Callback):
                 0.5 * self.init * (1.0 + np.cos(np.pi * min(self.epoch / self.n_epochs, 1.0)))
             )
 
-    def divide(self):
+    @staticmethod
+    def divide(net):
         """Divide the rate by 5; true when it has become useless."""
-        lr = self.net.optimizer_.lr
+        lr = net.optimizer_.lr
         if lr <= 1e-6:
             return True
-        self.net.optimizer_.lr = lr / 5.0
+        net.optimizer_.lr = lr / 5.0
         return False
 
 

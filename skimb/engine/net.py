@@ -59,6 +59,7 @@ class EngineNet(NeuralNet):
     """
 
     interrupted = False  # whether the user ended training
+    least_loss = float("inf")  # of the epochs so far
 
     def __init__(self, module, *, step=None, order=None, draws=None, epochs_before=0, **kwargs):
         self.step = step
@@ -173,7 +174,13 @@ class EngineNet(NeuralNet):
         )
         self.history.record(f"{prefix}_batch_count", len(sizes))
         mean = sum(l * n for l, n in zip(values, sizes, strict=True)) / max(sum(sizes), 1)
-        self.history.record(f"{prefix}_loss", mean)
+        self.record_loss(mean, prefix)
+
+    def record_loss(self, loss, prefix="train"):
+        """Write the loss of an epoch, and whether it is the least so far."""
+        self.history.record(f"{prefix}_loss", loss)
+        self.history.record(f"{prefix}_loss_best", loss < self.least_loss)
+        self.least_loss = min(self.least_loss, loss) if loss == loss else self.least_loss
 
 
 class Training:
@@ -231,7 +238,7 @@ class Training:
         net.notify("on_epoch_begin", **on_epoch)
 
         def iteration_ends(loss, more):
-            net.history.record("train_loss", loss)
+            net.record_loss(loss)
             net.notify("on_epoch_end", **on_epoch)
             if more:
                 net.notify("on_epoch_begin", **on_epoch)

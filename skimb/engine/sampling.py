@@ -98,6 +98,8 @@ class Order:
         Whether each batch must hold each class.
     n_epochs : int, default=1
         Planned epochs, for progressive samplers.
+    least : int, default=1
+        Rows that a last batch must have; with fewer it joins the one before.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Order:
         sampler=None,
         every_class=False,
         n_epochs=1,
+        least=1,
     ):
         self.n = n
         self.batch_size = batch_size
@@ -120,16 +123,19 @@ class Order:
         self.sampler = sampler
         self.every_class = every_class and classes is not None and batch_size < n
         self.n_epochs = n_epochs
+        self.least = least
         self.epoch = 0
 
     @property
     def max_batch(self):
         """Largest number of rows in a batch."""
         if not self.every_class:
-            return min(self.batch_size, self.n)
+            return max(self._cut())
         n_batches = self._n_batches()
         counts = np.bincount(self.classes)
         counts = counts[counts > 0]
+        if self.sampler is not None:  # which may draw the classes in any shares
+            return self.n // n_batches + 2 * len(counts)
         return int(np.ceil(np.maximum(counts, n_batches) / n_batches).sum())
 
     def _n_batches(self):
@@ -145,8 +151,17 @@ class Order:
         self.epoch += 1
         if self.every_class:
             return self._spread(index)
+        return index, self._cut()
+
+    def _cut(self):
+        """Sizes of batches of equal size and a last one."""
         full, rest = divmod(self.n, self.batch_size)
-        return index, [self.batch_size] * full + ([rest] if rest else [])
+        sizes = [self.batch_size] * full
+        if sizes and 0 < rest < self.least:
+            sizes[-1] += rest
+        elif rest:
+            sizes.append(rest)
+        return sizes
 
     def _drawn(self):
         counts = np.bincount(self.classes)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions
+from torch import nn
 
 from skimb._base.chain import CLASSIFIER_CONSTRAINTS, SHARED_CONSTRAINTS
 from skimb._base.classifier import NeuralClassifier
@@ -302,6 +303,10 @@ class NeuralNetClassifier(NeuralClassifier):
             state = np.random.RandomState(torch.randint(1 << 31, (1,)).item())
             return module.reset(state)
         return make(**params).to(dtype)
+
+    def _least_batch(self, module):
+        normalised = nn.modules.batchnorm._BatchNorm
+        return 2 if any(isinstance(part, normalised) for part in module.modules()) else 1
 
     def _new_step(self, module, bound, data, order, scheme):
         on_gpu = next(module.parameters()).device.type == "cuda"
