@@ -94,18 +94,21 @@ class DeferredBound(Wrapping):
     def observe(self, logits, target, weight=None):
         self.parts[0].observe(logits, target, weight)
 
-    def row_loss(self, logits, target):
-        if "batch" in self.requires:
-            return super().row_loss(logits, target)
-        return self.parts[0].row_loss(logits, target)
-
-    def grad_hess(self, logits, target, convex=False):
-        if "batch" in self.requires:
-            return super().grad_hess(logits, target, convex)
-        return self.parts[0].grad_hess(logits, target, convex)
-
     def frozen(self, logits, target, weight=None):
         return self.parts[0].frozen(logits, target, weight)
+
+
+class RowDeferred(DeferredBound, RowBound):
+    """Two row-separable losses, one after the other."""
+
+    def entries(self, logits, target, factor=1.0):
+        return self.parts[0].entries(logits, target, factor)
+
+    def second(self, logits, target):
+        return self.parts[0].second(logits, target)
+
+    def convex_second(self, logits, target):
+        return self.parts[0].convex_second(logits, target)
 
 
 class Deferred(_Wrapper):
@@ -173,7 +176,9 @@ class Deferred(_Wrapper):
 
     def _bind(self, prior):
         after, before = (part.bind(prior) for part in self._parts())
-        return DeferredBound(after, before, float(self.start))
+        coupled = "batch" in after.requires | before.requires
+        kind = DeferredBound if coupled else RowDeferred
+        return kind(after, before, float(self.start))
 
 
 class _MixedBound(Wrapping):
@@ -234,6 +239,9 @@ class RowMixture(_MixedBound, RowBound):
     def second(self, logits, target):
         return self._both(lambda bound: bound.second, logits, target)
 
+    def convex_second(self, logits, target):
+        return self._both(lambda bound: bound.convex_second, logits, target)
+
 
 class Mixed(_Wrapper):
     r"""A loss mixed with cross-entropy: :math:`(1-s)\,L+s\,\mathrm{CE}`, after epochs of cross-entropy alone.
@@ -285,7 +293,7 @@ class Mixed(_Wrapper):
     _grid = {"share": [0.1, 0.5], "warmup": [0, 5]}
     reduces_to = (
         ({"loss": CrossEntropy(0.1), "share": 0.0}, CrossEntropy(0.1), {"binary", "multiclass"}),
-        ({"share": 1.0}, CrossEntropy(), {"binary", "multiclass", "multilabel"}),
+        ({"share": 1.0}, CrossEntropy(), {"binary", "multiclass"}),
     )
 
     def __init__(self, loss=None, share=0.1, warmup=0):
