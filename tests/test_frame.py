@@ -129,7 +129,9 @@ def test_documents_and_examples_import_public_modules_only():
     pages = [ROOT / "README.md", *ROOT.glob("docs/*.rst"), *ROOT.glob("docs/guide/*.rst")]
     lines = [(path, line) for path in [*pages, *ROOT.glob("examples/*.py")] for line in path.open()]
     for path in (ROOT / "skimb").rglob("*.py"):
-        lines += [(path, line) for line in path.open() if line.lstrip().startswith(">>>")]
+        own = ".".join(path.relative_to(ROOT).with_suffix("").parts)  # shows itself
+        shown = [line for line in path.open() if line.lstrip().startswith(">>>")]
+        lines += [(path, line) for line in shown if own not in line]
     assert len(lines) > 1000
     found = [f"{path.relative_to(ROOT)}: {line}" for path, line in lines if private.search(line)]
     assert not found
