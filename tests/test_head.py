@@ -359,7 +359,7 @@ def test_labels_come_back_as_given(rows, model, kind):
     np.testing.assert_array_equal(listed.predict(X), predicted)
 
 
-@pytest.mark.parametrize("model", CLASSIFIERS[:3], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("model", CLASSIFIERS, ids=lambda m: type(m).__name__)
 @pytest.mark.parametrize(
     "column",
     [
@@ -382,7 +382,7 @@ def test_columns_of_pandas(rows, model, column):
         clone(model).fit(X, given.where(np.arange(len(y)) > 3))
 
 
-@pytest.mark.parametrize("model", CLASSIFIERS[:3], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("model", CLASSIFIERS, ids=lambda m: type(m).__name__)
 def test_a_column_and_labels_of_several_kinds(rows, model):
     X, y = rows
     with pytest.warns(DataConversionWarning) as seen:

@@ -121,7 +121,8 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
             Score of the second class for two classes (positive means predicted), one score per
             class or label otherwise.
         """
-        return self._head.decision(self._logits(self._check_X(X)))
+        logits = self._logits(self._check_X(X))
+        return self._head.decision(logits)
 
     def predict(self, X):
         """Classes, by the decision the loss aims at.
@@ -136,7 +137,8 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         ndarray of shape (n_samples,) or (n_samples, n_labels)
             Labels, or a 0/1 indicator matrix.
         """
-        return self._head.labels(self.decision_function(X))
+        scores = self.decision_function(X)
+        return self._head.labels(scores)
 
     def predict_proba(self, X):
         """Class probabilities in the population the estimator was trained on.
@@ -155,7 +157,8 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
         ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
             Probabilities, float64.
         """
-        return self._head.posterior(self._logits(self._check_X(X)))
+        logits = self._logits(self._check_X(X))
+        return self._head.posterior(logits)
 
     def predict_log_proba(self, X):
         """Logarithm of :meth:`predict_proba`.

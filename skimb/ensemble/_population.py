@@ -9,9 +9,10 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skimb._base.classifier import NeuralClassifier
+from skimb._base.head import Head
 from skimb._base.together import FitsTogether
 from skimb._core.priors import class_shares
-from skimb._core.validation import drop_weightless, exclusive_target, several_classes
+from skimb._core.validation import drop_weightless, exclusive_target
 from skimb.neural_network import MLPClassifier
 
 
@@ -118,12 +119,14 @@ class PopulationBaggingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
                 f"prior={base.prior!r} of the base estimator must be None: it is set to the class frequencies "
                 f"of fit."
             )
-        labels = exclusive_target(self, y)
+        head = Head(type(self).__name__)
+        labels = exclusive_target(self, head.plain(y))
         X, labels = validate_data(
             self, X, labels, accept_sparse="csr", dtype=(np.float64, np.float32)
         )
         X, labels, sample_weight = drop_weightless(X, labels, sample_weight)
-        self.classes_, code = several_classes(self, labels)
+        code = head.read(labels)
+        self.classes_ = head.classes
         self.prior_ = class_shares(self.classes_, labels, sample_weight)
         rng = check_random_state(self.random_state)
         bags = self._bags(code, rng)
@@ -138,6 +141,7 @@ class PopulationBaggingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
         for error in together.errors.values():
             raise error
         self.estimators_, self.estimators_samples_ = nets, bags
+        self._head = nets[0]._head  # its loss decides at the mean
         return self
 
     def _bags(self, code, rng):
@@ -170,7 +174,7 @@ class PopulationBaggingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
             Scores as one net gives them.
         """
         logits = self._logits(X)
-        return self.estimators_[0]._head.decision(logits)
+        return self._head.decision(logits)
 
     def predict(self, X):
         """The decision of the mean score.
@@ -186,7 +190,7 @@ class PopulationBaggingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
             Labels.
         """
         scores = self.decision_function(X)
-        return self.estimators_[0]._head.labels(scores)
+        return self._head.labels(scores)
 
     def predict_proba(self, X):
         """Probabilities of the nets' mean, in the class frequencies of `fit`.
@@ -202,7 +206,7 @@ class PopulationBaggingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
             Probabilities.
         """
         logits = self._logits(X)
-        return self.estimators_[0]._head.posterior(logits)
+        return self._head.posterior(logits)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

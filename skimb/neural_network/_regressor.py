@@ -243,7 +243,8 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Predictions, in the floating type of the parameters.
         """
-        return self._head.predictions(self._logits(self._check_X(X)))
+        logits = self._logits(self._check_X(X))
+        return self._head.predictions(logits)
 
     @property
     def out_activation_(self):
