@@ -485,6 +485,37 @@ def test_a_common_positive_class_is_said_of_every_such_loss(rows, loss):
         clone(model).fit(X[keep], 1 - common[keep])
 
 
+def test_the_positive_class_of_bags_and_resampled_rows_is_that_of_the_data(rows):
+    X, _ = rows
+    common = (X[:, 0] > np.quantile(X[:, 0], 0.1)).astype(int)
+    net_ = MLPClassifier((2,), loss=Focal(alpha=0.9), max_iter=1, random_state=0)
+    with pytest.warns(UserWarning, match="as the positive class") as seen:
+        PopulationBaggingClassifier(net_, 2, random_state=0).fit(X, common)
+    assert {w.filename for w in seen} == {__file__}
+    with pytest.warns(UserWarning, match="as the positive class"):
+        clone(net_).set_params(class_counts=[10, 500]).fit(X, X[:, 1] > 0)
+
+
+def test_validation_scores_by_any_scorer(rows):
+    X, y = rows
+    held = {"early_stopping": True, "max_iter": 3, "tol": 0.0, "random_state": 0}
+
+    def own(estimator, X, y):
+        return estimator.score(X, y)
+
+    model = MLPClassifier((4,), **held)
+    named = clone(model).set_params(validation_scoring="accuracy").fit(X, y).validation_scores_
+    assert clone(model).set_params(validation_scoring=own).fit(X, y).validation_scores_ == named
+    model = MLPRegressor(hidden_layer_sizes=(4,), **held)
+    named = clone(model).fit(X, X[:, 0]).validation_scores_
+    for scoring in ("r2", own):
+        same = clone(model).set_params(validation_scoring=scoring).fit(X, X[:, 0])
+        np.testing.assert_allclose(same.validation_scores_, named, rtol=1e-12)
+    words = np.where(y, "yes", "no")
+    model = MLPClassifier((4,), validation_scoring="roc_auc", **held)
+    assert model.fit(pd.DataFrame(X).add_prefix("x"), words).validation_scores_
+
+
 # --- weights of 0 ----------------------------------------------------------------------------
 
 

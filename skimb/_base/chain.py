@@ -117,7 +117,7 @@ class ChainEstimator(NeuralBase):
         linear = MLP([widths[0], widths[-1]], dtype=module.flat.dtype, sparse=True)
         start = FullBatch(
             linear,
-            self._head.warm() or bound,
+            self._head.warm_loss() or bound,
             l2=0.1 / self._weight_total,
             tol=1e-4,
             ftol=LINEAR_FTOL,
@@ -145,7 +145,7 @@ class ChainEstimator(NeuralBase):
                 tol=self.tol,
                 max_fun=self.max_fun,
                 ftol=self._ftol,
-                warm_loss=self._head.warm() if self._warm_lbfgs() else None,
+                warm_loss=self._head.warm_loss() if self._warm_lbfgs() else None,
             )
         decoupled = self.solver in {"adamw", "muon"}
         l2 = 0.0 if decoupled else self._l2_stochastic()

@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skimb._base.head import Wishes
+from skimb._base.head import HeadParams
 from skimb._core.compat import CallbackSupportMixin, check_sample_weight
 from skimb._core.warn import warn_user
 from skimb.engine.callbacks import (
@@ -138,7 +138,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         device = resolve_device(self.device, sparse=sparse.issparse(X))
 
         go_on = incremental and not new
-        self._show(self._head.bind(Wishes.of(self), code, sample_weight, go_on=go_on))
+        self._show(self._head.bind(HeadParams.of(self), code, sample_weight, go_on=go_on))
         bound = self._head.bound
         if not new and not self._compatible(X, code):
             raise ValueError(
@@ -213,7 +213,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         """Hold a head and show what it holds as fitted attributes."""
         self._head = head
         if head.bound is not None:
-            for name, value in head.fitted().items():
+            for name, value in head.attributes().items():
                 setattr(self, name, value)
 
     def _validate(
@@ -346,7 +346,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             shuffle=self.shuffle,
             n_epochs=self.max_iter,
             least=least,
-            **self._head.by_class(code, getattr(self, "sampler", None)),
+            **self._head.order_by_class(code, getattr(self, "sampler", None)),
         )
 
     def _callbacks(self, step, data, valid, n_epochs, incremental):

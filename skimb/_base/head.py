@@ -18,7 +18,7 @@ from skimb.losses import CrossEntropy
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class TargetCounts:
     """What was counted of a target so far.
 
     Parameters
@@ -49,7 +49,7 @@ class Seen:
         return cls(prior.counts, prior.prior * total, prior.n_samples, total, multilabel)
 
     def __add__(self, other):
-        return Seen(
+        return TargetCounts(
             self.counts + other.counts,
             self.mass + other.mass,
             self.rows + other.rows,
@@ -65,7 +65,7 @@ class Seen:
         return ClassPrior(self.counts, prior=self.mass)
 
 
-class Wishes(NamedTuple):
+class HeadParams(NamedTuple):
     """Parameters of a classifier that say how its head weighs and corrects; read when a loss is bound."""
 
     loss: object = None
@@ -98,7 +98,7 @@ class Head(Labels):
     ----------
     n_outputs : int
         Scores per row; 1 where two classes share a logit.
-    seen : Seen
+    seen : TargetCounts
         What was counted.
     loss : Loss
         A copy of the loss, as it was bound.
@@ -110,7 +110,7 @@ class Head(Labels):
         Rows per class that the loss was told.
     class_weight : ndarray of shape (n_classes,) or (n_labels, 2), or None
         Weights of classes or label sides.
-    prior : ClassPrior
+    class_prior : ClassPrior
         What the loss was bound to.
     log_shift : ndarray or None
         Log ratio of the wanted to the trained label distribution.
@@ -121,12 +121,12 @@ class Head(Labels):
 
     # --- the bound loss, priors and weights --------------------------------------------------
 
-    def bind(self, wishes, code, sample_weight, *, go_on=False):
+    def bind(self, params, code, sample_weight, *, go_on=False):
         """A head with counts and a bound loss; with `go_on` the counts of this one are added to.
 
         Parameters
         ----------
-        wishes : Wishes
+        params : HeadParams
             The estimator's parameters.
         code : ndarray of shape (n,) or (n, n_labels)
             Class numbers, or 0/1 labels.
@@ -140,8 +140,8 @@ class Head(Labels):
         Head
             A new one.
         """
-        seen = Seen.of(code, sample_weight, len(self.classes))
-        head = self.counted(seen + self.seen if go_on else seen, wishes)
+        seen = TargetCounts.of(code, sample_weight, len(self.classes))
+        head = self.with_counts(seen + self.seen if go_on else seen, params)
         if go_on and "memory" in head.bound.requires and self.remembers(head.bound):
             head.bound.load_state_dict(self.bound.state_dict())
         return head
@@ -153,10 +153,10 @@ class Head(Labels):
             {k: v.shape for k, v in own.items()} == {k: v.shape for k, v in other.items()}
         )
 
-    def counted(self, seen, wishes):
+    def with_counts(self, seen, params):
         """A head of the same classes with these counts."""
         head = copy.copy(self)
-        natural, loss = seen.prior(), wishes.loss
+        natural, loss = seen.prior(), params.loss
         head.seen, head.natural = seen, natural.prior
         head.loss = CrossEntropy() if loss is None else clone(loss)
         if self.bound is None:
@@ -167,49 +167,42 @@ class Head(Labels):
                 "class; fit it anew."
             )
         counts = seen.counts
-        if wishes.class_counts is not None:
-            counts = self._per_class("class_counts", wishes.class_counts)
+        if params.class_counts is not None:
+            counts = self._per_class("class_counts", params.class_counts)
         head.counts = np.asarray(counts, float)
-        head.trained = self._trained(seen, natural.prior, wishes)
+        head.trained = self._trained(seen, natural.prior, params)
         n_samples = seen.rows if self.multilabel else None
         prior = ClassPrior(head.counts, head.trained, n_samples, self.multilabel)
         head.bound = head.loss.bind(prior)
-        head.prior = prior
-        head._check_positive_class()
-        head.class_weight = head._class_weights(wishes.class_weight)
-        head.log_shift = head._shift(wishes.prior)
+        head.class_prior = prior
+        if not self.multilabel:
+            warn_of_common_positive(head.loss, self.classes, head.counts)
+        head.class_weight = head._class_weights(params.class_weight)
+        head.log_shift = head._shift(params.prior)
         return head
 
     def _outputs(self, loss):
         two = not self.multilabel and len(self.classes) == 2
         return 1 if two and loss.one_logit else len(self.classes)
 
-    def _trained(self, seen, natural, wishes):
+    def _trained(self, seen, natural, params):
         """Label distribution of the trained risk."""
         trained = natural
-        if wishes.sampler is not None:
+        if params.sampler is not None:
             if self.multilabel:
                 raise ValueError(
-                    f"sampler={wishes.sampler!r} draws exclusive classes; multi-label y has none. "
+                    f"sampler={params.sampler!r} draws exclusive classes; multi-label y has none. "
                     "Use sampler=None."
                 )
-            drawn = wishes.sampler.class_probabilities(
-                seen.counts, wishes.max_iter - 1, wishes.max_iter
+            drawn = params.sampler.class_probabilities(
+                seen.counts, params.max_iter - 1, params.max_iter
             )
             weight_of_a_row = natural / np.maximum(seen.counts, 1)
             trained = drawn * weight_of_a_row
             trained = trained / trained.sum()
-        if wishes.mix is not None:
-            trained = wishes.mix.label_mass(trained, seen.counts)
+        if params.mix is not None:
+            trained = params.mix.label_mass(trained, seen.counts)
         return trained
-
-    def _check_positive_class(self):
-        """Say when a loss with a positive class gets the common class as that."""
-        if self.multilabel:
-            return
-        message = common_positive_class(self.loss, self.classes.tolist(), self.seen.counts)
-        if message:
-            warn_user(message)
 
     def _per_class(self, name, value):
         """An array aligned with the classes from an array or a mapping of labels."""
@@ -285,11 +278,11 @@ class Head(Labels):
             ones = np.broadcast_to(ones[:, None], late.shape).copy()
         return ones, ones if late is None else late
 
-    def warm(self):
+    def warm_loss(self):
         """A convex loss on the same target that a metric loss starts from, or None."""
         if not self.bound.requires & {"batch", "inputs"}:
             return None
-        return CrossEntropy().bind(self.prior)
+        return CrossEntropy().bind(self.class_prior)
 
     # --- training ----------------------------------------------------------------------------
 
@@ -298,7 +291,7 @@ class Head(Labels):
         """Whether larger batches are the better ones."""
         return "batch" in self.bound.requires
 
-    def by_class(self, code, sampler):
+    def order_by_class(self, code, sampler):
         """What the order of rows is told of their classes."""
         if self.multilabel:
             return {}
@@ -316,7 +309,7 @@ class Head(Labels):
         rates = self.natural if self.multilabel else self.natural[1:]
         return np.array([_level(z[:, k], rate, sample_weight) for k, rate in enumerate(rates)])
 
-    def fitted(self):
+    def attributes(self):
         """Public attributes that the estimator shows of it, by name."""
         return {
             "classes_": self.classes,
@@ -399,6 +392,12 @@ class Head(Labels):
             predictions=lambda X: self.labels(self.decision(logits(X))),
             probabilities=lambda X: self.posterior(logits(X)),
         )
+
+
+def warn_of_common_positive(loss, classes, counts):
+    """Say when a loss with a positive class gets the common one of two classes as that."""
+    if message := common_positive_class(loss, classes.tolist(), counts):
+        warn_user(message)
 
 
 def _level(z, rate, weight):

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import clone
+from sklearn.base import RegressorMixin, clone
 from sklearn.metrics import r2_score
 
 from skimb._core.stand_ins import Answers
@@ -83,16 +83,16 @@ class NumericHead:
 
     # --- the bound loss ----------------------------------------------------------------------
 
-    def bind(self, wishes, code, sample_weight, *, go_on=False):
+    def bind(self, params, code, sample_weight, *, go_on=False):
         """A head with a bound loss; with `go_on` the memory of a loss of the same kind is kept."""
         head = copy.copy(self)
-        if isinstance(wishes.loss, BalancedMSE):
-            head.loss = clone(wishes.loss)
+        if isinstance(params.loss, BalancedMSE):
+            head.loss = clone(params.loss)
             head.bound = head.loss.bind(code, sample_weight)
             if go_on and type(self.bound) is type(head.bound):
                 head.bound.load_state_dict(self.bound.state_dict())
         else:
-            head.loss = wishes.loss
+            head.loss = params.loss
             if head.loss == "poisson" and (code < 0).any():
                 raise ValueError(
                     f"loss='poisson' needs non-negative y, got a minimum of {code.min()}; "
@@ -105,15 +105,15 @@ class NumericHead:
         """Weights of mean 1."""
         return (None if sample_weight is None else sample_weight / sample_weight.mean()), None
 
-    def warm(self):
+    def warm_loss(self):
         """None: training starts from the initial weights."""
         return None
 
-    def by_class(self, code, sampler):
+    def order_by_class(self, code, sampler):
         """Nothing: rows have no classes."""
         return {}
 
-    def fitted(self):
+    def attributes(self):
         """Public attributes that the estimator shows of it, by name."""
         if isinstance(self.loss, BalancedMSE):
             return {"n_outputs_": self.n_outputs, "noise_sigma_": self.bound.sigma}
@@ -139,4 +139,8 @@ class NumericHead:
 
     def stand_in(self, logits):
         """A fitted regressor for scorers that answers from a function giving the raw outputs of rows."""
-        return Answers(predictions=lambda X: self.predictions(logits(X)))
+        return _Predicts(predictions=lambda X: self.predictions(logits(X)))
+
+
+class _Predicts(RegressorMixin, Answers):
+    """Answers whose score is R2."""

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from skimb._base.head import Seen
+from skimb._base.head import TargetCounts
 from skimb._core.priors import ClassPrior, class_weights
 from skimb._core.validation import common_positive_class, drop_weightless, several_classes
 from skimb._core.warn import warn_user
@@ -97,7 +97,7 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
         seen = ClassPrior.of(code, sample_weight, classes=np.arange(k))
         loss = CrossEntropy() if self.loss is None else clone(self.loss)
         self.prior_ = seen.prior
-        self._seen = Seen.of(code, sample_weight, k)
+        self._seen = TargetCounts.of(code, sample_weight, k)
         self.class_weight_ = None
         if self.class_weight is not None:
             known = self.classes_.tolist()

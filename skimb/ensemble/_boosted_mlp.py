@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skimb._base.head import Wishes
+from skimb._base.head import HeadParams
 from skimb._core.validation import take_names
 from skimb.boosting._base import BoostedClassifier
 from skimb.ensemble._units import ACTIVATIONS, Block, fit_blocks
@@ -407,6 +407,6 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
         with torch.no_grad():
             fit.net.module_.flat.copy_(torch.from_numpy(flat).view_as(fit.net.module_.flat))
         net._finish(fit)
-        net._show(net._head.counted(self._seen, Wishes.of(net)))
+        net._show(net._head.with_counts(self._seen, HeadParams.of(net)))
         take_names(net, self)
         return net

@@ -9,10 +9,11 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skimb._base.classifier import NeuralClassifier
-from skimb._base.head import Head
+from skimb._base.head import Head, warn_of_common_positive
 from skimb._base.together import FitsTogether
 from skimb._core.priors import class_shares
 from skimb._core.validation import drop_weightless, exclusive_target
+from skimb.losses import CrossEntropy
 from skimb.neural_network import MLPClassifier
 
 
@@ -130,6 +131,9 @@ class PopulationBaggingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
         self.prior_ = class_shares(self.classes_, labels, sample_weight)
         rng = check_random_state(self.random_state)
         bags = self._bags(code, rng)
+        if self.power < 1.0:  # else the nets see the class sizes themselves
+            loss = CrossEntropy() if base.loss is None else base.loss
+            warn_of_common_positive(loss, self.classes_, np.bincount(code))
         nets = [clone(base) for _ in bags]
         for net in nets:
             net.set_params(prior=self.prior_, random_state=rng.randint(np.iinfo(np.int32).max))
