@@ -549,3 +549,17 @@ def test_weights_of_0_remove_rows(three):
         LinearClassifier(class_weight={0: 0.0, 1: 0.0}).fit(X, y)
     with pytest.raises(ValueError, match="not negative"):
         LinearClassifier(class_weight={0: -1.0}).fit(X, y)
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("model", OTHERS[:3], ids=named)
+def test_boosted_classifiers_take_weights_of_0(three, model, early):
+    X, y = three
+    params = {"class_weight": {2: 0.0}, "early_stopping": early, "n_iter_no_change": 2}
+    if not isinstance(model, GradientBoostedMLPClassifier):
+        params["n_estimators"] = 20
+    fitted = clone(model).set_params(**params).fit(X, y)
+    assert np.isfinite(fitted.decision_function(X)).all()
+    assert (fitted.predict(X)[y != 2] == y[y != 2]).mean() > 0.6
+    with pytest.raises(ValueError, match="no weight"):
+        fitted.predict_proba(X)

@@ -217,7 +217,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 setattr(self, name, value)
 
     def _validate(
-        self, X, y, sample_weight, *, cost=None, classes=None, new=True, incremental=False
+        self, X, y, sample_weight=None, *, cost=None, classes=None, new=True, incremental=False
     ):
         head = self._new_head() if new else self._head
         y = head.plain(y)

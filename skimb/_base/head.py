@@ -394,6 +394,11 @@ class Head(Labels):
         )
 
 
+def as_logits(scores):
+    """Scores of any library as a tensor that a head takes."""
+    return torch.from_numpy(np.ascontiguousarray(scores))
+
+
 def warn_of_common_positive(loss, classes, counts):
     """Say when a loss with a positive class gets the common one of two classes as that."""
     if message := common_positive_class(loss, classes.tolist(), counts):

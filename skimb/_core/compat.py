@@ -3,12 +3,12 @@
 The oldest is 1.6, the first with ``validate_data``, ``get_tags`` and ``__sklearn_tags__``.
 """
 
-import warnings
-
 import numpy as np
 import sklearn
 from sklearn.utils import class_weight as _class_weight
 from sklearn.utils import validation as _validation
+
+from skimb._core.warn import warn_user
 
 __all__ = [
     "VERSION",
@@ -132,7 +132,7 @@ def multiclass_brier_score(y_true, y_proba, *, sample_weight, labels):
     if (y_proba < 0).any() or (y_proba > 1).any():
         raise ValueError("y_proba must hold probabilities between 0 and 1.")
     if not np.allclose(y_proba.sum(1), 1.0, rtol=1e-7):
-        warnings.warn("The rows of y_proba do not sum to one.", UserWarning, stacklevel=2)
+        warn_user("The rows of y_proba do not sum to one.")
     truth = y_true[:, None] == np.sort(labels)
     if not truth.any(1).all():
         lost = np.setdiff1d(y_true, labels).tolist()

@@ -4,21 +4,18 @@ from abc import abstractmethod
 from numbers import Integral, Real
 
 import numpy as np
-import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from skimb._base.head import TargetCounts
-from skimb._core.priors import ClassPrior, class_weights
-from skimb._core.validation import common_positive_class, drop_weightless, several_classes
-from skimb._core.warn import warn_user
+from skimb._base.head import Head, HeadParams, as_logits
+from skimb._core.validation import drop_weightless
 from skimb.boosting._labels import checked_labels
-from skimb.boosting._objectives import bind_rows
+from skimb.boosting._objectives import check_rows
 from skimb.boosting._start import best_constant
 from skimb.boosting._validation import Metric, given_sets, set_aside
-from skimb.losses import CrossEntropy, Loss
+from skimb.losses import Loss
 
 
 class BoostedClassifier(ClassifierMixin, BaseEstimator):
@@ -66,16 +63,16 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
         labels = checked_labels(self, y)
         check_consistent_length(X, labels)
         X, labels, sample_weight = drop_weightless(X, labels, sample_weight)
-        self.classes_, code = several_classes(self, labels)
+        head = Head(type(self).__name__)
+        code = head.read(labels)
+        self._head, self.classes_ = head, head.classes
         rng = check_random_state(self.random_state)
         sets = given_sets(self, eval_set, eval_sample_weight)
         if self.early_stopping and not sets:
             X, held, code, sample_weight = set_aside(self, X, code, sample_weight, rng)
             sets = [held]
         self._bind(code, sample_weight)
-        weight = None if self.class_weight_ is None else self.class_weight_[code]
-        if sample_weight is not None:
-            weight = sample_weight if weight is None else weight * sample_weight
+        weight, _ = self._head.row_weights(code, sample_weight)
         weight = None if weight is None else weight / weight.mean()
         seed = int(rng.randint(np.iinfo(np.int32).max))
         self._train(X, code, weight, sets, Metric(self) if sets else None, seed)
@@ -93,22 +90,13 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
         )
 
     def _bind(self, code, sample_weight):
-        k = len(self.classes_)
-        seen = ClassPrior.of(code, sample_weight, classes=np.arange(k))
-        loss = CrossEntropy() if self.loss is None else clone(self.loss)
-        self.prior_ = seen.prior
-        self._seen = TargetCounts.of(code, sample_weight, k)
-        self.class_weight_ = None
-        if self.class_weight is not None:
-            known = self.classes_.tolist()
-            self.class_weight_ = class_weights(self.class_weight, known, seen.counts, seen.prior)
-        self.loss_function_ = loss
-        self._loss_bound = bind_rows(loss, seen)
-        if message := common_positive_class(loss, self.classes_.tolist(), seen.counts):
-            warn_user(message)
-        self.n_columns_ = 1 if k == 2 and loss.one_logit else k
-        mass = seen.prior if self.class_weight_ is None else seen.prior * self.class_weight_
-        self.init_scores_ = best_constant(self._loss_bound, mass / mass.sum(), self.n_columns_)
+        head = self._head.bind(HeadParams.of(self), code, sample_weight)
+        check_rows(head.bound)
+        self._head, self.n_columns_ = head, head.n_outputs
+        self.prior_, self.class_weight_ = head.trained, head.class_weight
+        self.loss_function_ = head.loss
+        mass = head.natural if head.class_weight is None else head.natural * head.class_weight
+        self.init_scores_ = best_constant(head.bound, mass / mass.sum(), self.n_columns_)
 
     # --- training ----------------------------------------------------------------------------
 
@@ -149,16 +137,13 @@ class BoostedClassifier(ClassifierMixin, BaseEstimator):
         return self._raw(X).astype(np.float64) + self._starts(X.shape[0])
 
     def _posterior(self, raw):
-        z = torch.from_numpy(np.ascontiguousarray(raw))
-        return self._loss_bound.posterior(z, class_weight=self.class_weight_).numpy()
+        return self._head.posterior(as_logits(raw))
 
     def _decide(self, raw):
-        z = self._loss_bound.decision(torch.from_numpy(np.ascontiguousarray(raw))).numpy()
-        return z[:, 1] - z[:, 0] if z.ndim > 1 and len(self.classes_) == 2 else z
+        return self._head.decision(as_logits(raw))
 
     def _labels(self, raw):
-        z = self._decide(raw)
-        return self.classes_[(z > 0).astype(int) if z.ndim == 1 else z.argmax(1)]
+        return self._head.labels(self._decide(raw))
 
     def decision_function(self, X):
         """Scores whose argmax is ``predict``.

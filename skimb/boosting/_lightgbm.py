@@ -192,7 +192,7 @@ class LGBMImbalancedClassifier(TreeClassifier):
         categories = self._columns.positions(self, params.pop("categorical_feature", "auto"))
         data = self._dataset(X, code, weight, categorical_feature=categories)
         held = [self._dataset(rows.X, rows.code, rows.weight, reference=data) for rows in sets]
-        objective = LightGBMObjective(self._loss_bound)
+        objective = LightGBMObjective(self._head.bound)
         params["objective"] = lambda raw, data: objective(code, raw, data.get_weight())
         more, watch = {}, None
         if sets:

@@ -100,13 +100,13 @@ def bind_rows(loss, prior):
             "booster per label."
         )
     bound = loss.bind(prior)
-    check_served(
-        bound,
-        SERVES,
-        "boosting",
-        "choose a loss whose scope is 'row'",
-    )
+    check_rows(bound)
     return bound
+
+
+def check_rows(bound):
+    """Refuse losses that are no mean of row losses."""
+    check_served(bound, SERVES, "boosting", "choose a loss whose scope is 'row'")
 
 
 def _bind_warned(loss, prior):

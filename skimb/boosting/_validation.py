@@ -3,39 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length
 
+from skimb._base.head import as_logits
+from skimb._base.labels import comparable
 from skimb._core.compat import check_sample_weight
 from skimb.boosting._labels import checked_labels
-
-
-class _Scored(ClassifierMixin, BaseEstimator):
-    """A fitted classifier that answers with the scores of its validation rows, for scorers."""
-
-    def __init__(self, owner=None):
-        self.owner = owner
-
-    def __sklearn_is_fitted__(self):
-        return True
-
-    @property
-    def classes_(self):
-        """Those of the owner."""
-        return self.owner.classes_
-
-    def decision_function(self, X):
-        return self.owner._decide(X)
-
-    def predict_proba(self, X):
-        return self.owner._posterior(X)
-
-    def predict(self, X):
-        return self.owner._labels(X)
 
 
 @dataclass
@@ -57,13 +33,14 @@ class Metric:
     """
 
     def __init__(self, owner):
-        self.owner, self.scorer = owner, None
+        self.head, self.scorer = owner._head, None
         scoring = owner.validation_scoring
         self.larger_is_better = scoring is not None
         if scoring is None:
-            self.name = "log_loss" if owner._loss_bound.calibrated else "loss"
+            self.name = "log_loss" if self.head.gives_probabilities else "loss"
         else:
-            self.scorer = check_scoring(_Scored(owner), scoring=scoring)
+            self.probe = self.head.stand_in(as_logits)
+            self.scorer = check_scoring(self.probe, scoring=scoring)
             self.name = scoring if isinstance(scoring, str) else "score"
 
     def __call__(self, raw, held):
@@ -71,16 +48,8 @@ class Metric:
         raw = np.asarray(raw, dtype=np.float64)
         if self.scorer is not None:
             kw = {} if held.weight is None else {"sample_weight": held.weight}
-            return float(
-                self.scorer(_Scored(self.owner), raw, self.owner.classes_[held.code], **kw)
-            )
-        if self.name == "log_loss":
-            p = self.owner._posterior(raw)[np.arange(len(held.code)), held.code]
-            rows = -np.log(p.clip(np.finfo(float).tiny))
-        else:
-            z, code = torch.from_numpy(np.ascontiguousarray(raw)), torch.from_numpy(held.code)
-            rows = self.owner._loss_bound.row_loss(z, code).numpy()
-        return float(np.average(rows, weights=held.weight))
+            return float(self.scorer(self.probe, raw, self.head.classes[held.code], **kw))
+        return -self.head.score(as_logits(raw), held.code, held.weight)
 
     def gain(self, raw, held):
         """Score of raw scores, the larger the better."""
@@ -174,9 +143,7 @@ def given_sets(owner, eval_set, weights):
     for (X, y), weight in zip(eval_set, weights, strict=True):
         X, y = owner._read(X), checked_labels(owner, y)
         check_consistent_length(X, y)
-        unknown = (
-            np.setdiff1d(y, owner.classes_) if _comparable(y, owner.classes_) else np.unique(y)
-        )
+        unknown = np.setdiff1d(y, owner.classes_) if comparable(y, owner.classes_) else np.unique(y)
         if len(unknown):
             raise ValueError(
                 f"{name}: eval_set holds labels {unknown.tolist()} that are not among the classes "
@@ -188,7 +155,3 @@ def given_sets(owner, eval_set, weights):
                 raise ValueError(f"{name}: all weights of a set in eval_sample_weight are 0.")
         sets.append(HeldOut(X, np.searchsorted(owner.classes_, y), weight))
     return sets
-
-
-def _comparable(a, b):
-    return (a.dtype.kind in "OSU") == (b.dtype.kind in "OSU")

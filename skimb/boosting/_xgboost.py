@@ -193,7 +193,7 @@ class XGBImbalancedClassifier(TreeClassifier):
                 f"{type(self).__name__}: feature_weights in params must hold {self.n_features_in_} "
                 f"values, one per feature, got {len(of_features)}."
             )
-        objective = XGBoostObjective(self._loss_bound)
+        objective = XGBoostObjective(self._head.bound)
         w = None if weight is None else np.asarray(weight)
         more = {}
         try:

@@ -218,7 +218,7 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
 
     def _slopes(self, scores, code):
         """Gradient and stand-in of the Hessian per row and column."""
-        grad, hess = self._loss_bound.grad_hess(self._shaped(scores), code, convex=True)
+        grad, hess = self._head.bound.grad_hess(self._shaped(scores), code, convex=True)
         return grad.reshape(scores.shape), hess.reshape(scores.shape)
 
     def _best_block(self, X, code, weight, grad, hess, rng):
@@ -232,7 +232,7 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
             self.units_per_stage,
             self.n_candidates,
             self.activation,
-            self.alpha / (self._seen.total * self.subsample),
+            self.alpha / (self._head.seen.total * self.subsample),
             self.max_iter,
             rng,
         )
@@ -271,7 +271,7 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
 
     def _mean_loss(self, scores, code, weight):
         z = torch.from_numpy(np.ascontiguousarray(self._shaped(scores)))
-        rows = self._loss_bound.row_loss(z, torch.from_numpy(code)).numpy()
+        rows = self._head.bound.row_loss(z, torch.from_numpy(code)).numpy()
         return float(np.average(rows, weights=weight))
 
     def _shaped(self, scores):
@@ -407,6 +407,6 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
         with torch.no_grad():
             fit.net.module_.flat.copy_(torch.from_numpy(flat).view_as(fit.net.module_.flat))
         net._finish(fit)
-        net._show(net._head.with_counts(self._seen, HeadParams.of(net)))
+        net._show(net._head.with_counts(self._head.seen, HeadParams.of(net)))
         take_names(net, self)
         return net
