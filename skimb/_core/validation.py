@@ -174,6 +174,8 @@ def indexable_rows(X):
 
     Sparse matrices become CSR. Whether the rows make sense is for the estimator to say that gets them.
     """
+    if X is None:
+        raise ValueError("X is None; give the rows.")
     (rows,) = indexable(X)
     return rows
 
