@@ -298,12 +298,10 @@ def test_estimators_without_weights_are_refused(rows):
             KNeighborsClassifier(),
             make_pipeline(StandardScaler(), KNeighborsClassifier()),
         ):
-            with pytest.raises(
-                ValueError, match=r"KNeighborsClassifier\(\) takes no sample_weight"
-            ):
+            with pytest.raises(TypeError, match=r"KNeighborsClassifier\(\) takes no sample_weight"):
                 clone(model).set_params(estimator=inner).fit(X, y, sample_weight=w)
         clone(model).set_params(estimator=KNeighborsClassifier()).fit(X, y)
-    with pytest.raises(ValueError, match=r"KNeighborsRegressor\(\) takes no sample_weight"):
+    with pytest.raises(TypeError, match=r"KNeighborsRegressor\(\) takes no sample_weight"):
         DensityWeightedRegressor(KNeighborsRegressor()).fit(X, X[:, 0])
     lost = make_sampling_pipeline(RandomUnderSampler(), LogisticRegression())
     with pytest.raises(

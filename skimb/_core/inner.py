@@ -32,8 +32,10 @@ def fit_inner(estimator, X, y, sample_weight=None, **params):
 
     Raises
     ------
+    TypeError
+        If there are weights and the estimator takes none.
     ValueError
-        If there are weights and the estimator has no use for them.
+        If a sampler stands between the weights and the last step.
     """
     if sample_weight is None:
         return estimator.fit(X, y, **params)
@@ -83,7 +85,7 @@ def _weight_name(estimator):
         if any(p.kind == Parameter.VAR_KEYWORD for p in taken.values()):
             inner = _inside(estimator)
             return "sample_weight" if inner is None else _weight_name(inner)
-    raise ValueError(
+    raise TypeError(
         f"{estimator!r} takes no sample_weight in fit, so the weights would be lost; use an estimator that "
         "takes them."
     )

@@ -42,7 +42,7 @@ class DensityWeightedRegressor(RegressorMixin, MetaEstimatorMixin, BaseEstimator
 
     Raises
     ------
-    ValueError
+    TypeError
         If the regressor takes no weights.
 
     Notes
