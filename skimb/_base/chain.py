@@ -5,7 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions
 
 from skimb._base.estimator import AUTO_BATCH, NeuralBase
 from skimb.engine.chain_nets import NetChain, infer
@@ -49,7 +49,7 @@ CLASSIFIER_CONSTRAINTS = {
     "class_weight": [StrOptions({"balanced", "effective"}), dict, None],
     "prior": ["array-like", dict, None],
     "class_counts": ["array-like", dict, None],
-    "sampler": [object, None],
+    "sampler": [HasMethods(["class_probabilities"]), None],
     "mix": [Mixer, None],
     "deferred_reweighting": [Interval(Real, 0, 1, closed="both"), None],
 }

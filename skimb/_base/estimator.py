@@ -104,6 +104,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
 
     # --- fit ---------------------------------------------------------------------------------
 
+    @torch.inference_mode(False)  # weights made in that mode could not be trained
     def _fit(self, X, y, sample_weight=None, *, incremental=False, classes=None, cost=None):
         given = X, y
         new = not (incremental or self.warm_start) or not hasattr(self, "net_")

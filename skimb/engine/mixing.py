@@ -306,7 +306,7 @@ class Mixing(RunningScheme):
 class TwoLabels:
     """A loss of rows with two labels each, the second one fixed: the weighted sum of both."""
 
-    requires = frozenset()
+    requires: frozenset = frozenset()
     attack = None
 
     def __init__(self, loss, partner, partner_weight, share):

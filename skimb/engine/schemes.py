@@ -19,7 +19,7 @@ class RunningScheme:
     """A scheme at work in one fit; every method may be left as it is."""
 
     #: what it offers to losses beyond the backend, see `skimb.losses._base.REQUIREMENTS`
-    serves = frozenset()
+    serves: frozenset = frozenset()
     #: whether batches must know the numbers of their rows
     numbered = False
     #: whether it needs a backend with autograd

@@ -66,6 +66,8 @@ class PoissonDeviance(RegressionBound):
         return raw.exp()
 
 
+_MOST_ROWS = 100_000  # that a mixture of weighted rows is fitted to
+
 BY_NAME = {"squared_error": SquaredError, "poisson": PoissonDeviance}
 
 
@@ -239,7 +241,7 @@ class BalancedMSE(BaseEstimator):
         if self.method == "bni":
             columns = self._bins(y, sample_weight)
         elif self.method == "gai":
-            mixture = self._mixture(y)
+            mixture = self._mixture(y, sample_weight)
         lr = float(self.sigma_lr) if self.learn_sigma else 0.0
         bound = BalancedMSEBound(sigma, bounds, columns, mixture, lr)
         bound._loss = self
@@ -255,13 +257,25 @@ class BalancedMSE(BaseEstimator):
         centres = 0.5 * (edges[1:] + edges[:-1])[used]
         return torch.as_tensor(centres), torch.as_tensor(np.log(weight[used] / weight[used].sum()))
 
-    def _mixture(self, y):
+    def _mixture(self, y, sample_weight):
         columns = y.reshape(len(y), -1)
+        if (
+            sample_weight is not None
+        ):  # scikit-learn's mixture takes no weights, so rows are repeated
+            columns = columns.repeat(_repetitions(np.asarray(sample_weight, float)), axis=0)
         k = min(self.n_components, len(np.unique(columns, axis=0)))
         fitted = GaussianMixture(k, random_state=0).fit(columns)
         values, vectors = np.linalg.eigh(fitted.covariances_)
         parts = (np.log(fitted.weights_), fitted.means_, np.maximum(values, 0.0), vectors)
         return tuple(torch.as_tensor(a) for a in parts)
+
+
+def _repetitions(weight):
+    """How often rows stand for their weights: whole weights as they are, others in a sample of fixed size."""
+    if (weight == np.round(weight)).all() and weight.sum() <= _MOST_ROWS:
+        return weight.astype(int)
+    edges = np.round(np.cumsum(weight) / weight.sum() * min(_MOST_ROWS, 100 * len(weight)))
+    return np.diff(edges, prepend=0.0).astype(int)
 
 
 def label_groups(y, weight, size):

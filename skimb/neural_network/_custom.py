@@ -12,6 +12,7 @@ from torch import nn
 
 from skimb._base.chain import CLASSIFIER_CONSTRAINTS, SHARED_CONSTRAINTS
 from skimb._base.classifier import NeuralClassifier
+from skimb._core.warn import warn_user
 from skimb.engine.module import ModuleBackend
 from skimb.engine.optim import SGD, Adam
 from skimb.engine.runtime import Draws
@@ -19,7 +20,9 @@ from skimb.engine.step import Step
 from skimb.losses import Loss
 from skimb.nets import MLP
 
-_PREDICT_ROWS = 4096
+_PREDICT_ROWS = 4096  # rows that go through the module at once, fewer if they are wide
+_PREDICT_CELLS = 1 << 22
+_PROBABILITIES = (nn.Sigmoid, nn.Softmax, nn.LogSoftmax, nn.LogSigmoid)
 
 
 class NeuralNetClassifier(NeuralClassifier):
@@ -245,6 +248,11 @@ class NeuralNetClassifier(NeuralClassifier):
     def _check_solver_params(self):
         super()._check_solver_params()
         known = set(self._get_param_names())
+        if isinstance(self.module, nn.Module):
+            raise ValueError(
+                f"module={type(self.module).__name__}(...) is a module that is made already, which fits would "
+                "share; give a class or a function that makes it, as `module=lambda n_features, n_outputs: ...`."
+            )
         stray = [
             k
             for k in vars(self)
@@ -279,6 +287,12 @@ class NeuralNetClassifier(NeuralClassifier):
                 module.eval()
                 out = module(torch.from_numpy(sample).to(_torch_dtype(self._dtype)))
                 out = out[0] if isinstance(out, tuple) else out
+        last = list(module.modules())[-1]
+        if isinstance(last, _PROBABILITIES):
+            warn_user(
+                f"{self.module!r} ends in {type(last).__name__}, but losses take raw scores and make probabilities "
+                "of them; leave that layer out."
+            )
         if out.ndim != 2 or out.shape[1] != self.n_outputs_:
             raise ValueError(
                 f"{self.module!r} answers rows of {self.n_features_in_} features with shape "
@@ -289,9 +303,10 @@ class NeuralNetClassifier(NeuralClassifier):
 
     def _given(self, make, params):
         """What makes a module, and its parameters with the numbers of features and outputs."""
-        names = () if make is None else inspect.signature(make).parameters
+        taken = {} if make is None else inspect.signature(make).parameters
+        everything = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in taken.values())
         for name, value in (("n_features", self.n_features_in_), ("n_outputs", self.n_outputs_)):
-            if name in names:
+            if name in taken or everything:
                 params.setdefault(name, value)
         return make, params
 
@@ -337,8 +352,9 @@ class NeuralNetClassifier(NeuralClassifier):
         module.eval()
         device = next(module.parameters()).device
         parts = []
-        for s in range(0, X.shape[0], _PREDICT_ROWS):
-            rows = X[s : s + _PREDICT_ROWS]
+        size = max(1, min(_PREDICT_ROWS, _PREDICT_CELLS // max(X.shape[1], 1)))
+        for s in range(0, X.shape[0], size):
+            rows = X[s : s + size]
             rows = rows.toarray() if sparse.issparse(rows) else np.array(rows, dtype=self._dtype)
             z = module(torch.from_numpy(rows.astype(self._dtype, copy=False)).to(device))
             parts.append(z[0] if isinstance(z, tuple) else z)
