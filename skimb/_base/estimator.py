@@ -131,7 +131,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
     def _prepare(self, rows, *, new=True, incremental=False):
         """Do everything that comes before training; returns a `Fit`."""
         if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
+            raise ValueError("partial_fit does not support early_stopping=True.")
         self._check_solver_params()
         rng = check_random_state(self.random_state)
         rows, valid = self._split(rows, rng, incremental)

@@ -280,7 +280,7 @@ class Head(Labels):
 
     def warm_loss(self):
         """A convex loss on the same target that a metric loss starts from, or None."""
-        if not self.bound.requires & {"batch", "inputs"}:
+        if not self.bound.requires & {"batch", "inputs", "adversary"}:
             return None
         return CrossEntropy().bind(self.class_prior)
 

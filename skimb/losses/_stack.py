@@ -88,10 +88,24 @@ def family(bound):
 
 
 def _stackable(bound):
+    """Whether a softmax loss is nothing but terms that a stack has one of per member."""
+    if not vars(bound).keys() <= _FIELDS:  # someone gave it more
+        return False
     plain = bound.gain == 1.0 and bound.constant == 0.0 and isinstance(bound.smoothing, float)
     # the scale of logits and one-sided margins keep their own code path
     return plain and len(bound.shape) <= 1 and not {"scale", "margin"} & set(bound.arrays)
 
+
+# what a softmax loss consists of
+_FIELDS = {
+    *vars(SoftmaxBound()),
+    "_constants",
+    "_loss",
+    "calibrated",
+    "n_classes",
+    "shift_invariant",
+    "task",
+}
 
 # torch's bookkeeping, and what follows from the other fields
 _BOOKKEEPING = {*vars(torch.nn.Module()), "_constants", "_loss"} - {
