@@ -72,6 +72,9 @@ def losses_table():
             loss = cls()
             first = next(line for line in cls.__doc__.splitlines() if line.strip()).strip()
             grid = ", ".join(f"``{k}`` {list(v)}" for k, v in cls.grid().items())
+            if cls.mixed_shares:
+                shares = f"in ``Mixed`` with ``share`` {list(cls.mixed_shares)}"
+                grid = f"{grid}, {shares}" if grid else shares
             lines += [
                 f"   * - :class:`~skimb.losses.{cls.__name__}`. {first}",
                 f"     - {', '.join(sorted(loss.tasks))}",

@@ -20,6 +20,7 @@ from skimb.losses import (
     CrossEntropy,
     ExpectedCost,
     Lovasz,
+    Mixed,
     QuadraticWeightedKappa,
     Tversky,
 )
@@ -62,7 +63,8 @@ for seed in seeds:
     X = rng.normal(size=(1500, 6))
     grade = np.digitize(X[:, 0] + 0.5 * X[:, 1] + 0.8 * rng.normal(size=1500), [-2.0, 0.8, 2.0])
     train, test = slice(0, 800), slice(800, 1500)
-    for name, loss in {"cross-entropy": CrossEntropy(), "kappa": QuadraticWeightedKappa()}.items():
+    kappa = Mixed(QuadraticWeightedKappa(), share=0.5)
+    for name, loss in {"cross-entropy": CrossEntropy(), "kappa": kappa}.items():
         model = MLPClassifier(
             (16,),
             loss=loss,
@@ -92,7 +94,7 @@ for seed in seeds:
         X[train], y[train]
     )
     aimed = MLPClassifier(
-        (16,), loss=ExpectedCost(), max_iter=20 if FAST else 80, random_state=seed
+        (16,), loss=Mixed(ExpectedCost(), share=0.1), max_iter=20 if FAST else 80, random_state=seed
     )
     aimed.fit(X[train], y[train], cost=cost[train])
     p = plain.predict_proba(X[test])[:, 1]

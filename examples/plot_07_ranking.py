@@ -15,7 +15,14 @@ from sklearn.datasets import make_classification
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from skimb import functional
-from skimb.losses import AUCMargin, CrossEntropy, MannWhitney, PartialAUC, SupervisedContrastive
+from skimb.losses import (
+    AUCMargin,
+    CrossEntropy,
+    MannWhitney,
+    Mixed,
+    PartialAUC,
+    SupervisedContrastive,
+)
 from skimb.neural_network import MLPClassifier
 
 FAST = bool(os.environ.get("SKIMB_FAST"))
@@ -27,7 +34,7 @@ losses = {
     "Mann-Whitney, squared hinge": (MannWhitney("squared_hinge"), None),
     "AUC margin": (AUCMargin(), None),
     "partial AUC, FPR below 0.1": (PartialAUC(0.1), None),
-    "supervised contrastive": (SupervisedContrastive(0.2), None),
+    "supervised contrastive": (Mixed(SupervisedContrastive(0.2), share=0.5), None),
 }
 found = {}
 for seed in range(1 if FAST else 4):

@@ -35,6 +35,7 @@ from skimb.losses import (
     AnyLoss,
     CrossEntropy,
     EqualizationV2,
+    ExpectedCost,
     Focal,
     GeneralizedCrossEntropy,
     LogitAdjusted,
@@ -43,7 +44,9 @@ from skimb.losses import (
 )
 from skimb.model_selection import FixedThresholdClassifier, LossSearchCV, batched_fits
 from skimb.model_selection._advice import compare
+from skimb.model_selection._candidates import loss_name, settings
 from skimb.neural_network import MLPClassifier, NeuralNetClassifier
+from skimb.testing import make_batch
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 UNKNOWN = make_scorer(d2_log_loss_score, response_method="predict_proba")  # not computed in bulk
@@ -704,3 +707,23 @@ def test_routing_changes_nothing(rare, weighted, more):
         routed = LossSearchCV(net, scoring=scorer, **kw).fit(X, y, **given)
         np.testing.assert_allclose(split_scores(routed), split_scores(plain))
         np.testing.assert_array_equal(routed.predict(X), plain.predict(X))
+
+
+def test_losses_that_should_not_train_alone_are_searched_beside_cross_entropy():
+    model = MLPClassifier()
+    found = [s["loss"] for s in settings(model, [ExpectedCost, Focal(3.0)], None, "binary")[2:]]
+    assert [repr(loss) for loss in found] == [
+        "Mixed(loss=ExpectedCost())",
+        "Mixed(loss=ExpectedCost(), share=0.5)",
+        "Mixed(loss=ExpectedCost(cost='balanced'))",
+        "Mixed(loss=ExpectedCost(cost='balanced'), share=0.5)",
+        "Focal(gamma=3.0)",
+    ]
+    assert loss_name(MLPClassifier(loss=found[0])) == "Mixed(ExpectedCost)"
+    for task in ("binary", "multiclass", "multilabel"):
+        every = [s["loss"] for s in settings(model, "all", None, task)]
+        assert (
+            len({repr(loss) for loss in every[1:]}) == len(every) - 1
+        )  # the baselines share a loss
+        for loss in every:
+            loss.bind(make_batch(task).prior)

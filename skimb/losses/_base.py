@@ -12,6 +12,7 @@ from skimb._core.priors import ClassPrior
 from skimb.functional import _closed_form as cf
 from skimb.functional import _targets
 from skimb.functional.confusion import softmax_chain
+from skimb.losses._requirements import REQUIREMENTS, check_served, unserved
 from skimb.losses._targets import HALF, Target, check_target, tidy_call
 
 
@@ -40,6 +41,10 @@ class Loss(BaseEstimator, ABC):
     #: parts of the contract that the loss does not keep: "scale" if a common factor of all weights
     #: matters, "repetition" if an integer weight is not the same as repeated rows
     contract_exceptions: frozenset = frozenset()
+
+    #: shares of cross-entropy beside the loss that a search tries by `Mixed`, the usual one first; empty
+    #: for losses that train well alone
+    mixed_shares: tuple = ()
 
     _parameter_constraints: dict = {}
     _grid: dict = {}
@@ -106,46 +111,6 @@ def task_of(prior):
     if prior.multilabel:
         return "multilabel"
     return "binary" if prior.n_classes == 2 else "multiclass"
-
-
-#: what a bound loss may require of whoever trains it, as the end of a sentence about the loss
-REQUIREMENTS = {
-    "batch": "couples the rows of a batch",
-    "every class": "wants rows of every class in each batch",
-    "inputs": "weighs rows by the norm of the output layer's inputs",
-    "memory": "remembers the batches before",
-    "adversary": "perturbs the rows",
-}
-
-
-def unserved(bound, serves):
-    """What a bound loss requires and its consumer does not serve, in the order of `REQUIREMENTS`."""
-    return [name for name in REQUIREMENTS if name in bound.requires and name not in serves]
-
-
-def check_served(bound, serves, consumer, cure):
-    """Refuse a bound loss that requires what its consumer does not serve.
-
-    Parameters
-    ----------
-    bound : BoundLoss
-        The loss.
-    serves : frozenset of str
-        Keys of `REQUIREMENTS`.
-    consumer : str
-        Who would train it, as the subject of a sentence.
-    cure : str
-        What the user can do instead.
-
-    Raises
-    ------
-    ValueError
-        One sentence that names the loss, what it requires, the consumer and the cure.
-    """
-    missing = unserved(bound, serves)
-    if missing:
-        what = " and ".join(REQUIREMENTS[name] for name in missing)
-        raise ValueError(f"{bound.name} {what}, which {consumer} does not allow; {cure}.")
 
 
 class BoundLoss(nn.Module, ABC):

@@ -69,6 +69,7 @@ class SupervisedContrastive(Loss):
     scope = "batch"
     calibrated = False
     one_logit = False
+    mixed_shares = (0.5, 0.9)
     contract_exceptions = frozenset({"repetition"})
     _parameter_constraints = {
         "temperature": [Interval(Real, 0, None, closed="neither")],

@@ -78,6 +78,7 @@ class ExpectedCost(Loss):
 
     tasks = frozenset({"binary", "multiclass"})
     calibrated = False
+    mixed_shares = (0.1, 0.5)
     _parameter_constraints = {
         "cost": ["array-like", StrOptions({"balanced"}), None],
     }
@@ -153,6 +154,7 @@ class QuadraticWeightedKappa(Loss):
     tasks = frozenset({"binary", "multiclass"})
     scope = "batch"
     calibrated = False
+    mixed_shares = (0.5, 0.2, 0.8)
 
     def _bind(self, prior):
         return KappaBound()
@@ -279,6 +281,7 @@ class SeparatedKappa(Loss):
     tasks = frozenset({"multiclass"})
     scope = "batch"
     calibrated = False
+    mixed_shares = (0.6667, 0.5)
     _parameter_constraints = {
         "background": [Interval(Integral, 0, None, closed="left"), None],
         "power": [Interval(Real, 0, 5, closed="right")],

@@ -3,7 +3,7 @@
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
 
-from skimb.losses import CrossEntropy, Loss, all_losses
+from skimb.losses import CrossEntropy, Loss, Mixed, all_losses
 
 PLAIN, WEIGHTED, SPECIAL = "cross-entropy", "weighted cross-entropy", "special"
 
@@ -61,11 +61,15 @@ def _chosen(losses, task):
     if losses is None:
         return []
     if isinstance(losses, str):
-        losses = all_losses(task)
+        losses = [
+            cls for cls in all_losses(task) if cls is not Mixed
+        ]  # without a loss, cross-entropy
     chosen = []
     for one in losses:
         if isinstance(one, type) and issubclass(one, Loss):
-            chosen += [one(**params) for params in ParameterGrid(one.grid())]
+            points = [one(**params) for params in ParameterGrid(one.grid())]
+            shares = one.mixed_shares
+            chosen += [Mixed(p, share=s) for p in points for s in shares] if shares else points
         elif isinstance(one, Loss):
             chosen.append(one)
         else:
@@ -93,5 +97,9 @@ def role(classifier):
 
 
 def loss_name(classifier):
-    """Name of a setting's loss."""
-    return "CrossEntropy" if classifier.loss is None else type(classifier.loss).__name__
+    """Name of a setting's loss, for a wrapper with that of the loss inside."""
+    if classifier.loss is None:
+        return "CrossEntropy"
+    inner = classifier.loss.get_params(deep=False).get("loss")
+    name = type(classifier.loss).__name__
+    return name if inner is None else f"{name}({type(inner).__name__})"

@@ -2,9 +2,9 @@
 
     python tests/bench/bench_losses.py --data FOLDER [--write docs/benchmarks/losses.md] [--splits 3]
 
-FOLDER holds parquet files with a `target` column. Every loss trains the same net on the same rows; binary losses are
-compared by average precision and by F1 at a threshold tuned on held-out training rows, multi-class ones by balanced
-accuracy of `predict`. The rival is class-weighted cross-entropy. Differences are paired over sets.
+FOLDER holds parquet files with a `target` column. Every loss trains the same net on the same rows; losses that should
+not train alone have cross-entropy beside them in their usual share. Binary losses are compared by average precision and
+by F1 at a threshold tuned on held-out training rows, multi-class ones by balanced accuracy of `predict`. The rival is class-weighted cross-entropy. Differences are paired over sets.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from sklearn.model_selection import train_test_split  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: E402
 
-from skimb.losses import CrossEntropy, InfluenceBalanced, all_losses  # noqa: E402
+from skimb.losses import CrossEntropy, InfluenceBalanced, Mixed, all_losses  # noqa: E402
 from skimb.neural_network import MLPClassifier  # noqa: E402
 
 warnings.simplefilter("ignore")
@@ -82,10 +82,12 @@ def candidates(task):
     """Name -> (loss, class weight): two plain rivals, then every loss at its defaults."""
     found = {"cross-entropy": (CrossEntropy(), None), RIVAL: (CrossEntropy(), "balanced")}
     for cls in all_losses(task):
-        if cls is CrossEntropy:
+        if cls in (CrossEntropy, Mixed):  # the latter without a loss is the former
             continue
         # the scale of the paper belongs to its own learning rate
         loss = InfluenceBalanced(alpha=1.0) if cls is InfluenceBalanced else cls()
+        if cls.mixed_shares:
+            loss = Mixed(loss, share=cls.mixed_shares[0])
         found[cls.__name__] = (loss, None)
     return found
 
