@@ -87,7 +87,7 @@ def rows_against_labels(predictions, target, labels, log_weight, sigma):
 
 
 def rows_against_mixture(predictions, target, mixture, sigma):
-    """The same of `against_mixture`, for one target (n,)."""
+    """Gradient and curvature of each row of half the loss of `against_mixture`, for one target (n,)."""
     log_w, means, values, _ = mixture
     wide = values[:, 0] + sigma**2
     d = predictions[:, None] - means[:, 0]

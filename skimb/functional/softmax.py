@@ -92,7 +92,7 @@ def margin_rows(
     smoothing=0.0,
     factor=1.0,
 ):
-    """Row losses and `factor` times their gradient, one logit per entry, signs -1/+1 alike.
+    """Row losses and `factor` times their gradient, one logit and one sign -1/+1 per entry.
 
     `margins` is the pair (margin of class 0, margin of class 1), already scaled.
     """

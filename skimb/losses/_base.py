@@ -409,10 +409,10 @@ class RowBound(BoundLoss):
         """Weighted mean of the row losses and its gradient."""
         labels = self.task == "multilabel"
         if weight is None:
-            rows = target.code.shape[-2] if labels else target.code.shape[-1]
-            total = max(rows, 1) if total is None else total
+            n = target.code.shape[-2] if labels else target.code.shape[-1]
+            total = max(n, 1) if total is None else total
             loss, grad = self.entries(logits, target, 1.0 / total)
-            if total == rows and not labels:
+            if total == n and not labels:
                 return loss.mean(-1), grad
             return (loss.sum((-1, -2)) if labels else loss.sum(-1)) / total, grad
         loss, grad = self.entries(logits, target)

@@ -92,7 +92,7 @@ def _stackable(bound):
     if not vars(bound).keys() <= _FIELDS:  # someone gave it more
         return False
     plain = bound.gain == 1.0 and bound.constant == 0.0 and isinstance(bound.smoothing, float)
-    # the scale of logits and one-sided margins keep their own code path
+    # the scale of logits and one-sided margins are computed for each member by itself
     return plain and len(bound.shape) <= 1 and not {"scale", "margin"} & set(bound.arrays)
 
 
@@ -121,7 +121,7 @@ def fields_of(bound):
 
 
 def _fingerprint(value):
-    """Everything a bound loss computes with, its parts included, as something to compare.
+    """A value and all that it holds, as something to compare.
 
     A value that cannot be compared is equal to itself alone.
     """

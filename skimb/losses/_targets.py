@@ -57,11 +57,11 @@ def tidy_call(bound, logits, target, weight):
     weight = weight.to(torch.float32 if logits.dtype in HALF else logits.dtype)
     if weight.ndim == 2 and weight.shape[1] == 1 and target.ndim == 1:
         weight = weight.squeeze(-1)
-    rows = target.shape[:-1] if bound.task == "multilabel" else target.shape
-    if weight.shape not in (rows, target.shape):
+    wanted = target.shape[:-1] if bound.task == "multilabel" else target.shape
+    if weight.shape not in (wanted, target.shape):
         raise ValueError(
             f"{bound.name}: sample_weight of shape {tuple(weight.shape)} does not fit the target of shape "
-            f"{tuple(target.shape)}; give one weight per row, {tuple(rows)}."
+            f"{tuple(target.shape)}; give one weight per row, {tuple(wanted)}."
         )
     if weight.requires_grad:
         raise ValueError(

@@ -17,7 +17,7 @@ METRICS = tuple(sorted(_metrics.BINARY))
 
 
 class ConfusionBound(CoupledBound):
-    """One minus a metric of soft confusion counts, of a batch."""
+    """One minus a metric of the soft confusion counts of a batch."""
 
     requires = frozenset({"batch", "every class"})
 
@@ -75,7 +75,7 @@ def _tversky_power(loss_grad, gamma):
 
 
 class _MetricLoss(Loss):
-    """What losses over soft confusion counts share."""
+    """Base of losses over soft confusion counts."""
 
     scope = "batch"
     calibrated = False
@@ -242,7 +242,7 @@ class ScoreOriented(_MetricLoss):
         Centre of the raised cosine; ``predict`` decides there.
     delta : float in (0, 0.5], default=0.3
         Half-width of the raised cosine, with ``mu - delta >= 0`` and ``mu + delta <= 1``. Rows
-        farther than `delta` from `mu` have no gradient at all; the paper's code uses 0.1.
+        farther than `delta` from `mu` have no gradient at all; the paper's implementation uses 0.1.
     smooth : float in [0, inf), default=0.0
         Added to numerator and denominator of fbeta, precision, jaccard and tversky.
     undefined : {"skip", "smooth", "raise"}, default="skip"
@@ -343,7 +343,7 @@ class Tversky(_MetricLoss):
 
     Notes
     -----
-    The paper writes the exponent as :math:`1/\gamma` with 4/3; the released code uses 0.75 directly, as
+    The paper writes the exponent as :math:`1/\gamma` with 4/3; the released implementation uses 0.75 directly, as
     here. With more classes the index of each class against the rest is averaged over the classes in
     the batch, then raised. With `smooth` above 0 duplicating all rows changes the value. Probabilities
     are not recoverable.

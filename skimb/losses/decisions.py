@@ -133,8 +133,8 @@ class QuadraticWeightedKappa(Loss):
 
     Notes
     -----
-    Classes are graded in the order of ``classes_``, so code them as increasing numbers. A ratio over the
-    batch: use large batches, and cross-entropy beside it or before it,
+    Classes are graded in the order of ``classes_``, so let increasing grades have increasing labels. The loss is a
+    ratio over the batch: use large batches, and cross-entropy beside it or before it,
     ``Mixed(QuadraticWeightedKappa(), share=0.5)``. A batch of one class has
     gradient 0. Probabilities are not recoverable: ``calibrated`` is False.
 
@@ -260,8 +260,9 @@ class SeparatedKappa(Loss):
     Notes
     -----
     Meant to stand beside cross-entropy: ``Mixed(SeparatedKappa(), share=0.6667)`` is cross-entropy plus half the
-    SeK loss, up to a factor. Our finite form over the whole matrix. The released code takes the logarithm of a
-    score that may be negative, and clamps the loss at 0, which ends its gradient once the score is good. With
+    SeK loss, up to a factor. The form here is ours: it is finite and takes the whole matrix. The released
+    implementation takes the logarithm of a score that may be negative, and clamps the loss at 0, which ends
+    its gradient once the score is good. With
     two classes the separated kappa is never positive, so they are refused. Probabilities are not
     recoverable: ``calibrated`` is False.
 

@@ -10,7 +10,7 @@ from skimb.losses._base import CoupledBound, Loss, RowBound, one_hot, pair_to_ma
 
 
 class DiceRowBound(RowBound):
-    """The per-example Dice loss."""
+    """Dice loss of each row, or of each label."""
 
     def __init__(self, alpha, smooth, squared):
         super().__init__()
@@ -43,7 +43,7 @@ class DiceRowBound(RowBound):
 
 
 class DiceSetBound(CoupledBound):
-    """The set-level Dice loss, one coefficient per batch."""
+    """Dice loss of a batch, one coefficient per class."""
 
     requires = frozenset({"batch", "every class"})
 
@@ -92,7 +92,7 @@ class Dice(Loss):
 
     Notes
     -----
-    The released multi-class code with linear denominators mixes a per-example numerator with a
+    The released multi-class implementation with linear denominators mixes a per-example numerator with a
     batch-wide denominator; here both variants follow the paper. Probabilities are not recoverable.
 
     References

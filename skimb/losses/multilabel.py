@@ -75,7 +75,7 @@ class BinaryFocal(Loss):
 
     Notes
     -----
-    The detection form; :class:`Focal` is the softmax form. Probabilities: the odds are corrected for
+    This is the form of object detection; :class:`Focal` is the softmax form. Probabilities: odds are corrected for
     alpha and for :math:`\varphi'`; classes one against the rest are then normalised.
 
     References
@@ -161,9 +161,9 @@ class MultiFocal(Loss):
 
     Notes
     -----
-    The modifier of the COMIC framework, whose correction of missing labels and three-net training belong
-    to an estimator and are not part of this loss. Defaults are those of its released code. The code
-    detaches the focusing factors; the paper does not say so, and the gradient here is the full one.
+    This is the modifier of the COMIC framework, whose correction of missing labels and three-net training belong
+    to an estimator and are not part of this loss. Defaults are those of its released implementation,
+    which detaches the focusing factors; the paper does not say so, and the gradient here is the full one.
     Probabilities are not recoverable: ``calibrated`` is False.
 
     References

@@ -125,8 +125,8 @@ class TwoWayBound(BoundLoss):
         if weight is not None and self.task == "multilabel" and weight.ndim == logits.ndim:
             raise ValueError(f"{self.name} takes one weight per row, not one per label.")
         z, sign, back = as_labels(self, logits, target)
-        rows = self.task != "binary"
-        loss, grad = kernel.two_way_loss(z, sign > 0, weight, rows=rows, **self.kw)
+        along_rows = self.task != "binary"
+        loss, grad = kernel.two_way_loss(z, sign > 0, weight, rows=along_rows, **self.kw)
         return loss, back(grad)
 
     def log_scores(self, logits):

@@ -83,7 +83,7 @@ class ClassBalanced(Loss):
     Notes
     -----
     Weights are scaled to a mean of 1 over the training rows, so that the scale of the loss does not move
-    with beta; the released code scales their sum to C. ``class_weight="effective"`` of the estimators
+    with beta; the released implementation scales their sum to C. ``class_weight="effective"`` of the estimators
     is ``beta="auto"`` for any loss. Probabilities: the weights are divided out. Weights from the
     start of training can hurt the representation: see :class:`Deferred`.
 
@@ -274,8 +274,8 @@ class Seesaw(Loss):
 
     Notes
     -----
-    The factors are constants of the gradient, as in the authors' code. Counts are those of the training
-    part; the detection code gathers them online. Its second, objectness head belongs to detection and
+    The factors are constants of the gradient, as in the authors' implementation. Counts are those of the training
+    part; the authors gather them online. Its second, objectness head belongs to detection and
     is left out. Probabilities cannot be recovered: ``calibrated`` is False.
 
     References
@@ -406,7 +406,7 @@ class InfluenceBalanced(Loss):
     -----
     Estimators pass the norms of h; elsewhere call ``bound.loss_grad`` with
     ``bound.encode(target, logits).with_inputs(norms)``, or leave them out for norms of 1. The gradient goes
-    through :math:`1-p_y` as in the released code, not through h. The authors switch it on halfway:
+    through :math:`1-p_y` as in the released implementation, not through h. The authors switch it on halfway:
     ``Deferred(InfluenceBalanced(), start=0.5)``. Norms are not known for new rows in general, so
     probabilities are not recovered: ``calibrated`` is False.
 

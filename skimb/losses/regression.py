@@ -84,7 +84,7 @@ class BalancedMSEBound(RegressionBound):
 
     @property
     def sigma(self):
-        """The noise scale now."""
+        """Current noise scale."""
         return float(self.log_sigma.exp())
 
     def entries(self, raw, target):

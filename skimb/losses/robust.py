@@ -33,7 +33,7 @@ class GeneralizedCrossEntropy(Loss):
 
     Notes
     -----
-    The comp-sum loss with :math:`\tau=1+q`. Tolerant of wrong labels, since badly wrong rows lose their
+    It is the comp-sum loss with :math:`\tau=1+q`. It tolerates wrong labels, since badly wrong rows lose their
     gradient; for the same reason a rare class that starts out wrong learns slowly. Probabilities:
     softmax of :math:`(1-q)\log p`.
 
@@ -73,9 +73,9 @@ class MeanAbsoluteError(Loss):
 
     Notes
     -----
-    The expected zero-one cost of a decision drawn from the probabilities, and the comp-sum loss with
+    It is the expected zero-one cost of a decision drawn from the probabilities, and the comp-sum loss with
     :math:`\tau=2`. Its minimum puts all probability on the likeliest class, so only the argmax means
-    anything: ``calibrated`` is False. Hard to train from scratch, above all for rare classes.
+    anything: ``calibrated`` is False. It is hard to train from scratch, above all for rare classes.
 
     References
     ----------
@@ -115,7 +115,7 @@ class SymmetricCrossEntropy(Loss):
 
     Notes
     -----
-    A Poly-1 loss with :math:`\epsilon=bA/(1-b)` times :math:`1-b`, which also inverts it into probabilities.
+    It is a Poly-1 loss with :math:`\epsilon=bA/(1-b)` times :math:`1-b`, which also inverts it into probabilities.
 
     References
     ----------
@@ -211,18 +211,18 @@ class LDRBound(RowBound):
     def entries(self, logits, target, factor=1.0):
         code = target.code
         if self._margin_form(logits, code):
-            loss, grad = cf.through_pair(self._rows, logits, (code > 0).long())
+            loss, grad = cf.through_pair(self._values, logits, (code > 0).long())
         else:
-            loss, grad = self._rows(logits, code)
+            loss, grad = self._values(logits, code)
         return loss, grad * factor
 
-    def _rows(self, logits, code):
+    def _values(self, logits, code):
         scores, back = kernel.normalise(logits, self.normalize)
         if not self.adaptive:
             value, grad = kernel.ldr_rows(scores, code, **self.kw)
             return value, back(grad)
-        rows = kernel.AdaptiveRows(scores, code, **self.kw)
-        return rows.value, back(rows.grad)
+        adapted = kernel.AdaptiveRows(scores, code, **self.kw)
+        return adapted.value, back(adapted.grad)
 
     def second(self, logits, target):
         code = target.code
@@ -239,8 +239,8 @@ class LDRBound(RowBound):
 
     def _second(self, logits, code):
         if self.adaptive:
-            rows = kernel.AdaptiveRows(logits, code, **self.kw)
-            return rows.grad, rows.hessian()
+            adapted = kernel.AdaptiveRows(logits, code, **self.kw)
+            return adapted.grad, adapted.hessian()
         _, grad = kernel.ldr_rows(logits, code, **self.kw)
         p = grad.scatter_add(-1, code.unsqueeze(-1), torch.ones_like(grad[..., :1]))
         return grad, p * (1.0 - p) / self.kw["lam"]
@@ -256,12 +256,12 @@ class LDRBound(RowBound):
     def _log_scores(self, z):
         if not self.adaptive:
             return (z / self.kw["lam"]).log_softmax(-1)
-        rows = kernel.AdaptiveRows(z, z.argmax(-1), **self.kw)
-        return (z / rows.x).log_softmax(-1)
+        adapted = kernel.AdaptiveRows(z, z.argmax(-1), **self.kw)
+        return (z / adapted.x).log_softmax(-1)
 
 
 class _LDR(Loss):
-    """What both forms share."""
+    """Base of the fixed and the adaptive label-distributionally robust loss."""
 
     @property
     def calibrated(self):
@@ -285,7 +285,7 @@ class LDR(_LDR):
         Margin c of wrong classes.
     normalize : {"none", "softplus_mean", "l1_mean"}, default="none"
         Divide the scores of a row by the mean of their softplus or of their absolute values, as the
-        released code does; gradients go through it. A large `lam` needs bounded scores.
+        released implementation does; gradients go through it. A large `lam` needs bounded scores.
 
     Raises
     ------
@@ -344,7 +344,7 @@ class AdaptiveLDR(_LDR):
         Pull towards `lam`; temperatures stay above ``lam * (1 - 1 / alpha)``.
     normalize : {"none", "softplus_mean", "l1_mean"}, default="none"
         Divide the scores of a row by the mean of their softplus or of their absolute values, as the
-        released code does; gradients go through it. A large `lam` needs bounded scores.
+        released implementation does; gradients go through it. A large `lam` needs bounded scores.
     n_iter : int in [4, inf), default=12
         Iterations for the temperature; the first ones are monotone, the rest Newton's.
 
@@ -395,7 +395,7 @@ class AdaptiveLDR(_LDR):
 
 
 class ZBound(RowBound):
-    """The Z-loss."""
+    """Z-loss with its slope and its offset."""
 
     def __init__(self, a, b):
         super().__init__()

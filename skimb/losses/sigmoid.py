@@ -49,7 +49,7 @@ class Asymmetric(Loss):
 
     Notes
     -----
-    The gradient is the full one; the released training code detaches the focusing factor. The released
+    The gradient is the full one; the released implementation detaches the focusing factor. The released
     loss clamps probabilities at 1e-8, which silences positives below a logit of -18; here logarithms
     come from ``logsigmoid``. Negatives below the clip carry no gradient, so probabilities cannot be
     recovered: ``calibrated`` is False.

@@ -73,7 +73,7 @@ class Focal(Loss):
     Notes
     -----
     Raw softmax scores of a focal model are under-confident; ``predict_proba`` divides by
-    :math:`\varphi'(-\log p)`, which recovers the posterior. Some published code takes the power of the
+    :math:`\varphi'(-\log p)`, which recovers the posterior. Some published implementations take the power of the
     *weighted* cross-entropy; here weights multiply the finished row loss.
 
     References

@@ -33,12 +33,12 @@ class _Wrapper(Loss):
 
     @property
     def calibrated(self):
-        """Flag of the part that predicts."""
+        """Whether the part that predicts recovers probabilities."""
         return self._parts()[0].calibrated
 
     @property
     def shift_invariant(self):
-        """Flag of the part that predicts."""
+        """Whether a constant added to all scores leaves the part that predicts unchanged."""
         return self._parts()[0].shift_invariant
 
     @property
@@ -53,7 +53,7 @@ class _Wrapper(Loss):
 
     @property
     def contract_exceptions(self):
-        """Those of all parts."""
+        """Parts of the contract that a part does not keep."""
         return frozenset.union(*(frozenset(part.contract_exceptions) for part in self._parts()))
 
 
@@ -182,7 +182,7 @@ class Deferred(_Wrapper):
 
 
 class _MixedBound(Wrapping):
-    """What both kinds of mixtures share: the loss, cross-entropy, its share, and when it stands alone."""
+    """Base of mixtures: the loss, cross-entropy, its share, and the epochs in which it stands alone."""
 
     def __init__(self, inner, entropy, share, warmup):
         super().__init__(inner, entropy)
@@ -303,12 +303,12 @@ class Mixed(_Wrapper):
 
     @property
     def calibrated(self):
-        """Whether the loss is, and cross-entropy has no share in it."""
+        """Whether the loss recovers probabilities and cross-entropy has no share in it."""
         return self.share == 0.0 and super().calibrated
 
     @property
     def shift_invariant(self):
-        """Flag of the loss, if cross-entropy has no share in it."""
+        """Whether a constant added to all scores changes nothing: never with cross-entropy in it."""
         return self.share == 0.0 and super().shift_invariant
 
     def _bind(self, prior):
@@ -457,15 +457,15 @@ class ErrorFocusedBound(BoundLoss):
 
     requires = frozenset({"batch"})
 
-    def __init__(self, rows, kind, beta):
+    def __init__(self, inner, kind, beta):
         super().__init__()
-        self.rows = rows
+        self.inner = inner
         self.focus = {"kind": kind, "beta": beta}
         self.fixed = None
 
     def _weights(self, logits, target, weight):
-        eps = self.rows.shape.epsilon
-        root = self.rows.entries(logits, target)[0] + eps
+        eps = self.inner.shape.epsilon
+        root = self.inner.entries(logits, target)[0] + eps
         errors = (root * root - eps * eps).clamp_min(0.0).sqrt()
         if self.task == "multilabel":
             w = torch.ones_like(errors) if weight is None else weight
@@ -476,7 +476,7 @@ class ErrorFocusedBound(BoundLoss):
 
     def loss_grad(self, logits, target, weight=None, total=None):
         w = self._weights(logits, target, weight) if self.fixed is None else self.fixed
-        return self.rows.loss_grad(logits, target, w, 1.0)
+        return self.inner.loss_grad(logits, target, w, 1.0)
 
     def frozen(self, logits, target, weight=None):
         """Keep the weights as they are at `logits`."""
@@ -539,5 +539,5 @@ class ErrorFocused(Loss):
         self.eps = eps
 
     def _bind(self, prior):
-        rows = SoftmaxBound(shapes.Charbonnier(float(self.eps)), invertible=False)
-        return ErrorFocusedBound(self._tied(rows, prior), self.kind, float(self.beta))
+        inner = SoftmaxBound(shapes.Charbonnier(float(self.eps)), invertible=False)
+        return ErrorFocusedBound(self._tied(inner, prior), self.kind, float(self.beta))
