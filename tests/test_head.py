@@ -38,7 +38,7 @@ from skimb.losses import (
     VectorScaling,
 )
 from skimb.neural_network import MLPClassifier, MLPRegressor, NeuralNetClassifier
-from skimb.training import ClassPowerSampler, Mixup
+from skimb.training import ClassPowerSampler, Mixup, RunningScheme, Scheme
 
 
 def net(n_features, n_outputs, width=4):
@@ -47,6 +47,13 @@ def net(n_features, n_outputs, width=4):
 
 def other_net(n_features, n_outputs, width=4):
     return nn.Linear(n_features, n_outputs)
+
+
+class Nothing(Scheme):
+    """A scheme that changes nothing."""
+
+    def start(self, module, data, seed):
+        return RunningScheme()
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +98,7 @@ VALUES = {
     "class_counts": [[40, 50], None],
     "sampler": [ClassPowerSampler(0.5), None],
     "mix": [Mixup(0.3), None],
+    "scheme": [Nothing()],
     "deferred_reweighting": [0.5],
     "validation_scoring": ["balanced_accuracy", "r2"],
     "hidden_layer_sizes": [(3, 2)],
@@ -138,6 +146,7 @@ VALUES = {
     "reg_alpha": [3.0],
     "gamma": [1.0],
     "tree_method": ["exact"],
+    "importance_type": ["gain", "split"],
     "n_jobs": [2],
     "params": [{}],
     "estimator": [LinearClassifier(Focal())],
@@ -547,7 +556,7 @@ def test_weights_of_0_remove_rows(three):
     np.testing.assert_allclose(difference, removed.decision_function(X), atol=0.05)
     with pytest.raises(ValueError, match="fewer than two of the classes"):
         LinearClassifier(class_weight={0: 0.0, 1: 0.0}).fit(X, y)
-    with pytest.raises(ValueError, match="not negative"):
+    with pytest.raises(ValueError, match="finite weights"):
         LinearClassifier(class_weight={0: -1.0}).fit(X, y)
 
 
