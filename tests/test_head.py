@@ -321,6 +321,20 @@ def test_a_refused_training_changes_nothing(rows):
     assert_same(copy.deepcopy(model), X, expected)
 
 
+def test_a_refused_refit_changes_nothing(rows):
+    X, y = rows
+    model = MLPClassifier((4,), **SHORT).fit(pd.DataFrame(X).add_prefix("x"), y)
+    named = pd.DataFrame(X).add_prefix("x")
+    expected = answers(model, named)
+    model.set_params(hidden_layer_sizes=(7, 5), activation="tanh", solver="lbfgs")
+    model.set_params(loss=EqualizationV2())
+    with pytest.raises(ValueError, match="lbfgs"):
+        model.fit(X[:, :3].astype(np.float32), np.where(y, "b", "a"))
+    for same in (model, *round_trips(model)):
+        assert_same(same, named, expected)
+        assert same.classes_.tolist() == [0, 1]
+
+
 def test_the_level_of_several_classes_is_added_once(three):
     X, y = three
     model = MLPClassifier((4,), loss=MannWhitney(), learning_rate_init=1e-12, random_state=0)

@@ -108,7 +108,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
     def _fit(self, X, y, sample_weight=None, *, incremental=False, classes=None, cost=None):
         given = X, y
         new = not (incremental or self.warm_start) or not hasattr(self, "net_")
-        before = vars(self).get("_head")
+        before = vars(self).copy() if hasattr(self, "net_") else None
         try:
             rows = self._validate(
                 X, y, sample_weight, cost=cost, classes=classes, new=new, incremental=incremental
@@ -116,7 +116,8 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             fit = self._prepare(rows, new=new, incremental=incremental)
         except BaseException:
             if before is not None:  # nothing was trained: what was fitted stays
-                self._show(before)
+                vars(self).clear()
+                vars(self).update(before)
             raise
         with small_batch_settings(one_thread=fit.one_thread):
             context = self._open_context(*given, rows.sample_weight, fit.net)
@@ -534,8 +535,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _restore(self, arrays, history):
         """Rebuild the net from plain arrays."""
-        with torch.random.fork_rng(devices=[]):  # initial values, which are overwritten
-            module = self._empty_module()
+        module = self._empty_module()
         with torch.no_grad():
             for t, a in zip(module.state_dict().values(), arrays, strict=True):
                 t.copy_(torch.from_numpy(np.array(a)))

@@ -313,11 +313,12 @@ class NeuralNetClassifier(NeuralClassifier):
     def _empty_module(self):
         make, params = self._maker
         dtype = _torch_dtype(self._dtype)
-        if make is None:
-            module = MLP([self.n_features_in_, 64, self.n_outputs_], dtype=dtype)
-            state = np.random.RandomState(torch.randint(1 << 31, (1,)).item())
-            return module.reset(state)
-        return make(**params).to(dtype)
+        with torch.random.fork_rng(devices=[]):  # loading draws nothing from the user's generator
+            if make is None:
+                module = MLP([self.n_features_in_, 64, self.n_outputs_], dtype=dtype)
+                state = np.random.RandomState(torch.randint(1 << 31, (1,)).item())
+                return module.reset(state)
+            return make(**params).to(dtype)
 
     def _least_batch(self, module):
         normalised = nn.modules.batchnorm._BatchNorm
