@@ -428,6 +428,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         patience, validation = callbacks.get("patience"), callbacks.get("validation")
         if net.device != "cpu":
             net.module_.to("cpu")
+            self._head.bound.to("cpu")
             net.device = "cpu"
             torch.cuda.empty_cache()
         self._generator_state = net.order.generator.get_state().numpy()
