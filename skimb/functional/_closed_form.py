@@ -2,8 +2,6 @@
 
 import torch
 
-from skimb.functional import _targets
-
 
 class _ClosedForm(torch.autograd.Function):
     @staticmethod
@@ -18,27 +16,68 @@ class _ClosedForm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, upstream):
-        if torch.is_grad_enabled():  # create_graph=True: the saved gradient would be a constant
-            raise RuntimeError(
-                "The losses of skimb are differentiable once; a second derivative through them is "
-                "not available. Use grad_hess(logits, target) of the bound loss."
-            )
+        once()
         (grad,) = ctx.saved_tensors
         extra = grad.ndim - upstream.ndim
         return grad * upstream.reshape(upstream.shape + (1,) * extra).to(grad.dtype), None
 
 
+def once():
+    """Refuse a second derivative, which the constant gradient of a closed form would make zero."""
+    if torch.is_grad_enabled():  # create_graph=True
+        raise RuntimeError(
+            "The losses of skimb are differentiable once; a second derivative through them is "
+            "not available. Use grad_hess(logits, target) of the bound loss."
+        )
+
+
 def apply(value_and_grad, logits):
     """Make ``value_and_grad(logits) -> (value, grad)`` differentiable once.
 
-    Half-precision logits are computed in float32, and the value is returned in float32.
+    Half-precision logits are computed in float32, and the value is returned in float32. Everything else
+    that the closed form reads is a constant and may not require a gradient.
     """
+    untransformed()
+    code = value_and_grad.__code__
+    for name, cell in zip(code.co_freevars, value_and_grad.__closure__ or (), strict=True):
+        constant(name, cell.cell_contents)
     return _ClosedForm.apply(logits, value_and_grad)
+
+
+def untransformed():
+    """Refuse to run inside a transform of torch.func, which no closed form can be traced by."""
+    if torch._C._are_functorch_transforms_active():
+        raise RuntimeError(
+            "The losses of skimb give value and gradient in closed form and do not run inside "
+            "torch.func transforms (grad, vmap, jacrev). Call them outside, with backward(), or "
+            "loss_grad of the bound loss; a leading axis of the logits serves as vmap."
+        )
+
+
+def constant(name, value):
+    """Refuse tensors that require a gradient where a loss has none to give."""
+    if torch.is_tensor(value):
+        if value.requires_grad:
+            raise ValueError(
+                f"{name} requires a gradient, but this loss is differentiable in the logits only; "
+                f"pass {name}.detach()."
+            )
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            constant(key, part)
+    elif isinstance(value, tuple):
+        for part in value:
+            constant(name, part)
+
+
+def poison(logits, *axes):
+    """0 for logits that are all finite along axes, else NaN: losses that compare or sort lose it."""
+    return (logits * 0.0).sum(axes)
 
 
 def signs(target, like):
     """Turn 0/1 targets into -1/+1 in the dtype of the logits."""
-    return _targets.binary(target, like).to(like.dtype).mul(2.0).sub_(1.0)
+    return target.to(like.dtype).mul(2.0).sub_(1.0)
 
 
 def is_margin(logits, target):

@@ -15,6 +15,11 @@ def _floor(x):
     return x.clamp_min(_TINY)
 
 
+def _negative(T, F, P, N):
+    """Soft counts decided negative; not P + N - T - F, which is noise where few are."""
+    return (P - T) + (N - F)
+
+
 def accuracy(T, F, P, N, **_):
     n = P + N
     return (T + N - F) / n, 1 / n, -1 / n
@@ -70,8 +75,7 @@ def tversky(T, F, P, N, *, alpha_fp=0.5, alpha_fn=0.5, smooth=0.0, **_):
 
 
 def mcc(T, F, P, N, **_):
-    n, q = P + N, _floor(T + F)
-    rest = _floor(n - q)
+    q, rest = _floor(T + F), _floor(_negative(T, F, P, N))
     u = N * T - P * F
     v = P * N * q * rest
     root = v.sqrt()
@@ -80,9 +84,8 @@ def mcc(T, F, P, N, **_):
 
 
 def kappa(T, F, P, N, **_):
-    n, q = P + N, T + F
     u = N * T - P * F
-    den = P * (n - q) + N * q
+    den = P * _negative(T, F, P, N) + N * (T + F)
     d_t = 2 * (N * den - u * (N - P)) / den**2
     d_f = 2 * (-P * den - u * (N - P)) / den**2
     return 2 * u / den, d_t, d_f
@@ -95,7 +98,7 @@ def fowlkes_mallows(T, F, P, N, **_):
 
 
 def npv(T, F, P, N, **_):
-    rest = _floor(P + N - T - F)
+    rest = _floor(_negative(T, F, P, N))
     return (N - F) / rest, (N - F) / rest**2, (T - P) / rest**2
 
 

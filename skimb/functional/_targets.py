@@ -31,18 +31,23 @@ def class_indices(target, logits):
 
 def integers(target, logits):
     """Class indices as int64, one per row of the logits and on their device, of any range."""
-    if target.dtype not in _INTEGERS:
-        raise ValueError(
-            f"Class indices must be integers, got {target.dtype}; convert them with target.long()."
-        )
+    if target.dtype is not torch.int64:
+        if target.dtype not in _INTEGERS:
+            raise ValueError(
+                f"Class indices must be integers, got {target.dtype}; convert them with "
+                "target.long()."
+            )
+        target = target.long()
     rows = logits.shape[:-1]
-    if target.shape != rows and not _broadcasts(target.shape, rows):
-        raise ValueError(
-            f"Logits of shape {tuple(logits.shape)} need one class index per row, shape "
-            f"{tuple(rows)}; got targets of shape {tuple(target.shape)}."
-        )
+    if target.shape != rows:
+        if not _broadcasts(target.shape, rows):
+            raise ValueError(
+                f"Logits of shape {tuple(logits.shape)} need one class index per row, shape "
+                f"{tuple(rows)}; got targets of shape {tuple(target.shape)}."
+            )
+        target = target.expand(rows)
     _same_device(target, logits)
-    return target.long().expand(rows)
+    return target
 
 
 def refuse_classes(index, width):
@@ -72,6 +77,11 @@ def binary(target, like):
     return target
 
 
+def signs(target, like):
+    """Checked 0/1 targets as signs -1/+1 in the dtype of the logits."""
+    return binary(target, like).to(like.dtype).mul(2.0).sub_(1.0)
+
+
 def codes(target, logits):
     """Targets of either form as int64 class indices, checked."""
     if target.ndim == logits.ndim:
@@ -92,7 +102,7 @@ def of_class(values, target, logits, name):
 def one_hot(target, logits):
     """Class indices as a 0/1 matrix like the logits."""
     index = class_indices(target, logits)
-    return torch.nn.functional.one_hot(index, logits.shape[-1]).to(logits.dtype)
+    return torch.zeros_like(logits).scatter_(-1, index.unsqueeze(-1), 1.0)
 
 
 def _broadcasts(shape, whole):

@@ -9,9 +9,11 @@ import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from skimb.functional import _closed_form as cf
 from skimb.functional import _metrics, _targets
+from skimb.functional._probabilities import Odds
 
 UNDEFINED = ("skip", "smooth", "raise")
 SMOOTHED = ("f1", "fbeta", "jaccard", "precision", "tversky")
@@ -62,14 +64,21 @@ class Cosine(NamedTuple):
         return a, slope * p * torch.sigmoid(-z)
 
     def of_probability(self, p):
-        t = ((p - self.mu) / self.delta).clamp(-1.0, 1.0)
-        a = 0.5 * (1.0 + t + torch.sin(math.pi * t) / math.pi)
-        slope = (1.0 + torch.cos(math.pi * t)) / (2.0 * self.delta)
-        return a, torch.where(t.abs() < 1.0, slope, torch.zeros_like(slope))
+        # from the lower end, where A starts like s^3 and the sine would cancel
+        s = ((p - (self.mu - self.delta)) / self.delta).clamp(0.0, 2.0)
+        x = math.pi * s
+        low = x < 1.5
+        small = torch.where(low, x, torch.zeros_like(x))
+        series = torch.zeros_like(x)
+        for k in range(9, 0, -1):  # x - sin x = x^3/3! - x^5/5! + ...
+            series = (1.0 - series) * small * small / ((2 * k) * (2 * k + 1))
+        a = torch.where(low, small * series, x - torch.sin(x)) / (2.0 * math.pi)
+        slope = torch.sin(0.5 * x).square() / self.delta
+        return a.clamp(0.0, 1.0), torch.where(s < 2.0, slope, torch.zeros_like(slope))
 
 
-def slopes(T, F, P, N, *, metric, options, undefined, what):
-    """Loss of soft counts, its derivatives in T and F, and where they count; all float64."""
+def slopes(T, miss, P, N, *, metric, options, undefined, what):
+    """Loss of soft true and false positives, its derivatives in them, and where they count."""
     valid = (P > 0) & (N > 0)
     if undefined == "smooth":
         valid = P + N > 0
@@ -78,9 +87,11 @@ def slopes(T, F, P, N, *, metric, options, undefined, what):
             f"{what} needs both classes in every batch, got weights {P.tolist()} (positive) and "
             f"{N.tolist()} (negative); use larger or stratified batches, or undefined='skip'."
         )
+    # sums of soft decisions in [0, 1], but for rounding: ratios of them stay in their ranges
+    T, miss = torch.minimum(T.clamp_min(0.0), P), torch.minimum(miss.clamp_min(0.0), N)
     one, zero = torch.ones_like(P), torch.zeros_like(P)
     value, d_t, d_f = _metrics.BINARY[metric](
-        T, F, torch.where(valid, P, one), torch.where(valid, N, one), **options
+        T, miss, torch.where(valid, P, one), torch.where(valid, N, one), **options
     )
     parts = (torch.where(valid, x, zero) for x in (1.0 - value, d_t, d_f))
     return (*parts, valid)
@@ -91,12 +102,9 @@ def _score(metric, options, soft, positive, weight, undefined, what):
     kw = {"metric": metric, "options": options, "undefined": undefined, "what": what}
     if weight is None:
         # without weights the slope is a line in the 0/1 targets
-        T, Q, P = (
-            (positive * soft).sum(-1).double(),
-            soft.sum(-1).double(),
-            positive.sum(-1).double(),
-        )
-        loss, d_t, d_f, valid = slopes(T, Q - T, P, soft.shape[-1] - P, **kw)
+        hit = positive * soft
+        T, miss, P = (x.sum(-1).double() for x in (hit, soft - hit, positive))
+        loss, d_t, d_f, valid = slopes(T, miss, P, soft.shape[-1] - P, **kw)
         d_t, d_f = (d.to(soft.dtype).unsqueeze(-1) for d in (d_t, d_f))
         return loss, positive * (d_f - d_t) - d_f, valid
     w_pos = positive * weight
@@ -114,10 +122,11 @@ def binary_loss(z, sign, weight, *, transform, metric, options, undefined="skip"
         loss, g, _ = _score(metric, options, soft, sign.clamp(min=0.0), weight, undefined, what)
         return loss.to(z.dtype), g * slope
     n = soft.shape[-1]
-    Q, D, S = (x.sum(-1).double() for x in (soft, soft * sign, sign))
+    hit = soft * sign.clamp(min=0.0)
+    T, miss, S = (x.sum(-1).double() for x in (hit, soft - hit, sign))
     loss, d_t, d_f, _ = slopes(
-        0.5 * (Q + D),
-        0.5 * (Q - D),
+        T,
+        miss,
         0.5 * (n + S),
         0.5 * (n - S),
         metric=metric,
@@ -165,76 +174,83 @@ def confusion_loss(logits, target, weight, *, temperature, metric):
     matrix = (rows.transpose(-1, -2) @ a).double()
     value, grad = metric(matrix)
     g = (rows @ -grad.to(a.dtype)).expand_as(a)
-    return (1.0 - value).to(a.dtype), softmax_chain(a, g).mul_(temperature)
+    bad = cf.poison(logits, -1, -2)
+    grad = softmax_chain(a, g).mul_(temperature)
+    return (1.0 - value).to(a.dtype) + bad, grad + bad[..., None, None]
 
 
 def softmax_chain(p, a):
     """Gradient in the logits from the gradient `a` in softmax probabilities `p`."""
+    # relative to the likeliest class, whose probability rounds to one
+    a = a - a.gather(-1, p.argmax(-1, keepdim=True))
     return p * (a - (p * a).sum(-1, keepdim=True))
 
 
 # --- Dice --------------------------------------------------------------------------------------
 
 
-def _dice_terms(w, y, *, smooth, squared):
-    """Per-example Dice loss, its first and second derivative in the focused probability w."""
+class _Focused:
+    """w = (1-p)^alpha p of one logit, one minus it, and its derivatives, at any logit and alpha."""
+
+    def __init__(self, z, alpha):
+        self.alpha, self.p, self.q = alpha, torch.sigmoid(z), torch.sigmoid(-z)
+        log_w = alpha * F.logsigmoid(-z) + F.logsigmoid(z)
+        self.w, self.rest = torch.exp(log_w), -torch.expm1(log_w)
+        self.ascent = self.q - alpha * self.p
+        self.slope = self.w * self.ascent
+
+    def bend(self):
+        """Second derivative in the logit."""
+        return self.slope * self.ascent - self.w * (1.0 + self.alpha) * self.p * self.q
+
+
+def _dice_terms(focused, y, *, smooth, squared):
+    """Per-example Dice loss and its derivative in w; targets y are 0 or 1."""
+    w = focused.w
+    off = torch.where(y > 0, focused.rest, w)  # how far w is from its target
     if squared:
-        den, d_den, dd_den = w * w + y * y + smooth, 2.0 * w, 2.0
-    else:
-        den, d_den, dd_den = w + y + smooth, torch.ones_like(w), 0.0
-    num = 2.0 * w * y + smooth
-    ratio = num / den
-    d_ratio = (2.0 * y - ratio * d_den) / den
-    dd_ratio = (-2.0 * d_ratio * d_den - ratio * dd_den) / den
-    return 1.0 - ratio, -d_ratio, -dd_ratio
-
-
-def _focused(z, alpha):
-    """w = (1-p)^alpha p and its derivative in the logit, finite for every alpha."""
-    p = torch.sigmoid(z)
-    w = torch.pow(torch.sigmoid(z.neg()), alpha).mul_(p)
-    return w, p.mul_(-1.0 - alpha).add_(1.0).mul_(w)
+        den = torch.addcmul(y, w, w).add_(smooth)
+        loss = off * off / den
+        # ratio w - 1 of positives, without taking the difference
+        lean = torch.where(y > 0, -focused.rest - w * loss, w * (smooth / den))
+        return loss, 2.0 * lean / den, den
+    den = w + y + smooth
+    loss = off / den
+    return loss, torch.where(y > 0, -1.0 - loss, smooth / den) / den, den
 
 
 def dice_margin_rows(z, y, *, alpha, smooth, squared):
     """Per-example Dice losses of one logit per entry and their gradient."""
-    w, d_w = _focused(z, alpha)
-    if squared:
-        den, d_den = torch.addcmul(y, w, w).add_(smooth), w * 2.0  # y is 0 or 1, its own square
-    else:
-        den, d_den = w + y + smooth, 1.0
-    ratio = (w * y).mul_(2.0).add_(smooth).div_(den)
-    grad = torch.sub(ratio * d_den, y, alpha=2.0).div_(den).mul_(d_w)
-    return ratio.neg_().add_(1.0), grad
+    focused = _Focused(z, alpha)
+    loss, slope, _ = _dice_terms(focused, y, smooth=smooth, squared=squared)
+    return loss, slope * focused.slope
 
 
 def dice_margin_second(z, y, *, alpha, smooth, squared):
     """Gradient and second derivative of :func:`dice_margin_rows`."""
-    w, d_w = _focused(z, alpha)
-    p, q = torch.sigmoid(z), torch.sigmoid(-z)
-    ascent = 1.0 - (1.0 + alpha) * p
-    dd_w = d_w * ascent - w * (1.0 + alpha) * p * q
-    _, d, dd = _dice_terms(w, y, smooth=smooth, squared=squared)
-    return d * d_w, dd * d_w * d_w + d * dd_w
+    focused = _Focused(z, alpha)
+    w, d_w = focused.w, focused.slope
+    _, d, den = _dice_terms(focused, y, smooth=smooth, squared=squared)
+    curve = -2.0 * d * (2.0 * w if squared else 1.0) / den
+    if squared:
+        curve = curve + 2.0 * (2.0 * w * y + smooth) / den**2
+    return d * d_w, curve * d_w * d_w + d * focused.bend()
 
 
 def dice_rows(logits, onehot, *, alpha, smooth, squared):
-    """Per-example Dice losses summed over classes: value (..., n), gradient, diagonal Hessian."""
-    log_p = torch.log_softmax(logits, -1)
-    p = log_p.exp()
-    q = (-torch.expm1(log_p)).clamp_min(1e-12)
-    power = torch.exp(alpha * q.log())
-    w = power * p
-    d_w = power * (1.0 - alpha * p / q)
-    dd_w = power * alpha * (-2.0 + (alpha - 1.0) * p / q) / q
-    loss, d, dd = _dice_terms(w, onehot, smooth=smooth, squared=squared)
-    g = d * d_w
-    h = dd * d_w * d_w + d * dd_w
-    own = p * q * q * h * p  # h p^2 (1-p)^2
-    others = (h * p * p).sum(-1, keepdim=True) - h * p * p
-    lean = (g * p).sum(-1, keepdim=True) - g * p
-    hess = own + others * p * p + g * p * q * (q - p) + lean * p * (p - q)
-    return loss.sum(-1), softmax_chain(p, g), hess
+    """Per-example Dice losses summed over classes: value (..., n) and gradient."""
+    odds = Odds(logits)
+    kw = {"alpha": alpha, "smooth": smooth, "squared": squared}
+    loss, grad = dice_margin_rows(odds.odds, onehot, **kw)
+    return loss.sum(-1), odds.gradient(grad)
+
+
+def dice_second(logits, onehot, *, alpha, smooth, squared):
+    """Gradient and diagonal Hessian of :func:`dice_rows`."""
+    odds = Odds(logits)
+    kw = {"alpha": alpha, "smooth": smooth, "squared": squared}
+    grad, hess = dice_margin_second(odds.odds, onehot, **kw)
+    return odds.gradient(grad), odds.hessian(grad, hess)
 
 
 def _keep_hard(z, positive, weight, ratio):
@@ -249,20 +265,33 @@ def _keep_hard(z, positive, weight, ratio):
 
 def dice_set(z, positive, weight, *, alpha, smooth, squared, hard_negatives=None):
     """Set-level Dice loss of one logit per row: value (...) and gradient (..., n)."""
-    w, d_w = _focused(z, alpha)
     if hard_negatives is not None:
         weight = _keep_hard(z, positive, weight, hard_negatives)
     v = 1.0 if weight is None else weight
-    num = (2.0 * (v * w * positive).sum(-1) + smooth).unsqueeze(-1)
+    focused = _Focused(z, alpha)
+    w, up = focused.w, positive > 0
     den = (v * (w * w + positive if squared else w + positive)).sum(-1, keepdim=True) + smooth
-    slope = 2.0 * w if squared else 1.0
-    grad = -(2.0 * positive * den - num * slope) / den**2 * d_w * v
-    return (1.0 - num / den).squeeze(-1), grad
+    off = torch.where(up, focused.rest, w)
+    loss = (v * (off * off if squared else off)).sum(-1, keepdim=True) / den
+    ratio = (2.0 * (v * w * positive).sum(-1, keepdim=True) + smooth) / den
+    if squared:
+        slope = 2.0 * torch.where(up, -focused.rest - w * loss, w * ratio)
+    else:
+        slope = torch.where(up, -1.0 - loss, ratio)
+    return loss.squeeze(-1), slope / den * focused.slope * v
+
+
+def dice_set_classes(logits, onehot, weight, **kw):
+    """Set-level Dice losses of each class's odds against the rest: their mean and its gradient."""
+    odds = Odds(logits)
+    w = None if weight is None else weight.unsqueeze(-2)
+    loss, grad = dice_set(odds.odds.transpose(-1, -2), onehot.transpose(-1, -2), w, **kw)
+    return loss.mean(-1), odds.gradient(grad.transpose(-1, -2)) / logits.shape[-1]
 
 
 def _metric_function(logits, target, weight, **kw):
     if cf.is_margin(logits, target):
-        return cf.apply(lambda z: binary_loss(z, cf.signs(target, z), weight, **kw), logits)
+        return cf.apply(lambda z: binary_loss(z, _targets.signs(target, z), weight, **kw), logits)
     return cf.apply(lambda z: macro_loss(z, _targets.one_hot(target, z), weight, **kw), logits)
 
 
@@ -384,8 +413,9 @@ def dice(logits, target, *, alpha=0.01, smooth=1.0, squared=True):
     """
     kw = {"alpha": alpha, "smooth": smooth, "squared": squared}
     if cf.is_margin(logits, target):
-        return cf.apply(lambda z: dice_margin_rows(z, target.to(z.dtype), **kw), logits)
-    return cf.apply(lambda z: dice_rows(z, _targets.one_hot(target, z), **kw)[:2], logits)
+        y = _targets.binary(target, logits)
+        return cf.apply(lambda z: dice_margin_rows(z, y.to(z.dtype), **kw), logits)
+    return cf.apply(lambda z: dice_rows(z, _targets.one_hot(target, z), **kw), logits)
 
 
 def focal_tversky(value, grad, gamma):
@@ -428,7 +458,7 @@ def tversky(logits, target, *, alpha=0.7, gamma=0.75, smooth=1.0, sample_weight=
         options = {"alpha_fp": 1.0 - alpha, "alpha_fn": alpha, "smooth": smooth}
         value, grad = binary_loss(
             z,
-            cf.signs(target, z),
+            _targets.signs(target, z),
             sample_weight,
             transform=Uniform(),
             metric="tversky",

@@ -4,6 +4,7 @@ import torch
 
 from skimb.functional import _closed_form as cf
 from skimb.functional import _targets
+from skimb.functional._probabilities import complements
 from skimb.functional.confusion import confusion_loss, softmax_chain
 
 
@@ -22,8 +23,8 @@ def cost_grad_hess(logits, cost):
     _, grad = cost_rows(logits, cost)
     if logits.ndim < cost.ndim:
         return grad, grad * (torch.sigmoid(-logits) - torch.sigmoid(logits))
-    log_p = torch.log_softmax(logits, -1)
-    return grad, grad * (-torch.expm1(log_p) - log_p.exp())
+    p = torch.softmax(logits, -1)
+    return grad, grad * (complements(p) - p)
 
 
 def expected_cost(logits, target, *, cost):
@@ -71,8 +72,9 @@ def kappa_loss(logits, target, weight, *, eps=1e-6):
     a = rows - ratio[..., None, None] * column.unsqueeze(-2)
     a = a * (w / (safe * (ratio + eps)).unsqueeze(-1)).unsqueeze(-1)
     a = torch.where(ok[..., None, None], a, torch.zeros_like(a))
-    loss = torch.where(ok, torch.log(ratio + eps), torch.zeros_like(ratio))
-    return loss, softmax_chain(p, a)
+    bad = cf.poison(logits, -1, -2)
+    loss = torch.where(ok, torch.log(ratio + eps), torch.zeros_like(ratio)) + bad
+    return loss, softmax_chain(p, a) + bad[..., None, None]
 
 
 def quadratic_weighted_kappa(logits, target, *, sample_weight=None):
@@ -117,14 +119,16 @@ def lovasz_hinge_loss(z, sign, weight):
     errors = 1.0 - z * sign
     slopes = _sorted_slopes(errors, (sign > 0).to(z.dtype), weight)
     active = (errors > 0).to(z.dtype)
-    return (errors * active * slopes).sum(-1), -sign * slopes * active
+    bad = cf.poison(z, -1)
+    loss = (errors * active * slopes).sum(-1) + bad
+    return loss, -sign * slopes * active + bad.unsqueeze(-1)
 
 
 def lovasz_softmax_loss(logits, onehot, weight):
     """Lovász-softmax (...) and gradient (..., n, C), averaged over the classes in the batch."""
     p = torch.softmax(logits, -1)
     side = 1.0 - 2.0 * onehot
-    errors = (onehot - p).abs().transpose(-1, -2)
+    errors = torch.where(onehot > 0, complements(p), p).transpose(-1, -2)
     w = None if weight is None else weight.unsqueeze(-2)
     slopes = _sorted_slopes(errors, onehot.transpose(-1, -2), w)
     there = onehot if weight is None else onehot * weight.unsqueeze(-1)
@@ -132,7 +136,8 @@ def lovasz_softmax_loss(logits, onehot, weight):
     count = there.sum(-1).clamp_min(1.0)
     loss = ((errors * slopes).sum(-1) * there).sum(-1) / count
     a = slopes.transpose(-1, -2) * side * (there / count.unsqueeze(-1)).unsqueeze(-2)
-    return loss, softmax_chain(p, a)
+    bad = cf.poison(logits, -1, -2)
+    return loss + bad, softmax_chain(p, a) + bad[..., None, None]
 
 
 def lovasz(logits, target, *, sample_weight=None):
@@ -155,7 +160,7 @@ def lovasz(logits, target, *, sample_weight=None):
 
     def closed(z):
         if cf.is_margin(z, target):
-            return lovasz_hinge_loss(z, cf.signs(target, z), sample_weight)
+            return lovasz_hinge_loss(z, _targets.signs(target, z), sample_weight)
         return lovasz_softmax_loss(z, _targets.one_hot(target, z), sample_weight)
 
     return cf.apply(closed, logits)

@@ -58,15 +58,20 @@ def binary_focal(logits, target, *, gamma=2.0, alpha=0.25):
     """
 
     def closed(z):
-        sign = cf.signs(target, z)
+        sign = _targets.signs(target, z)
         return weighted_rows(z, sign, by_sign(sign, 1.0 - alpha, alpha), gamma=gamma)
 
     return cf.apply(closed, logits)
 
 
+#: no head-tail factor is larger, so that products with it are numbers in single precision too
+LARGEST_FACTOR = 1e30
+
+
 def frequency_factor(counts, power):
     """Head-tail factor ``(1 - log(n_k / n_max))^power``, 1 for the most frequent label."""
-    return (1.0 - (counts / counts.max()).log()) ** power
+    factor = (1.0 - (counts / counts.max()).log()) ** power
+    return factor.clamp_max(LARGEST_FACTOR)
 
 
 def multi_focal(
@@ -110,9 +115,9 @@ def multi_focal(
         factor = frequency_factor(counts.to(z), power)
         loss, grad = asym.asymmetric_rows(
             z,
-            cf.signs(target, z),
-            gamma_neg=gamma_neg + w_neg * factor,
-            gamma_pos=gamma_pos + w_pos * factor,
+            _targets.signs(target, z),
+            gamma_neg=(gamma_neg + w_neg * factor).clamp_max(LARGEST_FACTOR),
+            gamma_pos=(gamma_pos + w_pos * factor).clamp_max(LARGEST_FACTOR),
             clip=clip,
         )
         return loss * factor, grad * factor
@@ -173,7 +178,7 @@ def distribution_balanced(
 
     def closed(z):
         n = counts.to(z)
-        sign = cf.signs(target, z)
+        sign = _targets.signs(target, z)
         weight = rebalancing_weight(sign, 1.0 / n, alpha=alpha, beta=beta, mu=mu, spread=spread)
         shift = -(kappa / spread) * ((n_samples / n) - 1.0).log()
         return weighted_rows(z, sign, weight, gamma=gamma, shift=shift, spread=(spread, 1.0))
@@ -211,7 +216,7 @@ def equalization(logits, target, *, tail, background=None):
     """
 
     def closed(z):
-        sign = cf.signs(target, z)
+        sign = _targets.signs(target, z)
         return weighted_rows(z, sign, equalization_weight(sign, tail.to(z), background))
 
     return cf.apply(closed, logits)
@@ -241,7 +246,8 @@ def equalization_v2_weights(ratio, *, gamma=12.0, mu=0.8, alpha=4.0):
 def density_bins(z, sign, weight, bins):
     """Bin of each gradient norm (..., n, L), and the total weight in each bin (..., bins)."""
     norm = torch.sigmoid(-z * sign)
-    index = (norm * bins).long().clamp_(max=bins - 1)
+    # a norm that is NaN has no bin; its loss is NaN whatever it weighs
+    index = (norm.nan_to_num(0.0) * bins).long().clamp_(max=bins - 1)
     w = torch.ones_like(norm) if weight is None else weight.to(norm).expand_as(norm)
     counts = w.new_zeros((*z.shape[:-2], bins))
     counts.scatter_add_(-1, index.flatten(-2), w.flatten(-2))
@@ -275,7 +281,7 @@ def gradient_harmonized(logits, target, *, bins=30):
     """
 
     def closed(z):
-        sign = cf.signs(target, z)
+        sign = _targets.signs(target, z)
         index, counts = density_bins(z, sign, None, bins)
         loss, grad = weighted_rows(z, sign, density_weight(index, counts))
         rows = max(z.shape[-2], 1)
@@ -292,7 +298,8 @@ def two_way_loss(z, positive, weight, *, temp_pos, temp_neg, rows=True):
     if rows:
         by_row = _one_way(z, positive, None, -1, w, temp_pos, temp_neg)
         loss, grad = loss + by_row[0], grad + by_row[1]
-    return loss, grad
+    bad = cf.poison(z, -1, -2)
+    return loss + bad, grad + bad[..., None, None]
 
 
 def _one_way(z, positive, log_w, axis, weight, temp_pos, temp_neg):

@@ -70,10 +70,19 @@ def pair_loss(
         ]
         loss = torch.stack([part[0] for part in parts]).reshape(shape[:-1])
         return loss, torch.stack([part[1] for part in parts]).reshape(shape)
-    ip, jn = positive.nonzero().squeeze(-1), (~positive).nonzero().squeeze(-1)
-    zero = scores.new_zeros(scores.shape[:-1])
+    up, down = positive, ~positive
+    if weight is not None:  # a row that weighs nothing is no row
+        up, down = up & (weight > 0), down & (weight > 0)
+    ip, jn = up.nonzero().squeeze(-1), down.nonzero().squeeze(-1)
+    zero = cf.poison(scores, -1)
     if not len(ip) or not len(jn):
-        return zero, torch.zeros_like(scores)
+        return zero, torch.zeros_like(scores) + zero.unsqueeze(-1)
+    if bool(zero.isnan().any()):  # no order and no grid of scores that are not finite
+        clean = torch.where(zero.isnan().unsqueeze(-1), torch.zeros_like(scores), scores)
+        kw = {"surrogate": surrogate, "tau": tau, "margin": margin, "fpr_max": fpr_max}
+        kw |= {"method": method, "n_bins": n_bins, "logistic": logistic}
+        loss, grad = pair_loss(clean, positive, weight, **kw)
+        return loss + zero, grad + zero.unsqueeze(-1)
     w = torch.ones_like(scores[..., :]) if weight is None else weight.expand_as(scores)
     sp, sn, wp, wn = scores[..., ip], scores[..., jn], w[..., ip], w[..., jn]
     wp, wn = _share(wp), _share(wn)
@@ -93,6 +102,22 @@ def pair_loss(
     grad.index_copy_(-1, ip, gp.to(grad.dtype))
     grad.index_copy_(-1, jn, gn.to(grad.dtype))
     return loss.to(scores.dtype), grad
+
+
+def pair_columns(scores, positive, weight, **kw):
+    """Average of :func:`pair_loss` over columns (..., n, K), among those with pairs in the batch."""
+    losses, grads, defined = [], [], []
+    weighty = None if weight is None else weight > 0
+    for k in range(scores.shape[-1]):
+        mask = positive[..., k]
+        loss, grad = pair_loss(scores[..., k], mask, weight, **kw)
+        up, down = (mask, ~mask) if weighty is None else (mask & weighty, ~mask & weighty)
+        losses.append(loss)
+        grads.append(grad)
+        defined.append((up.any(-1) & down.any(-1)).to(scores.dtype))
+    count = torch.stack(defined, -1).sum(-1).clamp_min(1.0)
+    loss = torch.stack(losses, -1).sum(-1) / count
+    return loss, torch.stack(grads, -1) / count[..., None, None]
 
 
 def _share(w):

@@ -60,7 +60,7 @@ def seesaw(logits, target, *, counts, p=0.8, q=2.0):
     def closed(z):
         low = log_counts.to(z)
         if cf.is_margin(z, target):
-            sign = cf.signs(target, z)
+            sign = _targets.signs(target, z)
             m = seesaw_bias(z, sign, low, p=p, q=q)
             return kernel.margin_rows(z, sign, margins=(m, m))
         return kernel.rows(z, target, bias=seesaw_bias(z, target, low, p=p, q=q))
@@ -116,7 +116,7 @@ def class_balanced(logits, target, *, weights, gamma=0.0):
     def closed(z):
         w = _targets.of_class(weights, target, z, "weights")
         if cf.is_margin(z, target):
-            loss, grad = kernel.margin_rows(z, cf.signs(target, z), shape=shapes.Focal(gamma))
+            loss, grad = kernel.margin_rows(z, _targets.signs(target, z), shape=shapes.Focal(gamma))
             return loss * w, grad * w
         loss, grad = kernel.rows(z, target, shape=shapes.Focal(gamma))
         return loss * w, grad * w.unsqueeze(-1)
@@ -185,7 +185,7 @@ def label_aware_smoothing(logits, target, *, smoothing):
     def closed(z):
         share = _targets.of_class(smoothing, target, z, "smoothing")
         if cf.is_margin(z, target):
-            return kernel.margin_rows(z, cf.signs(target, z), smoothing=share)
+            return kernel.margin_rows(z, _targets.signs(target, z), smoothing=share)
         return kernel.rows(z, target, smoothing=share)
 
     return cf.apply(closed, logits)

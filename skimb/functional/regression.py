@@ -7,6 +7,8 @@ gradient in the predictions and its derivative in the noise scale sigma.
 
 import torch
 
+from skimb.functional import _closed_form as cf
+
 _TILE = 1 << 22  # entries of a block of the rows-by-labels table
 
 
@@ -111,6 +113,7 @@ class _BalancedMSE(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, upstream):
+        cf.once()
         grad, slope = ctx.saved_tensors
         return upstream * grad, None, upstream * slope, None
 
@@ -137,5 +140,8 @@ def balanced_mse(predictions, target, *, sigma, sample_weight=None):
     Tensor of shape ()
         Loss; 0 for one row.
     """
+    cf.untransformed()
+    cf.constant("target", target)
+    cf.constant("sample_weight", sample_weight)
     sigma = torch.as_tensor(sigma, dtype=predictions.dtype, device=predictions.device)
     return _BalancedMSE.apply(predictions, target, sigma, sample_weight)

@@ -79,14 +79,24 @@ def error_focus_weights(errors, *, kind="power", beta=1.0, sample_weight=None):
     Tensor of shape (..., n)
         Weights summing to 1.
     """
-    base = _normal(sample_weight, errors)
-    if not errors.shape[-1]:
+    return focus_weights(errors.log(), kind=kind, beta=beta, sample_weight=sample_weight)
+
+
+def focus_weights(log_errors, *, kind, beta, sample_weight=None):
+    """The weights of :func:`error_focus_weights` from the logarithms of the errors."""
+    base = _normal(sample_weight, log_errors)
+    if not log_errors.shape[-1] or beta == 0:
         return base
-    ratio = errors / (base * errors).sum(-1, keepdim=True).clamp_min(1e-30)
+    beta = min(beta, torch.finfo(log_errors.dtype).max)
+    # relative to the largest error that counts, so that no power overflows
+    top = log_errors.masked_fill(base == 0, -torch.inf).amax(-1, keepdim=True)
+    gap = log_errors - torch.where(top == -torch.inf, torch.zeros_like(top), top)
+    gap = gap.clamp_max(0.0)
     if kind == "exp":
-        top = ratio.masked_fill(base == 0, 0.0).amax(-1, keepdim=True)
-        factor = torch.exp(beta * (ratio - top).clamp_max(0.0))
+        ratio = gap.exp()
+        mean = (base * ratio).sum(-1, keepdim=True)
+        factor = torch.exp(beta * ((ratio - 1.0) / torch.where(mean > 0, mean, 1.0)))
     else:
-        factor = torch.pow(ratio, beta)
+        factor = torch.exp(beta * gap)
     total = (base * factor).sum(-1, keepdim=True)
-    return torch.where(total > 0, base * factor / total.clamp_min(1e-30), base)
+    return torch.where(total == 0, base, base * factor / total)

@@ -9,8 +9,11 @@ from skimb.functional import _closed_form as cf
 from skimb.functional import _shapes as shapes
 from skimb.functional import _targets
 from skimb.functional import softmax as kernel
+from skimb.functional._probabilities import against_others, complements
 
 NORMALIZE = ("none", "softplus_mean", "l1_mean")
+_MOST_ITERATIONS = 200  # for a temperature whose fixed point is nearly a double one
+_SMALLEST_MEAN = 1e-6
 
 
 def normalise(logits, how):
@@ -24,42 +27,59 @@ def normalise(logits, how):
     else:
         u, slope = logits, 1.0
         size, d_size = logits.abs().mean(-1, keepdim=True), logits.sign() / width
-    size = size.clamp_min(1e-6)
+    d_size = d_size * (size > _SMALLEST_MEAN)  # held at its least value it does not move
+    size = size.clamp_min(_SMALLEST_MEAN)
     t = u / size
     return t, lambda g: (g - (g * t).sum(-1, keepdim=True) * d_size) / size * slope
 
 
+def _wrong(logits, target, margin):
+    """Scores with the margin of wrong classes, and the place of the true ones."""
+    index = _targets.class_indices(target, logits).unsqueeze(-1)
+    low = torch.full_like(logits[..., :1], -margin).expand(index.shape)
+    return logits.scatter_add(-1, index, low), index
+
+
+def _tempered(scores, index, x):
+    """Loss over the temperature x, its gradient, and p (1 - p) of each class."""
+    v, share = against_others(scores / x, index)
+    p, q = torch.sigmoid(v).unsqueeze(-1), torch.sigmoid(-v).unsqueeze(-1)
+    spread = (q * share * (p + q * complements(share))).scatter_(-1, index, p * q)
+    return -F.logsigmoid(v), (q * share).scatter_(-1, index, -q), spread
+
+
 def ldr_rows(logits, target, *, lam, margin):
     """Values and gradients of LDR-KL for logits with a class axis."""
-    target = _targets.class_indices(target, logits)
-    index = target.unsqueeze(-1)
-    shifted = logits.scatter_add(
-        -1, index, torch.full_like(target, -margin, dtype=logits.dtype).unsqueeze(-1)
-    )
-    own = shifted.gather(-1, index)
-    log_p = torch.log_softmax((shifted - own) / lam, -1)
-    value = lam * (-log_p.gather(-1, index).squeeze(-1) - math.log(logits.shape[-1]))
-    return value, log_p.exp().scatter_add(-1, index, torch.full_like(own, -1.0))
+    scores, index = _wrong(logits, target, margin)
+    v, share = against_others(scores / lam, index)
+    q = torch.sigmoid(-v).unsqueeze(-1)
+    value = lam * (-F.logsigmoid(v) - math.log(logits.shape[-1]))
+    return value, share.mul_(q).scatter_(-1, index, -q)
+
+
+def ldr_grad_hess(logits, target, *, lam, margin):
+    """Gradient and diagonal Hessian of LDR-KL."""
+    _, grad, spread = _tempered(*_wrong(logits, target, margin), lam)
+    return grad, spread / lam
 
 
 class AdaptiveRows:
     """Adaptive LDR-KL of rows: the temperature that maximises, the value, gradient and Hessian.
 
     The temperature is the largest fixed point of lambda = lambda_0 (1 - KL(p || uniform) / (alpha log
-    C)); a few monotone iterations from lambda_0 are finished by Newton's method.
+    C)); a few monotone iterations from lambda_0 are followed by Newton's method, `n_iter` of both at
+    least and as many more as it takes to converge.
     """
 
     def __init__(self, logits, target, *, lam, margin, alpha, n_iter):
-        target = _targets.class_indices(target, logits)
-        index = target.unsqueeze(-1)
-        low = torch.full_like(target, -margin, dtype=logits.dtype).unsqueeze(-1)
-        s = logits.scatter_add(-1, index, low)
+        s, index = _wrong(logits, target, margin)
         s = s - s.amax(-1, keepdim=True)
         log_c = math.log(logits.shape[-1])
         self.kappa = lam / (alpha * log_c)
         floor = lam * (1.0 - 1.0 / alpha)
         x = torch.full_like(s[..., :1], lam)
-        for step in range(n_iter):
+        for step in range(max(n_iter, _MOST_ITERATIONS)):
+            before = x
             log_p = torch.log_softmax(s / x, -1)
             p = log_p.exp()
             mean = (p * s).sum(-1, keepdim=True)
@@ -71,20 +91,22 @@ class AdaptiveRows:
                 good = (slope > 1e-3) & (newton >= floor) & (newton <= lam)
                 fixed = torch.where(good, newton, fixed)
             x = fixed.clamp(min=floor, max=lam)
+            near = 8.0 * torch.finfo(x.dtype).eps * lam
+            if step >= n_iter - 1 and not bool(((x - before).abs() > near).any()):
+                break
         log_p = torch.log_softmax(s / x, -1)
         self.x, self.p = x, log_p.exp()
         self.centred = s - (self.p * s).sum(-1, keepdim=True)
-        l = -log_p.gather(-1, index)
-        penalty = 0.5 / self.kappa * (x - lam) ** 2
-        self.value = (x * (l - log_c) - penalty).squeeze(-1)
-        self.grad = self.p.scatter_add(-1, index, torch.full_like(l, -1.0))
+        l, self.grad, self.spread = _tempered(s, index, x)
+        away = (x - lam).squeeze(-1)
+        self.value = x.squeeze(-1) * (l - log_c) - 0.5 / self.kappa * away**2
 
     def hessian(self):
         """Diagonal of the Hessian, the temperature moving with the scores."""
         spread = (self.p * self.centred**2).sum(-1, keepdim=True)
         slope = 1.0 - self.kappa * spread / self.x**3
         moved = self.kappa * (self.p * self.centred / self.x**2) ** 2 / slope
-        return self.p * (1.0 - self.p) / self.x + moved
+        return self.spread / self.x + moved
 
 
 def _either(closed, logits, target):
@@ -144,7 +166,7 @@ def adaptive_ldr(logits, target, *, lam=1.0, margin=0.1, alpha=2.0, normalize="n
     normalize : {"none", "softplus_mean", "l1_mean"}, default="none"
         How scores are divided by their own mean first.
     n_iter : int, default=10
-        Iterations for the temperature.
+        Least number of iterations for the temperature, which go on until it has converged.
 
     Returns
     -------

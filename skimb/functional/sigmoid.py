@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from skimb.functional import _closed_form as cf
+from skimb.functional import _targets
 from skimb.functional.softmax import by_sign
 
 _BLOCK = 1 << 15  # entries worked on at once, so that intermediate results stay in cache
@@ -43,8 +44,8 @@ def _asymmetric_block(z, sign, *, gamma_neg, gamma_pos, clip):
         share = torch.where(positive, q, (q * p).div_(total))
         log_p = torch.where(positive, log_p, total.clamp_(max=1.0).log_())
     power = _side_power(rest, sign, gamma_neg, gamma_pos)
-    if clip and _is_zero(gamma_neg):  # 0^0 counts as 0: below the clip there is no loss
-        power = power * (rest > 0)
+    if clip:  # 0^0 counts as 0: below the clip there is no loss
+        power = torch.where(rest == 0, torch.zeros_like(power), power)
     inner = share.neg()
     if not (_is_zero(gamma_neg) and _is_zero(gamma_pos)):
         focus = by_sign(sign, gamma_neg, gamma_pos).mul_(p).mul_(log_p)
@@ -52,6 +53,8 @@ def _asymmetric_block(z, sign, *, gamma_neg, gamma_pos, clip):
             focus.mul_(q / rest.clamp(min=torch.finfo(z.dtype).tiny))
         inner.add_(focus)
     loss = (power * log_p).neg_()
+    if torch.is_tensor(gamma_neg) or torch.is_tensor(gamma_pos):  # of any size
+        inner = torch.where(power == 0, torch.zeros_like(inner), inner)
     return loss, inner.mul_(power).mul_(sign)
 
 
@@ -103,7 +106,8 @@ def _focused_hess(log_p, log_q, gamma):
     """Second derivative of -(1-p)^gamma log p in the logit."""
     p, q = log_p.exp(), log_q.exp()
     focus = torch.exp(gamma * log_q)
-    return focus * p * (q * (gamma * log_p + gamma + 1.0) - gamma * (gamma * p * log_p - q))
+    bend = q * (gamma * log_p + gamma + 1.0) - gamma * (gamma * p * log_p - q)
+    return torch.where(focus == 0, torch.zeros_like(focus), focus * p * bend)
 
 
 def asymmetric(logits, target, *, gamma_neg=4.0, gamma_pos=0.0, clip=0.05):
@@ -130,7 +134,7 @@ def asymmetric(logits, target, *, gamma_neg=4.0, gamma_pos=0.0, clip=0.05):
 
     def closed(z):
         return asymmetric_rows(
-            z, cf.signs(target, z), gamma_neg=gamma_neg, gamma_pos=gamma_pos, clip=clip
+            z, _targets.signs(target, z), gamma_neg=gamma_neg, gamma_pos=gamma_pos, clip=clip
         )
 
     return cf.apply(closed, logits)

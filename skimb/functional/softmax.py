@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from skimb.functional import _closed_form as cf
 from skimb.functional import _shapes as shapes
 from skimb.functional import _targets
+from skimb.functional._probabilities import against_others, complements
 
 _IDENTITY = shapes.Identity()
 
@@ -45,21 +46,17 @@ def rows(
     target = _targets.class_indices(target, logits)
     z = adjust(logits, mult=mult, bias=bias, margin=margin, target=target, scale=scale)
     index = target.unsqueeze(-1)
-    log_p = torch.log_softmax(z, -1)
-    l = log_p.gather(-1, index).squeeze(-1).neg_()
-    # exp of very negative numbers is slow on the CPU; a large scale produces them in bulk
-    grad = log_p.exp() if scale is None else torch.softmax(z, -1)
+    v, grad = against_others(z, index)
     if smooths(smoothing):
-        share = smoothing / logits.shape[-1]
-        loss = l * (1.0 - smoothing) - log_p.sum(-1) * share
-        grad = grad - (share.unsqueeze(-1) if torch.is_tensor(share) else share)
-        grad.scatter_add_(-1, index, (torch.zeros_like(l) + (smoothing - 1.0)).unsqueeze(-1))
-        slope = None
+        each = smoothing / logits.shape[-1]
+        gaps = (z.gather(-1, index) - z).sum(-1)
+        loss, q = F.logsigmoid(v).neg_().add_(each * gaps), torch.sigmoid(v.neg())
+        grad.mul_(q.unsqueeze(-1)).sub_(each.unsqueeze(-1) if torch.is_tensor(each) else each)
+        grad.scatter_(-1, index, (smoothing - each - q).unsqueeze(-1))
     else:
-        loss, slope = shape.value_slope(l)
-        grad.scatter_add_(-1, index, torch.full_like(l, -1.0).unsqueeze(-1))
-    if slope is not None:
-        grad.mul_(slope.unsqueeze(-1))
+        loss, pull = shape.margin(v)
+        pull = pull.unsqueeze(-1)
+        grad.mul_(pull).scatter_(-1, index, -pull)
     if scale is not None or factor != 1.0:
         grad.mul_(factor if scale is None else scale * factor)
     return loss, grad if mult is None else grad * mult
@@ -117,16 +114,14 @@ def grad_hess(logits, target, *, shape=_IDENTITY, smoothing=0.0, convex=False, *
     _, grad = rows(logits, target, shape=shape, smoothing=smoothing, **adjustment)
     z = adjust(logits, target=target, **adjustment)
     index = target.unsqueeze(-1)
-    log_p = torch.log_softmax(z, -1)
-    p = log_p.exp()
-    l = log_p.gather(-1, index).squeeze(-1).neg()
-    delta = p.scatter_add(-1, index, torch.full_like(l, -1.0).unsqueeze(-1))
-    # 1 - p computed as the sum of the others keeps its digits when p rounds to one
-    curved = p * -torch.expm1(log_p)
+    v, share = against_others(z, index)
+    p, q = torch.sigmoid(v).unsqueeze(-1), torch.sigmoid(-v).unsqueeze(-1)
+    # p (1 - p) of each class
+    curved = (q * share * (p + q * complements(share))).scatter_(-1, index, p * q)
     if not smooths(smoothing):
+        l = F.logsigmoid(v).neg()
         _, slope = shape.value_slope(l)
-        q = -torch.expm1(-l)
-        unit = delta / torch.where(q > 0, q, torch.ones_like(q)).unsqueeze(-1)
+        unit = share.scatter(-1, index, -1.0)
         if slope is not None:
             curved = curved * slope.unsqueeze(-1)
         bend = shape.curvature_q2(l)
@@ -157,6 +152,13 @@ def margin_grad_hess(z, sign, *, shape=_IDENTITY, smoothing=0.0, convex=False, *
     return grad, curved if mult is None else curved * mult**2
 
 
+def log_errors(logits, code):
+    """Logarithm of the probability of error; `code` is a class index, or a sign for one logit."""
+    if cf.is_margin(logits, code):
+        return F.logsigmoid(-logits * code)
+    return F.logsigmoid(-against_others(logits, code.unsqueeze(-1))[0])
+
+
 def _apply(logits, target, shape=_IDENTITY, smoothing=0.0, alpha=None, **adjustment):
     """Differentiable row losses for either form of the logits."""
     if not cf.is_margin(logits, target):
@@ -166,7 +168,7 @@ def _apply(logits, target, shape=_IDENTITY, smoothing=0.0, alpha=None, **adjustm
     binary = margin_adjustment(**adjustment)
 
     def closed(z):
-        sign = cf.signs(target, z)
+        sign = _targets.signs(target, z)
         loss, grad = margin_rows(z, sign, shape=shape, smoothing=smoothing, **binary)
         if alpha is not None:
             side = by_sign(sign, 1.0 - alpha, alpha)

@@ -61,15 +61,16 @@ available = bool(_FUNCTIONS)
 
 
 def _alike(like, *others):
-    """Whether tensors can be read as `like` is: same type and device, no gaps."""
-    return all(
-        x.dtype == like.dtype and x.device == like.device and x.is_contiguous() for x in others
-    )
+    """Whether tensors can be read as `like` is: same type, on the CPU, no gaps."""
+    for x in others:
+        if x.dtype is not like.dtype or not x.is_cpu or not x.is_contiguous():
+            return False
+    return True
 
 
 def _takes(z):
     # a sum that is not finite may come from a NaN, which fast-math code would swallow
-    return z.is_contiguous() and z.device.type == "cpu" and bool(torch.isfinite(z.sum()))
+    return z.is_contiguous() and z.is_cpu and bool(torch.isfinite(z.sum()))
 
 
 def _shape_code(shape):
@@ -95,7 +96,7 @@ def _members_code(shape, z):
 
 def _dense(a):
     """Whether the last axis of the sums of a layer is a run of memory, on the CPU."""
-    return a.stride(2) == 1 and a.device.type == "cpu"
+    return a.stride(2) == 1 and a.is_cpu
 
 
 def relu_output(a, w, b):
@@ -113,7 +114,7 @@ def relu_output_grad(a, d, w, out):
     """As :func:`skimb.functional._hidden.relu_output_grad`, or None."""
     members, n, h = a.shape
     same = out.shape == a.shape and out.stride() == a.stride() and _dense(a)
-    same = same and out.dtype == a.dtype and out.device == a.device
+    same = same and out.dtype == a.dtype and out.is_cpu
     if not same or w.shape != (members, h) or d.shape != (members, n) or not _alike(a, w, d):
         return None
     gw, gb = torch.empty_like(w), torch.empty_like(w)
@@ -131,7 +132,6 @@ def lazy_adam(grad, table, m, v, used, kept, move, lr, *, l2, decay, betas, eps,
         and all(x.shape == (rows, 1) for x in by_row)
         and all(x.shape == (width,) for x in by_column)
         and _alike(grad, grad, table, m, v, *by_row, *by_column)
-        and grad.device.type == "cpu"
     )
     if not fits or used.shape != (rows,) or used.dtype != "int64" or not used.flags.c_contiguous:
         return None

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from skimb.functional._closed_form import untransformed
+
 HALF = (torch.float16, torch.bfloat16)
 
 
@@ -43,6 +45,7 @@ def tidy_call(bound, logits, target, weight):
 
     Weights take the dtype that the loss computes in.
     """
+    untransformed()
     if not torch.is_tensor(logits) or not logits.is_floating_point():
         kind = logits.dtype if torch.is_tensor(logits) else type(logits).__name__
         raise TypeError(f"{bound.name}: logits must be a floating-point tensor, got {kind}.")

@@ -27,7 +27,7 @@ class DiceRowBound(RowBound):
                 lambda z: kernel.dice_margin_rows(z, positive, **self.kw), logits
             )
         else:
-            loss, grad = kernel.dice_rows(logits, one_hot(code, logits), **self.kw)[:2]
+            loss, grad = kernel.dice_rows(logits, one_hot(code, logits), **self.kw)
         return loss, grad.mul_(factor)
 
     def second(self, logits, target):
@@ -39,7 +39,7 @@ class DiceRowBound(RowBound):
             z = logits[..., 1] - logits[..., 0]
             g, h = kernel.dice_margin_second(z, code.to(z.dtype), **self.kw)
             return torch.stack([-g, g], -1), torch.stack([h, h], -1)
-        return kernel.dice_rows(logits, one_hot(code, logits), **self.kw)[1:]
+        return kernel.dice_second(logits, one_hot(code, logits), **self.kw)
 
 
 class DiceSetBound(CoupledBound):
@@ -55,14 +55,7 @@ class DiceSetBound(CoupledBound):
         return kernel.dice_set(logits, positives(sign), weight, **self.kw)
 
     def classes(self, logits, code, weight):
-        # each class's log odds against the rest, so that its sigmoid is its softmax probability
-        log_p = torch.log_softmax(logits, -1)
-        p = log_p.exp()
-        rest = torch.log((-torch.expm1(log_p)).clamp_min(torch.finfo(p.dtype).tiny))
-        loss, grad = self.labels(log_p - rest, 2.0 * one_hot(code, logits) - 1.0, weight)
-        q = rest.exp()
-        slope = torch.where(p * q > 0, grad / (p * q).clamp_min(1e-30), torch.zeros_like(grad))
-        return loss, kernel.softmax_chain(p, slope)
+        return kernel.dice_set_classes(logits, one_hot(code, logits), weight, **self.kw)
 
 
 class Dice(Loss):

@@ -113,7 +113,10 @@ class MultiFocalBound(LabelBound):
     def __init__(self, factor, gamma_neg, gamma_pos, w_neg, w_pos, clip):
         super().__init__()
         self.factor = factor
-        self.gammas = (gamma_neg + w_neg * factor, gamma_pos + w_pos * factor)
+        self.gammas = tuple(
+            np.minimum(gamma + w * factor, kernel.LARGEST_FACTOR)
+            for gamma, w in ((gamma_neg, w_neg), (gamma_pos, w_pos))
+        )
         self.clip = clip
 
     def _kw(self, z):
@@ -215,7 +218,9 @@ class MultiFocal(Loss):
 
     def _bind(self, prior):
         n = _label_counts(prior)
-        factor = (1.0 - np.log(n / n.max())) ** float(self.power)
+        with np.errstate(over="ignore"):
+            factor = (1.0 - np.log(n / n.max())) ** float(self.power)
+        factor = np.minimum(factor, kernel.LARGEST_FACTOR)
         gammas = (
             float(self.gamma_neg),
             float(self.gamma_pos),

@@ -2,7 +2,6 @@
 
 from numbers import Integral, Real
 
-import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb import kernels
@@ -20,33 +19,16 @@ class PairBound(CoupledBound):
         self.kw = kw
 
     def margin(self, logits, sign, weight):
-        return self._pairs(logits, sign > 0, weight)
+        return kernel.pair_loss(logits, sign > 0, weight, **self._options())
 
     def labels(self, logits, sign, weight):
-        return self._columns(logits, sign > 0, weight)
+        return kernel.pair_columns(logits, sign > 0, weight, **self._options())
 
     def classes(self, logits, code, weight):
-        return self._columns(logits, one_hot(code, logits) > 0, weight)
+        return kernel.pair_columns(logits, one_hot(code, logits) > 0, weight, **self._options())
 
-    def _pairs(self, scores, positive, weight):
-        return kernel.pair_loss(
-            scores, positive, weight, logistic=kernels.logistic_pairs, **self.kw
-        )
-
-    def _columns(self, scores, positive, weight):
-        """Average over columns, each against the rest, among those with pairs in the batch."""
-        losses, grads = [], []
-        defined = 0
-        for k in range(scores.shape[-1]):
-            mask = positive[..., k]
-            loss, grad = self._pairs(scores[..., k], mask, weight)
-            both = (mask.any(-1) & ~mask.all(-1)).to(scores.dtype)
-            defined = defined + both
-            losses.append(loss)
-            grads.append(grad)
-        count = torch.as_tensor(defined).clamp_min(1.0)
-        loss = torch.stack(losses, -1).sum(-1) / count
-        return loss, torch.stack(grads, -1) / count[..., None, None]
+    def _options(self):
+        return {"logistic": kernels.logistic_pairs, **self.kw}
 
 
 class MannWhitney(Loss):

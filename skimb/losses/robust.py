@@ -241,9 +241,7 @@ class LDRBound(RowBound):
         if self.adaptive:
             adapted = kernel.AdaptiveRows(logits, code, **self.kw)
             return adapted.grad, adapted.hessian()
-        _, grad = kernel.ldr_rows(logits, code, **self.kw)
-        p = grad.scatter_add(-1, code.unsqueeze(-1), torch.ones_like(grad[..., :1]))
-        return grad, p * (1.0 - p) / self.kw["lam"]
+        return kernel.ldr_grad_hess(logits, code, **self.kw)
 
     def log_scores(self, logits):
         if not self.calibrated:
@@ -346,7 +344,8 @@ class AdaptiveLDR(_LDR):
         Divide the scores of a row by the mean of their softplus or of their absolute values, as the
         released implementation does; gradients go through it. A large `lam` needs bounded scores.
     n_iter : int in [4, inf), default=12
-        Iterations for the temperature; the first ones are monotone, the rest Newton's.
+        Least number of iterations for the temperature: the first ones are monotone, the rest Newton's,
+        and they go on until the temperature has converged.
 
     Raises
     ------

@@ -7,7 +7,8 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb.functional import _shapes as shapes
-from skimb.functional.reweighting import FOCUS, STRATEGIES, dynamic_weights, error_focus_weights
+from skimb.functional.reweighting import FOCUS, STRATEGIES, dynamic_weights, focus_weights
+from skimb.functional.softmax import log_errors
 from skimb.losses._base import BoundLoss, Loss, RowBound, check_served
 from skimb.losses._softmax import SoftmaxBound
 from skimb.losses.rebalanced import ClassBalanced
@@ -464,15 +465,13 @@ class ErrorFocusedBound(BoundLoss):
         self.fixed = None
 
     def _weights(self, logits, target, weight):
-        eps = self.inner.shape.epsilon
-        root = self.inner.entries(logits, target)[0] + eps
-        errors = (root * root - eps * eps).clamp_min(0.0).sqrt()
+        errors = log_errors(logits, target.code)
         if self.task == "multilabel":
             w = torch.ones_like(errors) if weight is None else weight
             w = (w if w.ndim == errors.ndim else w.unsqueeze(-1)).expand_as(errors).flatten(-2)
-            flat = error_focus_weights(errors.flatten(-2), sample_weight=w, **self.focus)
+            flat = focus_weights(errors.flatten(-2), sample_weight=w, **self.focus)
             return flat.reshape(errors.shape) * errors.shape[-1]
-        return error_focus_weights(errors, sample_weight=weight, **self.focus)
+        return focus_weights(errors, sample_weight=weight, **self.focus)
 
     def loss_grad(self, logits, target, weight=None, total=None):
         w = self._weights(logits, target, weight) if self.fixed is None else self.fixed

@@ -45,7 +45,8 @@ def _asymmetric(z, positive, gamma_neg, gamma_pos, clip, CLIP: tl.constexpr):
         share = tl.where(positive, share, q * p / total)
         focus = tl.where(positive, focus, focus * q / floor)
     power = on * tl.exp(tl.maximum(gamma * log_rest, -87.0))
-    return -power * log_p, s * power * (on * focus * log_p - share)
+    bad = tl.where(z != z, z, 0.0)  # the maxima and minima above pass over a NaN
+    return bad - power * log_p, s * power * (on * focus * log_p - share)
 
 
 @triton.jit
