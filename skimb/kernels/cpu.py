@@ -62,10 +62,7 @@ available = bool(_FUNCTIONS)
 
 def _alike(like, *others):
     """Whether tensors can be read as `like` is: same type, on the CPU, no gaps."""
-    for x in others:
-        if x.dtype is not like.dtype or not x.is_cpu or not x.is_contiguous():
-            return False
-    return True
+    return all(x.dtype is like.dtype and x.is_cpu and x.is_contiguous() for x in others)
 
 
 def _takes(z):
