@@ -13,7 +13,7 @@ from skimb.functional import _lazy_adam, softmax
 from skimb.functional import _shapes as shapes
 from skimb.kernels import cpu
 from skimb.losses import CrossEntropy
-from skimb.losses._base import Target
+from skimb.losses._targets import Target
 
 needs_c = pytest.mark.skipif(not cpu.available, reason=str(cpu.missing))
 BAD = [-100, -1, 3, 10**6]
@@ -23,7 +23,7 @@ EVERY_LOSS = """
 import torch
 from skimb._core.priors import ClassPrior
 from skimb.losses import all_losses
-from skimb.losses._base import Target
+from skimb.losses._targets import Target
 
 torch.manual_seed(0)
 for width in (2, 3):
