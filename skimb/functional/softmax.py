@@ -46,17 +46,27 @@ def rows(
     target = _targets.class_indices(target, logits)
     z = adjust(logits, mult=mult, bias=bias, margin=margin, target=target, scale=scale)
     index = target.unsqueeze(-1)
-    v, grad = against_others(z, index)
+    log_p = torch.log_softmax(z, -1)
+    l = log_p.gather(-1, index).squeeze(-1).neg_()
+    # exp of very negative numbers is slow on the CPU; a large scale produces them in bulk
+    grad = log_p.exp() if scale is None else torch.softmax(z, -1)
     if smooths(smoothing):
-        each = smoothing / logits.shape[-1]
-        gaps = (z.gather(-1, index) - z).sum(-1)
-        loss, q = F.logsigmoid(v).neg_().add_(each * gaps), torch.sigmoid(v.neg())
-        grad.mul_(q.unsqueeze(-1)).sub_(each.unsqueeze(-1) if torch.is_tensor(each) else each)
-        grad.scatter_(-1, index, (smoothing - each - q).unsqueeze(-1))
+        share = smoothing / logits.shape[-1]
+        loss = l * (1.0 - smoothing) - log_p.sum(-1) * share
+        grad = grad - (share.unsqueeze(-1) if torch.is_tensor(share) else share)
+        grad.scatter_add_(-1, index, (torch.zeros_like(l) + (smoothing - 1.0)).unsqueeze(-1))
     else:
-        loss, pull = shape.margin(v)
-        pull = pull.unsqueeze(-1)
-        grad.mul_(pull).scatter_(-1, index, -pull)
+        grad.scatter_add_(-1, index, torch.full_like(l, -1.0).unsqueeze(-1))
+        # where the class is all but certain, what it lacks is the sum of the others
+        sure = l < torch.finfo(l.dtype).eps ** 0.5
+        if l.is_cuda or bool(sure.any()):
+            v, _ = against_others(z, index)
+            l = torch.where(sure, F.logsigmoid(v).neg(), l)
+            lacks = torch.where(sure, torch.sigmoid(-v), -grad.gather(-1, index).squeeze(-1))
+            grad.scatter_(-1, index, -lacks.unsqueeze(-1))
+        loss, slope = shape.value_slope(l)
+        if slope is not None:
+            grad.mul_(slope.unsqueeze(-1))
     if scale is not None or factor != 1.0:
         grad.mul_(factor if scale is None else scale * factor)
     return loss, grad if mult is None else grad * mult
