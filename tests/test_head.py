@@ -284,6 +284,29 @@ def test_memory_of_a_loss_is_saved(rows):
     assert copy.deepcopy(noise)._head.bound.sigma == noise.noise_sigma_
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        MLPClassifier((4,), loss=EqualizationV2(), **SHORT),
+        MLPRegressor(BalancedMSE("gai"), (4,), **SHORT),
+        MLPRegressor(BalancedMSE("bni"), (4,), **SHORT),
+        GradientBoostedMLPClassifier(Focal(), n_estimators=2, random_state=0),
+        PopulationBaggingClassifier(MLPClassifier((4,), max_iter=2), 2, random_state=0),
+    ],
+    ids=named,
+)
+def test_skops_saves_what_losses_hold(rows, model):
+    sio = pytest.importorskip("skops.io")
+    X, y = rows
+    fitted = clone(model).fit(X, y if is_classifier(model) else X[:, 0])
+    data = sio.dumps(fitted)
+    again = sio.loads(data, trusted=sio.get_untrusted_types(data=data))
+    assert_same(again, X, answers(fitted, X))
+    if hasattr(fitted, "partial_fit"):
+        more = [m.partial_fit(X, y if is_classifier(m) else X[:, 0]) for m in (fitted, again)]
+        assert_same(more[1], X, answers(more[0], X))
+
+
 def test_a_mutated_module_parameter_changes_no_pickle(rows):
     X, y = rows
 

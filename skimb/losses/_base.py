@@ -384,8 +384,8 @@ class _Array:
 
 
 def _each_tensor(value, kind, change):
-    """Dictionaries and tuples with every entry of a kind changed."""
-    if isinstance(value, kind):
+    """Dictionaries and tuples with every entry of a kind changed; parameters stay."""
+    if isinstance(value, kind) and not isinstance(value, nn.Parameter):
         return change(value)
     if isinstance(value, dict):
         return type(value)((k, _each_tensor(v, kind, change)) for k, v in value.items())
