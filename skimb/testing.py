@@ -355,6 +355,7 @@ def check_in_force(loss):
             f"{task}: a loss that was in force before comes back as another object"
         )
         for stage in stages:
+            assert not stage.training, f"{task}: {stage.name} in force is not in evaluation mode"
             same = stage.task == bound.task and stage.n_classes == bound.n_classes
             assert same, f"{task}: {stage.name} in force is bound to another target"
             value = stage(batch.logits, batch.target)

@@ -71,6 +71,16 @@ class Wrapping(BoundLoss):
         for part in self.parts:
             part.observe(logits, target, weight)
 
+    def _following(self, now):
+        """This loss around the part in force `now`, in training mode if this one is."""
+        return self.cached_by(now, lambda: self._with(now)).train(self.training)
+
+    def _like_this(self, other):
+        """A new bound loss with the target of this one."""
+        other.task, other.n_classes, other._loss = self.task, self.n_classes, self._loss
+        other.calibrated, other.shift_invariant = self.calibrated, self.shift_invariant
+        return other.train(self.training)
+
     def decision(self, logits):
         return self.parts[0].decision(logits)
 
@@ -198,15 +208,12 @@ class _MixedBound(Wrapping):
         now = inner.at(epoch, n_epochs)
         if now is inner:
             return self
-        return self.cached_by(now, lambda: self._with(now))
+        return self._following(now)
 
     def _with(self, inner):
         """The same mixture of another loss."""
         kind = BatchMixture if "batch" in inner.requires else RowMixture
-        mixed = kind(inner, self.parts[1], self.share, self.warmup)
-        mixed.task, mixed.n_classes, mixed._loss = self.task, self.n_classes, self._loss
-        mixed.calibrated, mixed.shift_invariant = self.calibrated, self.shift_invariant
-        return mixed
+        return self._like_this(kind(inner, self.parts[1], self.share, self.warmup))
 
     def frozen(self, logits, target, weight=None):
         return self._with(self.parts[0].frozen(logits, target, weight))
@@ -335,14 +342,11 @@ class DynamicBound(Wrapping):
             return now
         if now is inner:
             return self
-        return self.cached_by(now, lambda: self._with(now))
+        return self._following(now)
 
     def _with(self, inner):
         """The same weights for another loss."""
-        bound = DynamicBound(inner, self.warmup, **self.kw)
-        bound.task, bound.n_classes, bound._loss = self.task, self.n_classes, self._loss
-        bound.calibrated = self.calibrated
-        return bound
+        return self._like_this(DynamicBound(inner, self.warmup, **self.kw))
 
     def weights(self, logits, target, weight=None):
         """Weights of the rows of a batch, summing to 1."""
