@@ -502,7 +502,7 @@ class CoupledBound(BoundLoss):
 
     def pair(self, logits, code, weight):
         """Loss and gradient for two logits of two classes: those of their difference."""
-        sign = cf.signs(code, logits)
+        sign = cf.signs(code, logits[..., 0])
         return pair_to_margin(lambda z: self.margin(z, sign, weight), logits)
 
     def labels(self, logits, sign, weight):
