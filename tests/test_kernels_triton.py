@@ -298,3 +298,78 @@ def test_kernels_compile_for_ampere_and_hopper_within_their_budgets():
     for name, (registers, stack, warps) in found.items():
         assert stack == 0, f"{name} spills: {stack} bytes of stack"
         assert registers <= min(255, 65536 // (32 * warps)), f"{name}: {registers} registers"
+
+
+@pytest.mark.parametrize("bad", [-100, -1, 7, 10**6])
+def test_class_indices_out_of_range_are_refused(bad):
+    z, y = draw(9, 7), classes(9, 7)
+    y[4] = bad
+    with pytest.raises(ValueError, match=f"between 0 and 6 for logits of 7 classes, got {bad};"):
+        gpu.rows(z, y, shape=shapes.Identity(), margin=draw(7).abs())
+    with pytest.raises(ValueError, match=f"got {bad};"):
+        ops.asymmetric(z, y, None, 1.0, 1.0, 0.0, 1.0, False)
+    pointers = torch.arange(10, device=DEVICE)
+    with pytest.raises(ValueError, match=f"got {bad};"):
+        ops.asymmetric(z, pointers, y, 1.0, 1.0, 0.0, 1.0, False)
+
+
+def test_row_pointers_and_shapes_that_do_not_fit_are_refused():
+    z, y = draw(9, 7), classes(9, 7)
+    rest = (1.0, 1.0, 0.0, 1.0, False)
+    for pointers in (torch.arange(10) * 2, torch.arange(10).flip(0), torch.arange(9)):
+        with pytest.raises(ValueError, match=r"Row pointers must rise|must have shape"):
+            ops.asymmetric(z, pointers.to(DEVICE), y, *rest)
+    one = torch.ones(1, device=DEVICE)
+    with pytest.raises(ValueError, match="y must have shape"):
+        ops.softmax_rows(z, y[:5], one, None, None, None, 1.0, 1.0, 0)
+    with pytest.raises(ValueError, match="bias must have shape"):
+        ops.softmax_rows(z, y, one, None, draw(5), None, 1.0, 1.0, 0)
+    with pytest.raises(ValueError, match="sign must have shape"):
+        ops.margin_rows(z, z[:4].sign(), one, 1.0, 0.0, 0.0, 0.0, 1.0, 0)
+
+
+def test_parameters_by_row_are_not_read_as_those_of_members():
+    z, y = draw(3, 3, 5), classes((3, 3), 5)
+    by_row = torch.tensor([0.0, 1.0, 2.0], device=DEVICE)
+    assert gpu.rows(z, y, shape=shapes.Focal(by_row)) is None
+    assert gpu.rows(z, y, shape=shapes.Identity(), bias=draw(3, 5)) is None
+    sign = draw(3, 3, seed=1).sign()
+    assert gpu.margin_rows(z[..., 0].contiguous(), sign, shape=shapes.Focal(by_row)) is None
+    assert (
+        gpu.margin_rows(z[..., 0].contiguous(), sign, shape=shapes.Focal(by_row[:, None]))
+        is not None
+    )
+
+
+def test_nan_comes_out_as_nan():
+    z, y = draw(8, 6), classes(8, 6)
+    z[3, 2] = float("nan")
+    sign = torch.where(draw(8, 6, seed=2) > 0, 1.0, -1.0)
+    parts = [gpu.rows(z, y, shape=shape) for shape in SHAPES]
+    parts += [gpu.margin_rows(z, sign, shape=shape) for shape in SHAPES]
+    for clip in (0.0, 0.05):
+        for s in (sign, -sign):
+            parts += [gpu.asymmetric_rows(z, s, gamma_neg=4.0, gamma_pos=1.0, clip=clip)]
+    for loss, grad in parts:
+        assert torch.isnan(loss[3]).any()
+        assert torch.isnan(grad[3]).any()
+        assert torch.isfinite(loss[:3]).all()
+    kw = {"transform": confusion.Logistic(10.0), "metric": "f1", "options": {}}
+    loss, _ = gpu.binary_loss(z[:, 2].contiguous(), sign[:, 2].contiguous(), None, **kw)
+    assert torch.isnan(loss)
+
+
+@pytest.mark.parametrize("epsilon", [-1.0, -0.5])
+def test_poly_losses_near_minus_one_do_not_cancel(epsilon):
+    z, y = draw(16, 4).abs() * torch.tensor([5.0, 0.0, 0.0, 0.0], device=DEVICE), classes(16, 1)
+    found = gpu.rows(z, y, shape=shapes.Poly(epsilon))
+    expected = softmax.rows(z.double(), y, shape=shapes.Poly(epsilon))
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-30)
+
+
+def test_operators_are_differentiable_once():
+    z = draw(5, 4).requires_grad_()
+    loss, _ = ops.softmax_rows(z, classes(5, 4), torch.ones(1, device=DEVICE), None, None, None, 1.0, 1.0, 1)  # fmt: skip
+    with pytest.raises(RuntimeError, match="differentiable once"):
+        torch.autograd.grad(loss.sum(), z, create_graph=True)

@@ -59,15 +59,15 @@ def constant(name, value):
     if torch.is_tensor(value):
         if value.requires_grad:
             raise ValueError(
-                f"{name} requires a gradient, but this loss is differentiable in the logits only; "
-                f"pass {name}.detach()."
+                f"{name} requires a gradient, but the losses are differentiable in the logits only; "
+                "detach it before the call."
             )
     elif isinstance(value, dict):
         for key, part in value.items():
             constant(key, part)
     elif isinstance(value, tuple):
-        for part in value:
-            constant(name, part)
+        for field, part in zip(getattr(value, "_fields", (name,) * len(value)), value, strict=True):
+            constant(field, part)
 
 
 def poison(logits, *axes):

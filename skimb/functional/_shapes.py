@@ -111,29 +111,51 @@ class CompSum(NamedTuple):
         return (1.0 - self.tau) * l
 
 
+def _leading(l, q, epsilon):
+    """l + epsilon q; for epsilon near -1 both all but cancel, and the rest of the series is left."""
+    if not torch.is_tensor(epsilon) and epsilon >= 0.0:
+        return l + epsilon * q
+    small = l.clamp(max=0.25)
+    excess = torch.zeros_like(l)  # l - q = l^2/2! - l^3/3! + ...
+    for k in range(13, 1, -1):
+        excess = (1.0 - excess) * small / k
+    excess = torch.where(l < 0.25, small * excess, l - q)
+    return torch.where(
+        _negative(epsilon, l), (1.0 + epsilon) * l - epsilon * excess, l + epsilon * q
+    )
+
+
+def _leading_slope(p, q, epsilon):
+    """1 + epsilon p, from the side that does not cancel."""
+    if not torch.is_tensor(epsilon) and epsilon >= 0.0:
+        return 1.0 + epsilon * p
+    return torch.where(_negative(epsilon, p), (1.0 + epsilon) - epsilon * q, 1.0 + epsilon * p)
+
+
+def _negative(epsilon, like):
+    return torch.as_tensor(epsilon, dtype=like.dtype, device=like.device) < 0
+
+
 class Poly(NamedTuple):
     """phi(l) = l + epsilon q."""
 
     epsilon: Any
 
     def value_slope(self, l):
-        p = torch.exp(-l)
-        return l + self.epsilon * _complement(l), p.mul_(self.epsilon).add_(1.0)
+        p, q = torch.exp(-l), _complement(l)
+        return _leading(l, q, self.epsilon), _leading_slope(p, q, self.epsilon)
 
     def margin(self, v):
         l, q = F.logsigmoid(v).neg_(), torch.sigmoid(v.neg())
-        value = (
-            l.add_(q, alpha=self.epsilon)
-            if isinstance(self.epsilon, float)
-            else (l + self.epsilon * q)
-        )
-        return value, torch.sigmoid(v).mul_(self.epsilon).add_(1.0).mul_(q)
+        slope = _leading_slope(torch.sigmoid(v), q, self.epsilon)
+        return _leading(l, q, self.epsilon), slope * q
 
     def curvature_q2(self, l):
         return -self.epsilon * torch.exp(-l) * _complement(l).square()
 
     def log_slope(self, l):
-        return torch.log1p(self.epsilon * torch.exp(-l))
+        slope = _leading_slope(torch.exp(-l), _complement(l), self.epsilon)
+        return slope.clamp_min(torch.finfo(l.dtype).tiny).log()
 
 
 class PolyFocal(NamedTuple):
@@ -142,17 +164,27 @@ class PolyFocal(NamedTuple):
     gamma: Any
     epsilon: Any
 
+    def _slope_q(self, p, q, l):
+        """The slope over q^(gamma - 1), and the value over q^gamma."""
+        lead = _leading(l, q, self.epsilon)
+        return q * _leading_slope(p, q, self.epsilon) + self.gamma * p * lead, lead
+
     def value_slope(self, l):
         p, q = torch.exp(-l), _complement(l)
         scale = torch.pow(q, self.gamma)
-        lead = self.gamma * _ratio(l, q) + self.epsilon * (self.gamma + 1.0)
-        return scale * (l + self.epsilon * q), scale * (1.0 + p * lead)
+        slope, lead = self._slope_q(p, q, l)
+        return scale * lead, scale * torch.where(q > 0, slope / q, self._first(q))
+
+    def _first(self, like):
+        """Slope over q^gamma of a row that is sure."""
+        first = (1.0 + self.gamma) * (1.0 + self.epsilon)
+        return torch.as_tensor(first, dtype=like.dtype, device=like.device)
 
     def margin(self, v):
         l, q = F.logsigmoid(v).neg_(), torch.sigmoid(v.neg())
         scale = torch.pow(q, self.gamma)
-        lead = self.gamma * l + self.epsilon * (self.gamma + 1.0) * q
-        return scale * (l + self.epsilon * q), scale * (q + torch.sigmoid(v) * lead)
+        slope, lead = self._slope_q(torch.sigmoid(v), q, l)
+        return scale * lead, scale * slope
 
     def curvature_q2(self, l):
         p, q = torch.exp(-l), _complement(l)
@@ -160,11 +192,12 @@ class PolyFocal(NamedTuple):
         return Focal(self.gamma).curvature_q2(l) + self.epsilon * (self.gamma + 1.0) * p * extra
 
     def log_slope(self, l):
+        tiny = torch.finfo(l.dtype).tiny
         q = _complement(l)
-        lead = self.gamma * _ratio(l, q) + self.epsilon * (self.gamma + 1.0)
+        slope, _ = self._slope_q(torch.exp(-l), q, l)
+        slope = torch.where(q > 0, slope / q, self._first(q))
         gamma = torch.as_tensor(self.gamma, dtype=l.dtype, device=l.device)
-        tail = torch.log1p(torch.exp(-l) * lead)
-        return torch.xlogy(gamma, q.clamp_min(torch.finfo(l.dtype).tiny)) + tail
+        return torch.xlogy(gamma, q.clamp_min(tiny)) + slope.clamp_min(tiny).log()
 
 
 class InfluenceBalanced(NamedTuple):

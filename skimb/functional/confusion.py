@@ -26,13 +26,12 @@ class Logistic(NamedTuple):
     threshold: float = 0.5
 
     def of_logit(self, z):
-        half = torch.mul(z, 0.5).tanh_()
-        u = half * (0.5 * self.amplification)
+        u = torch.mul(z, 0.5).tanh_().mul_(0.5 * self.amplification)
         if self.threshold != 0.5:
             u.add_(self.amplification * (0.5 - self.threshold))
         a = torch.sigmoid(u)
         slope = u.neg_().sigmoid_().mul_(a)
-        steep = half.square_().mul_(-0.25 * self.amplification).add_(0.25 * self.amplification)
+        steep = torch.sigmoid(z).mul_(torch.sigmoid(z.neg())).mul_(self.amplification)
         return a, slope.mul_(steep)
 
     def of_probability(self, p):
@@ -289,10 +288,13 @@ def dice_set_classes(logits, onehot, weight, **kw):
     return loss.mean(-1), odds.gradient(grad.transpose(-1, -2)) / logits.shape[-1]
 
 
-def _metric_function(logits, target, weight, **kw):
-    if cf.is_margin(logits, target):
-        return cf.apply(lambda z: binary_loss(z, _targets.signs(target, z), weight, **kw), logits)
-    return cf.apply(lambda z: macro_loss(z, _targets.one_hot(target, z), weight, **kw), logits)
+def _metric_function(logits, target, sample_weight, **kw):
+    def closed(z):
+        if cf.is_margin(z, target):
+            return binary_loss(z, _targets.signs(target, z), sample_weight, **kw)
+        return macro_loss(z, _targets.one_hot(target, z), sample_weight, **kw)
+
+    return cf.apply(closed, logits)
 
 
 def anyloss(

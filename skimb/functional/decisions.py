@@ -4,16 +4,15 @@ import torch
 
 from skimb.functional import _closed_form as cf
 from skimb.functional import _targets
-from skimb.functional._probabilities import complements
+from skimb.functional._probabilities import Odds, complements
 from skimb.functional.confusion import confusion_loss, softmax_chain
 
 
 def cost_rows(logits, cost):
     """Expected costs of rows and their gradient; `cost` is (..., n, C), or (..., n, 2) for one logit."""
     if logits.ndim < cost.ndim:
-        p = torch.sigmoid(logits)
-        step = cost[..., 1] - cost[..., 0]
-        return cost[..., 0] + step * p, step * p * torch.sigmoid(-logits)
+        p, q = torch.sigmoid(logits), torch.sigmoid(-logits)
+        return cost[..., 0] * q + cost[..., 1] * p, (cost[..., 1] - cost[..., 0]) * p * q
     p = torch.softmax(logits, -1)
     return (p * cost).sum(-1), softmax_chain(p, cost)
 
@@ -108,6 +107,7 @@ def _jaccard_slopes(positive, weight):
 
 
 def _sorted_slopes(errors, positive, weight):
+    """Slopes of the Lovász extension in errors, or in anything that grows with them."""
     order = torch.argsort(errors, dim=-1, descending=True, stable=True)
     w = torch.ones_like(errors) if weight is None else weight.to(errors).expand_as(errors)
     slopes = _jaccard_slopes(positive.gather(-1, order), w.gather(-1, order))
@@ -126,18 +126,21 @@ def lovasz_hinge_loss(z, sign, weight):
 
 def lovasz_softmax_loss(logits, onehot, weight):
     """Lovász-softmax (...) and gradient (..., n, C), averaged over the classes in the batch."""
-    p = torch.softmax(logits, -1)
+    odds = Odds(logits)
     side = 1.0 - 2.0 * onehot
-    errors = torch.where(onehot > 0, complements(p), p).transpose(-1, -2)
+    wrong = odds.odds * side  # log odds of an error, which keep the order where errors round to 1
+    errors, sure = torch.sigmoid(wrong), torch.sigmoid(-wrong)
     w = None if weight is None else weight.unsqueeze(-2)
-    slopes = _sorted_slopes(errors, onehot.transpose(-1, -2), w)
+    slopes = _sorted_slopes(wrong.transpose(-1, -2), onehot.transpose(-1, -2), w)
+    slopes = slopes.transpose(-1, -2)
     there = onehot if weight is None else onehot * weight.unsqueeze(-1)
-    there = (there.sum(-2) > 0).to(p.dtype)
+    there = (there.sum(-2) > 0).to(errors.dtype)
     count = there.sum(-1).clamp_min(1.0)
-    loss = ((errors * slopes).sum(-1) * there).sum(-1) / count
-    a = slopes.transpose(-1, -2) * side * (there / count.unsqueeze(-1)).unsqueeze(-2)
     bad = cf.poison(logits, -1, -2)
-    return loss + bad, softmax_chain(p, a) + bad[..., None, None]
+    loss = ((errors * slopes).sum(-2) * there).sum(-1) / count + bad
+    share = (there / count.unsqueeze(-1)).unsqueeze(-2)
+    grad = odds.gradient(slopes * side * errors * sure * share)
+    return loss, grad + bad[..., None, None]
 
 
 def lovasz(logits, target, *, sample_weight=None):

@@ -249,9 +249,9 @@ def mann_whitney(
     return _pairs(logits, target, sample_weight, **kw)
 
 
-def _pairs(logits, target, weight, **kw):
+def _pairs(logits, target, sample_weight, **kw):
     positive = _targets.binary(target, logits) > 0
-    return cf.apply(lambda z: pair_loss(z, positive, weight, **kw), logits)
+    return cf.apply(lambda z: pair_loss(z, positive, sample_weight, **kw), logits)
 
 
 def auc_margin(logits, target, *, margin=1.0, sample_weight=None):

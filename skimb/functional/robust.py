@@ -290,7 +290,8 @@ def z_grad_hess(logits, target, *, a, b):
     size = z.shape[-1] * sigma
     d_same = (z.shape[-1] - 1.0 - z * z) / size
     dd_own = -(2.0 * z * d_own + own * d_same) / size
-    return -slope * d_own, a * slope * (1.0 - slope) * d_own**2 - slope * dd_own
+    rest = torch.sigmoid(a * (own - b))
+    return -slope * d_own, a * slope * rest * d_own**2 - slope * dd_own
 
 
 def z_loss(logits, target, *, a=1.0, b=None):

@@ -166,7 +166,8 @@ def log_errors(logits, code):
     """Logarithm of the probability of error; `code` is a class index, or a sign for one logit."""
     if cf.is_margin(logits, code):
         return F.logsigmoid(-logits * code)
-    return F.logsigmoid(-against_others(logits, code.unsqueeze(-1))[0])
+    index = _targets.class_indices(code, logits).unsqueeze(-1)
+    return F.logsigmoid(-against_others(logits, index)[0])
 
 
 def _apply(logits, target, shape=_IDENTITY, smoothing=0.0, alpha=None, **adjustment):

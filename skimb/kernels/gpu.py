@@ -18,24 +18,26 @@ missing = _reason()
 _TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def _shape_code(shape, like, lead):
-    """Number and parameters (members or 1,) of a shape, or None; members are the axes `lead`."""
+def _shape_code(shape, like, lead, axes):
+    """Number and parameters (members or 1,) of a shape, or None.
+
+    Members are the axes `lead` of losses that have `axes` axes.
+    """
     kinds = ((shapes.Identity, 0), (shapes.Focal, 1), (shapes.Poly, 2), (shapes.CompSum, 3))
     for kind, code in kinds:
         if type(shape) is kind:
             value = torch.as_tensor(
                 shape[0] if shape else 0.0, dtype=torch.float32, device=like.device
             )
-            if value.numel() != 1 and not _by_member(value, lead):
+            if value.numel() != 1 and not _by_member(value, lead, axes):
                 return None
             return code, value.reshape(-1).contiguous()
     return None
 
 
-def _by_member(value, lead):
+def _by_member(value, lead, axes):
     """Whether a parameter has one entry per member, and one for all of its rows."""
-    k = len(lead)
-    return value.shape[:k] == lead and value.numel() == lead.numel()
+    return value.shape == (*lead, *(1,) * (axes - len(lead)))
 
 
 def _fits(other, z):
@@ -73,7 +75,7 @@ def rows(
     from skimb.kernels.triton import ops
 
     lead, width = logits.shape[:-2], logits.shape[-1]
-    code = _shape_code(shape, logits, lead)
+    code = _shape_code(shape, logits, lead, target.ndim)
     if code is None or torch.is_tensor(smoothing) or smoothing or logits.dtype not in _TYPES:
         return None
     vectors = [v for v in (mult, bias, margin) if v is not None]
@@ -97,7 +99,7 @@ def margin_rows(z, sign, *, shape, mult=None, offset=None, margins=None, smoothi
     """As :func:`skimb.functional.softmax.margin_rows`, or None."""
     from skimb.kernels.triton import ops
 
-    code = _shape_code(shape, z, z.shape[:1] if z.ndim > 1 else z.shape[:0])
+    code = _shape_code(shape, z, z.shape[:1] if z.ndim > 1 else z.shape[:0], z.ndim)
     low, high = (None, None) if margins is None else margins
     numbers = [_number(mult, 1.0), _number(offset, 0.0), _number(low, 0.0), _number(high, 0.0)]
     if code is None or torch.is_tensor(smoothing) or smoothing or None in numbers:

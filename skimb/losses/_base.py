@@ -317,7 +317,7 @@ class BoundLoss(nn.Module, ABC):
         Tensor of shape (n, C) or (n, L)
             Probabilities; for a loss that is not calibrated, its raw scores, uncorrected.
         """
-        scores = self.log_scores(logits)
+        scores = self.log_scores(logits.float() if logits.dtype in HALF else logits)
         offset = 0.0
         if self.calibrated:
             if class_weight is not None:

@@ -41,8 +41,14 @@ def shaped(l, log_q, p, q, param, SHAPE: tl.constexpr):
         value = power * l
         slope = power * (1.0 + param * p * ratio)
     if SHAPE == 2:
-        value = l + param * q
-        slope = 1.0 + param * p
+        # near -1 both sums all but cancel: a series of l - q, and the slope from the side of q
+        s = tl.minimum(l, 0.25)
+        x = l * 0.0
+        for k in tl.static_range(8):
+            x = (1.0 - x) * s / (9 - k)
+        excess = tl.where(l < 0.25, s * x, l - q)
+        value = tl.where(param < 0.0, (1.0 + param) * l - param * excess, l + param * q)
+        slope = tl.where(param < 0.0, (1.0 + param) - param * q, 1.0 + param * p)
     if SHAPE == 3:
         k = 1.0 - param
         x = tl.minimum(k * l, 64.0)
