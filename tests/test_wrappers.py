@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.datasets import make_classification
 
+from skimb.functional import dynamic_weights
 from skimb.linear_model import LinearClassifier
 from skimb.losses import (
     AdversarialCompSum,
@@ -23,6 +24,7 @@ from skimb.losses import (
     InfluenceBalanced,
     Loss,
     Mixed,
+    Seesaw,
     Target,
     all_losses,
 )
@@ -113,9 +115,7 @@ def test_rows_weighted_by_their_losses_need_losses_of_single_rows(kind, part):
             assert bound.requires == inner.requires | {"batch"}
             assert bound.takes_costs == inner.takes_costs
             continue
-        with pytest.raises(
-            ValueError, match=r"which DynamicReweighting does not allow"
-        ) as found:
+        with pytest.raises(ValueError, match=r"which DynamicReweighting does not allow") as found:
             loss.bind(prior_of(task))
         said = str(found.value)
         assert type(part).__name__ in said
@@ -137,13 +137,39 @@ def test_wrappers_of_every_loss_keep_the_contract(part):
 
 
 @pytest.mark.parametrize("part", PARTS, ids=repr)
-def test_mixtures_and_weights_have_the_gradient_of_their_value(part):
-    check_gradient(Mixed(part, share=0.3))
-    if part in WEIGHABLE:
-        check_gradient(DynamicReweighting(part))
+def test_a_mixture_is_the_weighted_sum_of_its_parts(part):
+    for task in sorted(part.tasks):
+        batch = make_batch(task)
+        mixed = Mixed(part, share=0.3).bind(batch.prior).eval()
+        target = mixed.encode(batch.target, batch.logits)
+        for weight in (None, batch.weight):
+            value, grad = mixed.loss_grad(batch.logits, target, weight)
+            a, b = (
+                p.bind(batch.prior).eval().loss_grad(batch.logits, target, weight)
+                for p in (part, CrossEntropy())
+            )
+            # beside a loss of batches cross-entropy is a mean over labels
+            f = 0.3 / 3 if task == "multilabel" and part.scope == "batch" else 0.3
+            torch.testing.assert_close(value, 0.7 * a[0] + f * b[0])
+            torch.testing.assert_close(grad, 0.7 * a[1] + f * b[1])
 
 
-@pytest.mark.parametrize("part", [Focal(), EqualizationV2(), InfluenceBalanced()], ids=repr)
+@pytest.mark.parametrize("part", WEIGHABLE, ids=repr)
+def test_rows_weigh_by_their_losses(part):
+    for task in sorted(part.tasks):
+        batch = make_batch(task)
+        inner = part.bind(batch.prior).eval()
+        rows = inner.row_loss(batch.logits, batch.target)
+        weight = dynamic_weights(rows, sample_weight=batch.weight, temperature=0.2)
+        bound = DynamicReweighting(part, temperature=0.2).bind(batch.prior).eval()
+        target = bound.encode(batch.target, batch.logits)
+        value, grad = bound.loss_grad(batch.logits, target, batch.weight)
+        torch.testing.assert_close(value, (weight * rows).sum())
+        expected = inner.loss_grad(batch.logits, target, weight, 1.0)[1]
+        torch.testing.assert_close(grad, expected)
+
+
+@pytest.mark.parametrize("part", [Seesaw(), EqualizationV2()], ids=repr)
 def test_wrappers_of_wrappers_keep_the_contract(part):
     for loss in (
         Mixed(Deferred(part), share=0.3),

@@ -361,8 +361,9 @@ class DynamicBound(Wrapping):
         return self.parts[0].loss_grad(logits, target, w, 1.0)
 
     def frozen(self, logits, target, weight=None):
-        """Keep the weights as they are at `logits`."""
-        return self.replaced(fixed=self.weights(logits, self.encode(target, logits), weight))
+        """Keep the weights, and what the loss inside detaches, as they are at `logits`."""
+        weights = self.weights(logits, self.encode(target, logits), weight)
+        return self._with(self.parts[0].frozen(logits, target, weight)).replaced(fixed=weights)
 
 
 class DynamicReweighting(_Wrapper):
