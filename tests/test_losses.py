@@ -222,6 +222,17 @@ def test_each_check_of_use_can_fail(bound, check, match):
         check(Wrong())
 
 
+@pytest.mark.parametrize("loss", [ExpectedCost(), Mixed(ExpectedCost())], ids=repr)
+def test_costs_of_rows_have_a_finite_column_per_class(loss):
+    batch = make_batch("multiclass")
+    bound, cost = loss.bind(batch.prior), np.ones((12, 4))
+    for wrong in (cost[:, :3], cost[:-1], cost[0], np.where(np.eye(12, 4), np.nan, 1.0)):
+        with pytest.raises(ValueError, match=r"cost (of shape|holds)"):
+            bound.encode(batch.target, batch.logits, wrong)
+    target = bound.encode(batch.target, batch.logits, cost)
+    assert bound.loss_grad(batch.logits, target)[0] > 0.0
+
+
 # --- values of the literature ----------------------------------------------------------------
 
 Z3 = torch.tensor([[2, -1, 0.5], [0.1, 0.2, -0.3]], dtype=torch.float64)

@@ -13,7 +13,7 @@ from skimb.functional import _closed_form as cf
 from skimb.functional import _targets
 from skimb.functional.confusion import softmax_chain
 from skimb.losses._requirements import REQUIREMENTS, check_served, unserved
-from skimb.losses._targets import HALF, Target, check_target, tidy_call
+from skimb.losses._targets import HALF, Target, check_costs, check_target, tidy_call
 
 
 class Loss(BaseEstimator, ABC):
@@ -178,7 +178,7 @@ class BoundLoss(nn.Module, ABC):
         Raises
         ------
         ValueError
-            If the shape or a value of the target does not fit.
+            If the shape or a value of the target or of the costs does not fit.
         TypeError
             If costs are given to a loss that takes none.
         """
@@ -187,6 +187,7 @@ class BoundLoss(nn.Module, ABC):
             if not self.takes_costs:
                 raise TypeError(f"{self.name} takes no costs of rows; use loss=ExpectedCost().")
             cost = torch.as_tensor(np.asarray(cost), dtype=logits.dtype, device=target.device)
+            check_costs(self, cost, target)
         if self.task == "multilabel" or cf.is_margin(logits, target):
             like = logits.float() if logits.dtype in HALF else logits
             return Target(cf.signs(target, like), cost)

@@ -152,3 +152,15 @@ def _looks_one_hot(target):
     """Whether a target holds one 1 in each row of two columns."""
     two = target.ndim == 2 and target.shape[1] == 2 and len(target) > 0
     return two and bool((target.sum(1) == 1).all()) and bool(((target == 0) | (target == 1)).all())
+
+
+def check_costs(bound, cost, target):
+    """Refuse costs that are not one finite number per row and class."""
+    wanted = (*target.shape, bound.n_classes)
+    if tuple(cost.shape) != wanted:
+        raise ValueError(
+            f"{bound.name}: cost of shape {tuple(cost.shape)} does not fit the target of shape "
+            f"{tuple(target.shape)}; give one column per class, {wanted}."
+        )
+    if not bool(torch.isfinite(cost).all()):
+        raise ValueError(f"{bound.name}: cost holds numbers that are not finite.")
