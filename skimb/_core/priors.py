@@ -269,7 +269,7 @@ def class_weights(given, classes, counts, mass):
         weights = checked_class_weight(given, classes, zero=True)
         if (weights > 0).sum() < 2:
             raise ValueError(
-                f"class_weight={given!r} leaves fewer than two of the classes {classes} with a weight."
+                f"class_weight={given!r} leaves fewer than two of the classes {classes} with a positive weight."
             )
     elif given == "balanced":
         weights = mass.sum(-1, keepdims=True) / (mass.shape[-1] * mass)

@@ -79,7 +79,7 @@ def checked_target(y):
 def one_column(y):
     """A target of shape (n,) from one of shape (n,) or (n, 1), with scikit-learn's warning for the latter."""
     column = column_or_1d(y)
-    if np.ndim(y) == 1:
+    if np.asarray(y).ndim == 1:
         return column
     warn_user(
         "A column-vector y was passed when a 1d array was expected. Please change the shape of y to "
