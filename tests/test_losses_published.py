@@ -46,6 +46,7 @@ from skimb.losses import (
     SeparatedKappa,
     SoftmaxEqualization,
     SupervisedContrastive,
+    Target,
     Tversky,
     TwoWay,
     VectorScaling,
@@ -108,7 +109,7 @@ Y5 = torch.tensor([0, 0, 1, 2, 1])
 )  # fmt: skip
 def test_golden_batch_of_three_classes(loss, value, grad):
     bound = loss.bind(ClassPrior(counts=[2, 2, 1]))
-    found, slope = bound.loss_grad(Z5, Y5)
+    found, slope = bound.loss_grad(Z5, Target(Y5))
     assert found.item() == pytest.approx(value, abs=5.1e-7)
     np.testing.assert_allclose(slope.numpy().ravel(), grad, atol=5.1e-7)
 
@@ -116,7 +117,7 @@ def test_golden_batch_of_three_classes(loss, value, grad):
 def test_golden_auc_margin():
     z = torch.tensor([-2, -0.5, 0.3, 1.2, 2.5, -1.1], dtype=torch.float64)
     bound = AUCMargin().bind(ClassPrior(counts=[3, 3]))
-    found, grad = bound.loss_grad(z, torch.tensor([-1.0, -1, 1, -1, 1, 1]))
+    found, grad = bound.loss_grad(z, Target(torch.tensor([-1.0, -1, 1, -1, 1, 1])))
     assert found.item() == pytest.approx(3.904444, abs=5.1e-7)
     expected = [-1.044444, -0.044444, -0.177778, 1.088889, 1.288889, -1.111111]
     np.testing.assert_allclose(grad, expected, atol=5.1e-7)
@@ -369,7 +370,7 @@ def test_equal_counts_leave_cross_entropy(loss):
     prior = ClassPrior(counts=[50, 50, 50, 50])
     z, y = make_batch("multiclass").logits, make_batch("multiclass").target
     bound, plain = loss.bind(prior), CrossEntropy().bind(prior)
-    for a, b in zip(bound.loss_grad(z, y), plain.loss_grad(z, y), strict=True):
+    for a, b in zip(bound.loss_grad(z, Target(y)), plain.loss_grad(z, Target(y)), strict=True):
         torch.testing.assert_close(a, b)
 
 
@@ -703,6 +704,6 @@ def test_naive_focal_formulas_fail_where_ours_does_not():
 @pytest.mark.parametrize("loss", [Lovasz(), SeparatedKappa(), QuadraticWeightedKappa()], ids=repr)
 def test_batches_of_one_class_are_harmless(loss):
     bound = loss.bind(ClassPrior(counts=[9, 3, 1]))
-    value, grad = bound.loss_grad(Z5, torch.zeros(5, dtype=torch.int64))
+    value, grad = bound.loss_grad(Z5, Target(torch.zeros(5, dtype=torch.int64)))
     assert torch.isfinite(value)
     assert torch.isfinite(grad).all()

@@ -37,7 +37,6 @@ TIGHT = {"tol": 1e-11, "max_iter": 300}
         BalancedRidge(BalancedMSE("bni", learn_sigma=False), **TIGHT),
         DensityWeightedRegressor(Ridge()),
     ],
-    expected_failed_checks=lambda e: dict.fromkeys(("check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"), "the mixture is fitted to targets without their weights") if isinstance(e, BalancedRidge) and e.loss.method == "gai" else {},
 )  # fmt: skip
 def test_sklearn_checks(estimator, check):
     check(estimator)
