@@ -82,7 +82,7 @@ class Affine(Layer):
         self.out_t = self.out.t()
 
     def forward(self, a):
-        self.a, n = a, len(a)
+        self.a, n = a, a.shape[0]  # len of a tensor is a call of Python
         if n != self.n:
             self.cut(n)
         return torch.addmm(self.b, a, self.W, out=self.out)
@@ -106,7 +106,7 @@ class Vector(Affine):
         self.column = self.out.view(-1)
 
     def forward(self, a):
-        self.a, n = a, len(a)
+        self.a, n = a, a.shape[0]
         if n != self.n:
             self.cut(n)
         return torch.mv(a, self.w, out=self.column).add_(self.b).view(-1, 1)
@@ -148,8 +148,8 @@ class FromTable(Layer):
 
     def forward(self, X):
         product = self.table.forward(X)
-        if len(product) != self.n:
-            self.cut(len(product))
+        if product.shape[0] != self.n:
+            self.cut(product.shape[0])
         h = len(self.b)
         if self.skip:
             self.direct = product[:, h:]
@@ -236,8 +236,8 @@ class WideAffine(_Wide):
 
     def forward(self, X):
         self.a = X
-        if len(X) != self.n:
-            self.cut(len(X))
+        if X.shape[0] != self.n:
+            self.cut(X.shape[0])
         torch.addmm(self.b.reshape(-1), X, self.W, out=self.out)
         return self.hidden(self.out)
 
@@ -263,8 +263,8 @@ class WideTable(_Wide):
 
     def forward(self, X):
         product = self.table.forward(X)
-        if len(product) != self.n:
-            self.cut(len(product))
+        if product.shape[0] != self.n:
+            self.cut(product.shape[0])
         if self.skip:
             members, h = self.b.shape
             whole = product.view(self.n, members, self.columns)

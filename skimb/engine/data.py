@@ -159,15 +159,20 @@ class TrainingData(Dataset):
             One batch after the other.
         """
         target = self.target
-        columns = zip(
-            row_batches(self.X, index, sizes),
-            row_batches(target.code, index, sizes),
+        pairs = zip(
+            row_batches(self.X, index, sizes), row_batches(target.code, index, sizes), strict=True
+        )
+        if target.cost is None and self.weight is None and not numbered:
+            for X, code in pairs:
+                yield Batch(X, Target(code), None, None, epoch)
+            return
+        others = zip(
             _or_none(target.cost, index, sizes),
             _or_none(self.weight, index, sizes),
             _numbers(index, sizes) if numbered else [None] * len(sizes),
             strict=True,
         )
-        for X, code, cost, weight, rows in columns:
+        for (X, code), (cost, weight, rows) in zip(pairs, others, strict=True):
             yield Batch(X, Target(code, cost), weight, rows, epoch)
 
 

@@ -79,7 +79,7 @@ class Step:
         target = batch.target
         self.scores = squeeze_outputs(z, target.code)
         loss = self.loss if batch.loss is None else batch.loss
-        total = float(len(target))
+        total = float(target.code.shape[0])
         value, d = evaluate(loss, self.scores, target, batch.weight, total, self.backend)
         return value, d.view(z.shape)
 
