@@ -58,25 +58,6 @@ INLINE float small_log1pf(float x)
     return 2.0f * s + 2.0f * s * t * sum;
 }
 
-/* l + e q and 1 + e p of the Poly-1 loss. For e near -1 they all but cancel: the value is then taken from
- * the series of l - q, the slope from the side of q. */
-#define POLY_PARTS(T)                                                                              \
-    INLINE T poly_value_##T(T l, T q, T e)                                                         \
-    {                                                                                              \
-        const T s = l < (T)0.25 ? l : (T)0.25;                                                     \
-        T x = 0;                                                                                   \
-        if (e >= 0) return l + e * q;                                                              \
-        for (int k = 13; k > 1; k--) x = ((T)1 - x) * s * ((T)1 / (T)k);                           \
-        return ((T)1 + e) * l - e * (l < (T)0.25 ? s * x : l - q);                                 \
-    }                                                                                              \
-    INLINE T poly_slope_##T(T p, T q, T e)                                                         \
-    {                                                                                              \
-        return e >= 0 ? (T)1 + e * p : ((T)1 + e) - e * q;                                         \
-    }
-
-POLY_PARTS(float)
-POLY_PARTS(double)
-
 /* ---- one logit per entry ------------------------------------------------------------------- */
 
 /* v = sign * (k z + o) - margin of the side; loss = phi(softplus(-v)), grad = factor dloss/dz */
@@ -109,8 +90,8 @@ POLY_PARTS(double)
                 value = power * l;                                                                 \
                 slope = power * (q + param * p * l);                                               \
             } else if (shape == POLY) {                                                            \
-                value = poly_value_##T(l, q, param);                                               \
-                slope = q * poly_slope_##T(p, q, param);                                           \
+                value = l + param * q;                                                             \
+                slope = q * ((T)1 + param * p);                                                    \
             }                                                                                      \
             loss[i] = value;                                                                       \
             grad[i] = slope_of * s * slope;                                                        \
@@ -212,8 +193,8 @@ MARGIN_MEMBERS(margin_members_f64, margin_loop_f64, double)
                 value = power * l;                                                                 \
                 slope = power * ((T)1 + param * p * ratio);                                        \
             } else if (shape == POLY) {                                                            \
-                value = poly_value_##T(l, q, param);                                               \
-                slope = poly_slope_##T(p, q, param);                                               \
+                value = l + param * q;                                                             \
+                slope = (T)1 + param * p;                                                          \
             }                                                                                      \
             loss[r] = value;                                                                       \
             slope *= factor * scale;                                                               \
@@ -267,8 +248,8 @@ MARGIN_MEMBERS(margin_members_f64, margin_loop_f64, double)
             value = power * l;                                                                     \
             slope = power * ((T)1 + param * p * ratio);                                            \
         } else if (shape == POLY) {                                                                \
-            value = poly_value_##T(l, q, param);                                                   \
-            slope = poly_slope_##T(p, q, param);                                                   \
+            value = l + param * q;                                                                 \
+            slope = (T)1 + param * p;                                                              \
         }                                                                                          \
         *loss = value;                                                                             \
         slope *= factor * scale;                                                                   \

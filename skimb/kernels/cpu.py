@@ -76,7 +76,8 @@ def _shape_code(shape):
         return 0, 0.0
     if isinstance(shape, shapes.Focal) and isinstance(shape.gamma, float):
         return (1, shape.gamma) if shape.gamma else (0, 0.0)
-    if isinstance(shape, shapes.Poly) and isinstance(shape.epsilon, float):
+    # below 0 its parts cancel, which torch computes another way
+    if isinstance(shape, shapes.Poly) and isinstance(shape.epsilon, float) and shape.epsilon >= 0:
         return 2, shape.epsilon
     return None
 
@@ -87,6 +88,8 @@ def _members_code(shape, z):
     code = kinds.get(type(shape))
     column = shape[0] if code else None
     if not torch.is_tensor(column) or z.ndim != 2 or column.shape != (len(z), 1):
+        return None, None
+    if code == 2 and bool((column < 0).any()):
         return None, None
     return (code, column) if _alike(z, column) else (None, None)
 
