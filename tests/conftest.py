@@ -1,9 +1,17 @@
-"""Shared fixtures: toy data and a guard against leaked process settings."""
+"""Shared fixtures: toy data, one thread for all, and a guard against leaked process settings."""
+
+import os
+
+# threads of small operations wait for each other in busy loops, ten times longer on a machine that has other work
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import make_classification
+
+torch.set_num_threads(1)
 
 
 @pytest.fixture
