@@ -72,7 +72,7 @@ def stochastic(estimator):
 
 
 class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
-    """Base of the estimators: they hold a skorch net, they are none."""
+    """Base of the neural estimators, each of which holds a skorch net in ``net_``."""
 
     _level = 0.0  # what was added to the module's own output so far
 
@@ -411,7 +411,8 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _open_context(self, X, y, sample_weight, net):
         """Open scikit-learn's callback context where somebody listens."""
-        if not getattr(self, "_skl_callbacks", None):  # nobody listens, in a search neither
+        # no callback of scikit-learn was set, here or on a search around it
+        if not getattr(self, "_skl_callbacks", None):
             return None
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         context = self._init_callback_context(max_subtasks=net.max_epochs + 1)

@@ -114,7 +114,7 @@ class Coordinator:
         return nested
 
     def end_nested(self):
-        """The task goes on."""
+        """Count the task again, whose own tasks have ended."""
         with self.news:
             self.tasks += 1
             self.working += 1

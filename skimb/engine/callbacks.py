@@ -264,7 +264,7 @@ class EpochTimer(Callback):
         self.start_ = time.perf_counter()
 
     def on_epoch_end(self, net, **kwargs):
-        """Record."""
+        """Write the seconds since the epoch began into the history."""
         net.history.record("dur", time.perf_counter() - self.start_)
 
 
@@ -299,7 +299,7 @@ class EstimatorCallbacks(Callback):
         )
 
     def on_epoch_end(self, net, **kwargs):
-        """Close it; a callback may ask to stop."""
+        """Close the subtask of the epoch; a callback may ask to stop the training."""
         task, self.task = self.task, None
         stop = task.call_on_fit_task_end(
             estimator=self.estimator, **self.kw, reconstruction_attributes=self.attributes()

@@ -83,7 +83,7 @@ class FRatio:
         self.square = beta**2
 
     def __call__(self, right, decided, there):
-        """Both."""
+        """Both parts from the counts of right positives, decided positives and true positives."""
         return (1.0 + self.square) * right, self.square * there + decided
 
 

@@ -88,7 +88,7 @@ class DaskBundles(ParallelBackendBase):
         return _TASKS
 
     def configure(self, n_jobs=1, parallel=None, **backend_kwargs):
-        """Nothing to build."""
+        """Keep the parallel call; workers are there already."""
         self.parallel = parallel
         return self.effective_n_jobs(n_jobs)
 

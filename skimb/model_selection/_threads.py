@@ -42,7 +42,7 @@ class _Backend(ParallelBackendBase):
         return _TASKS
 
     def configure(self, n_jobs=1, parallel=None, **backend_kwargs):
-        """Nothing to build."""
+        """Keep the parallel call; threads start with their tasks."""
         self.parallel = parallel
         return self.effective_n_jobs(n_jobs)
 
@@ -81,7 +81,7 @@ class _Backend(ParallelBackendBase):
         self.nested = self.coordinator.begin_nested()
 
     def stop_call(self):
-        """The caller goes on."""
+        """Count the caller as a working task again, if it is one."""
         if self.nested:
             self.nested = False
             self.coordinator.end_nested()
