@@ -3,6 +3,7 @@
 import faulthandler
 import sys
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -127,8 +128,13 @@ def main(names):
 
 
 def left_over():
-    """Threads of blocks that have ended."""
-    return sum(t.name.startswith("skimb") for t in threading.enumerate())
+    """Threads of blocks that have ended and that do not end within a few seconds."""
+    for _ in range(100):
+        alive = sum(t.name.startswith("skimb") for t in threading.enumerate())
+        if not alive:
+            break
+        time.sleep(0.05)
+    return alive
 
 
 if __name__ == "__main__":
