@@ -77,7 +77,6 @@ def trees(booster):
     return out
 
 
-@pytest.mark.filterwarnings("ignore:X does not have valid feature names")  # lightgbm 4.6
 @pytest.mark.parametrize("data", ["rare", "three"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_cross_entropy_grows_the_trees_of_lightgbm(data, weighted, request):

@@ -338,7 +338,7 @@ def test_documents(model, make):
 def test_rows_of_more_axes(model, rows):
     X, y = rows
     cube = X.reshape(-1, 2, 2)
-    flat = FunctionTransformer(np.reshape, kw_args={"shape": (-1, 4)}, validate=False)
+    flat = FunctionTransformer(lambda X: X.reshape(-1, 4), validate=False)
     inner = DecisionTreeClassifier(max_depth=2, random_state=0)
     a = clone(model).set_params(estimator=make_pipeline(flat, inner)).fit(cube, y)
     b = clone(model).set_params(estimator=inner).fit(X, y)

@@ -224,7 +224,6 @@ def test_weights_and_samplers_are_found_inside_other_estimators(scarce, name):
     assert model.predict_proba(X)[:, 1].mean() == pytest.approx(y.mean(), abs=0.015)
 
 
-@pytest.mark.filterwarnings("ignore:X does not have valid feature names")  # lightgbm 4.6
 @pytest.mark.parametrize(
     "kw", [{"scale_pos_weight": 19}, {"class_weight": "balanced"}, {"is_unbalance": True}]
 )

@@ -226,7 +226,6 @@ def test_objectives_are_the_derivatives(method):
     np.testing.assert_allclose(weighted, (3 * grad, 3 * hess))
 
 
-@pytest.mark.filterwarnings("ignore:X does not have valid feature names")  # lightgbm 4.6
 def test_boosted_trees_with_balanced_errors():
     rng = np.random.default_rng(0)
     y = rng.exponential(size=3000)

@@ -1,6 +1,6 @@
 """What differs between the versions of scikit-learn that skimb supports, in one place.
 
-The oldest is 1.6, the first with ``validate_data``, ``get_tags`` and ``__sklearn_tags__``.
+The oldest is 1.6.1, of the first series with ``validate_data``, ``get_tags`` and ``__sklearn_tags__``.
 """
 
 import numpy as np
@@ -52,7 +52,7 @@ def check_sample_weight(sample_weight, X, **kw):
     """scikit-learn's ``_check_sample_weight``, which before 1.9 let weights pass that are all 0."""
     weight = _validation._check_sample_weight(sample_weight, X, **kw)
     if VERSION < (1, 9) and not weight.any():
-        raise ValueError("All sample weights are 0; at least one must be non-zero.")
+        raise ValueError("All sample weights are 0; give at least one non-zero weight.")
     return weight
 
 

@@ -210,7 +210,8 @@ class LossSearchCV(BaseSearchCV):
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Labels.
         **params : dict
-            Parameters of the estimator's fit, the scorer and the splitter, as in ``GridSearchCV``.
+            Parameters of the estimator's fit, the scorer and the splitter, as in ``GridSearchCV``:
+            before scikit-learn 1.7, scores are weighted by `sample_weight` only under metadata routing.
 
         Returns
         -------
