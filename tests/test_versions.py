@@ -11,10 +11,12 @@ from packaging.requirements import Requirement
 from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.metrics import get_scorer, make_scorer
 from sklearn.tree import DecisionTreeClassifier
 
 from skimb._core.compat import (
     VERSION,
+    accepts_sample_weight,
     balance_counts_weights,
     check_sample_weight,
     compute_class_weight,
@@ -114,6 +116,14 @@ def test_balanced_weights_are_corrected_for_as_the_estimator_sets_them():
     by_number = np.bincount(y, w) / np.bincount(y)
     wanted = [0.5, 0.5] if VERSION >= (1, 7) else by_number / by_number.sum()
     np.testing.assert_allclose(found, wanted)
+
+
+def test_scorers_say_whether_they_take_weights():
+    with_weights, without = get_scorer("f1"), make_scorer(lambda y, decided: 0.0)
+    assert accepts_sample_weight(with_weights)
+    assert not accepts_sample_weight(without)
+    assert accepts_sample_weight(lambda model, X, y, sample_weight=None: 0.0)
+    assert not accepts_sample_weight(lambda model, X, y: 0.0)
 
 
 def test_brier_score_of_three_classes_is_its_formula():

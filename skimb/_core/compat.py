@@ -3,6 +3,8 @@
 The oldest is 1.6.1, of the first series with ``validate_data``, ``get_tags`` and ``__sklearn_tags__``.
 """
 
+from inspect import signature
+
 import numpy as np
 import sklearn
 from sklearn.utils import class_weight as _class_weight
@@ -13,6 +15,7 @@ from skimb._core.warn import warn_user
 __all__ = [
     "VERSION",
     "CallbackSupportMixin",
+    "accepts_sample_weight",
     "balance_counts_weights",
     "check_sample_weight",
     "compute_class_weight",
@@ -97,6 +100,16 @@ def balance_counts_weights(estimator):
 
 
 # --- scores ---------------------------------------------------------------------------------------
+
+
+def accepts_sample_weight(scorer):
+    """Whether what a scorer computes takes weights; scikit-learn's scorers say so from 1.7 on."""
+    accepts = getattr(scorer, "_accept_sample_weight", None)
+    if accepts is not None:
+        return accepts()
+    if hasattr(scorer, "_scorers"):
+        return any(accepts_sample_weight(one) for one in scorer._scorers.values())
+    return "sample_weight" in signature(getattr(scorer, "_score_func", scorer)).parameters
 
 
 def multiclass_brier_score(y_true, y_proba, *, sample_weight, labels):

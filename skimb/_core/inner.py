@@ -8,6 +8,8 @@ from sklearn.utils.metadata_routing import (
     get_routing_for_object,
 )
 
+from skimb._core.compat import accepts_sample_weight
+
 _INSIDE = ("estimator", "regressor")  # what scikit-learn's estimators around another call it
 
 
@@ -158,10 +160,7 @@ def declines_weights(scorer):
     """Whether a scorer takes no weights, or was told with metadata routing not to."""
     if _routing_enabled() and _asked(scorer, "score") is not None:
         return _asked(scorer, "score") is False
-    accepts = getattr(scorer, "_accept_sample_weight", None)
-    if accepts is not None:
-        return not accepts()
-    return "sample_weight" not in signature(scorer).parameters
+    return not accepts_sample_weight(scorer)
 
 
 def _asked(part, method):
