@@ -63,7 +63,7 @@ class XGBImbalancedClassifier(TreeClassifier):
         The trees.
     classes_, n_features_in_, feature_names_in_ : ndarray, int, ndarray
         Classes and features seen in fit.
-    feature_importances_ : ndarray of shape (n_features_in_,)
+    feature_importances_ : ndarray of shape (n_features,)
         Importance of each feature.
     evals_result_ : dict of str to dict of str to list
         Scores of each validation set, "valid_0" and so on, after each round, by the metric's name.

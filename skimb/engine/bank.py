@@ -52,7 +52,7 @@ class Bank:
             self.layout.copy(self.slots[-1], [o.rule.state[slot][0] for o in optimizers])
         # members on the same rows make the same steps, others count their own
         counted = optimizers[:1] if self.shared else optimizers
-        self.clocks = [c.clone() for o in counted for c in getattr(o.rule, "clocks", ())]
+        self.clocks = [c.clone() for o in counted for c in o.rule.clocks]
         self.scratch = torch.zeros_like(self.P)
         self.layout.prepare(self.P)
         self.windows = {}
@@ -178,11 +178,10 @@ class Window:
 
     def _update(self):
         bank = self.bank
-        decayed = [(self.P, self.grad)]
         if torch.is_tensor(bank.l2) or torch.is_tensor(bank.kept):
             l2, kept = (t[self.flat] if torch.is_tensor(t) else t for t in (bank.l2, bank.kept))
             n = min(len(t) for t in (l2, kept, self.P) if torch.is_tensor(t))
-            penalise([(p[:n], g[:n]) for p, g in decayed], l2, kept)
+            penalise([(self.P[:n], self.grad[:n])], l2, kept)
         if bank.uniform:
             self.rule.update(bank.rate)
             return

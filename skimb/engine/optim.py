@@ -46,6 +46,8 @@ class Rule(ABC):
 
     #: number of state tensors like each value
     slots = 0
+    #: tensors that count the steps
+    clocks = ()
 
     def __init__(self, values, grads, state=None):
         self.values, self.grads = values, grads

@@ -23,7 +23,6 @@ class Trainer:
         self.bank = Bank(jobs, shared)
         self.nets, self.data = self.bank.nets, self.bank.data
         self.epoch = 0
-        self.done = set()
 
     @property
     def alive(self):
