@@ -4,7 +4,11 @@ Every function takes ``logits`` of shape ``(..., n, C)`` with class-index target
 one logit per row ``(..., n)`` with 0/1 targets of the same shape (class 0 then has logit 0). Leading
 axes are populations: parameters broadcast over them. Row-separable losses return ``(..., n)``,
 batch-coupled ones ``(...)``. Values and gradients are closed forms: the gradient is exact where the
-naive composition of torch operations would give NaN.
+naive composition of torch operations would give NaN. They are differentiable once.
+
+Targets are checked: an index out of range, or a target of one logit that is neither 0 nor 1, is a
+ValueError that names it. A logit that is NaN makes the value NaN, and its own gradient; an infinite one
+gives the limit of the loss, or NaN where there is none.
 """
 
 from skimb.functional.adversarial import margin_distance

@@ -27,7 +27,8 @@ def against_others(logits, index):
     others = logits.scatter(-1, index, -torch.inf)
     top = others.amax(-1, keepdim=True)
     share = torch.softmax(others, -1)
-    margin = logits.gather(-1, index) - (top - share.amax(-1, keepdim=True).log())
+    # the difference first: the sum of a large score and a small logarithm would round
+    margin = (logits.gather(-1, index) - top) + share.amax(-1, keepdim=True).log()
     alone = top == -torch.inf
     if bool(alone.any()):  # one class only, or all others ruled out
         share = share.masked_fill(alone, 0.0)

@@ -2,7 +2,8 @@ r"""Scalar shapes :math:`\varphi(\ell)` over the row cross-entropy :math:`\ell=-
 
 Each shape gives the value with its slope, the value with slope times :math:`q` from
 a signed margin, the curvature times :math:`q^2` (finite where the curvature
-alone diverges) and the logarithm of the slope, which inverts the loss into probabilities.
+alone diverges) and the logarithm of the slope from :math:`\log p` and :math:`\log q`, which inverts the loss
+into probabilities.
 With :math:`p=e^{-\ell}`, :math:`q=1-p` and :math:`r=\ell/q`.
 """
 
@@ -19,8 +20,9 @@ def _complement(l):
 
 
 def _ratio(l, q):
-    """l / q, continued by its limit 1 at l = 0."""
-    return torch.where(q > 0, l / torch.where(q > 0, q, torch.ones_like(q)), torch.ones_like(q))
+    """l / q, continued by its limit 1 where both are too small to hold digits."""
+    there = q >= torch.finfo(q.dtype).tiny
+    return torch.where(there, l / torch.where(there, q, torch.ones_like(q)), torch.ones_like(q))
 
 
 class Identity(NamedTuple):
@@ -35,8 +37,8 @@ class Identity(NamedTuple):
     def curvature_q2(self, l):
         return torch.zeros_like(l)
 
-    def log_slope(self, l):
-        return torch.zeros_like(l)
+    def log_slope(self, log_p, log_q):
+        return torch.zeros_like(log_p)
 
 
 class Focal(NamedTuple):
@@ -66,11 +68,9 @@ class Focal(NamedTuple):
         inner = 2.0 + (self.gamma - 1.0) * p * _ratio(l, q) - l
         return self.gamma * p * torch.pow(q, self.gamma + 1.0) * inner
 
-    def log_slope(self, l):
-        q = _complement(l)
-        tail = torch.log1p(self.gamma * torch.exp(-l) * _ratio(l, q))
-        gamma = torch.as_tensor(self.gamma, dtype=l.dtype, device=l.device)
-        return torch.xlogy(gamma, q.clamp_min(torch.finfo(l.dtype).tiny)) + tail
+    def log_slope(self, log_p, log_q):
+        r = _ratio(-log_p, log_q.exp())
+        return self.gamma * log_q + torch.log1p(self.gamma * log_p.exp() * r)
 
 
 class CompSum(NamedTuple):
@@ -107,22 +107,31 @@ class CompSum(NamedTuple):
         k, e = self._parts(l)
         return k * torch.exp(e) * _complement(l).square() * (k * l <= _CAP)
 
-    def log_slope(self, l):
-        return (1.0 - self.tau) * l
+    def log_slope(self, log_p, log_q):
+        return (self.tau - 1.0) * log_p
 
 
 def _leading(l, q, epsilon):
     """l + epsilon q; for epsilon near -1 both all but cancel, and the rest of the series is left."""
     if not torch.is_tensor(epsilon) and epsilon >= 0.0:
         return l + epsilon * q
+    minus = (1.0 + epsilon) * l - epsilon * _excess(l, q)
+    return torch.where(_negative(epsilon, l), minus, l + epsilon * q)
+
+
+def _excess(l, q):
+    """l - q, for small l by its series l^2/2! - l^3/3! + ..."""
     small = l.clamp(max=0.25)
-    excess = torch.zeros_like(l)  # l - q = l^2/2! - l^3/3! + ...
+    x = torch.zeros_like(l)
     for k in range(13, 1, -1):
-        excess = (1.0 - excess) * small / k
-    excess = torch.where(l < 0.25, small * excess, l - q)
-    return torch.where(
-        _negative(epsilon, l), (1.0 + epsilon) * l - epsilon * excess, l + epsilon * q
-    )
+        x = (1.0 - x) * small / k
+    return torch.where(l < 0.25, small * x, l - q)
+
+
+def _weighed(epsilon, first, second):
+    """log((1 + epsilon) e^first - epsilon e^second) for epsilon from -1 to 0."""
+    rest, share = (x.clamp_min(0.0).log() for x in (1.0 + epsilon, -epsilon))
+    return torch.logaddexp(rest + first, share + second)
 
 
 def _leading_slope(p, q, epsilon):
@@ -153,9 +162,10 @@ class Poly(NamedTuple):
     def curvature_q2(self, l):
         return -self.epsilon * torch.exp(-l) * _complement(l).square()
 
-    def log_slope(self, l):
-        slope = _leading_slope(torch.exp(-l), _complement(l), self.epsilon)
-        return slope.clamp_min(torch.finfo(l.dtype).tiny).log()
+    def log_slope(self, log_p, log_q):
+        epsilon = torch.as_tensor(self.epsilon, dtype=log_p.dtype, device=log_p.device)
+        plus = torch.log1p(epsilon.clamp_min(0.0) * log_p.exp())
+        return torch.where(epsilon < 0, _weighed(epsilon, 0.0, log_q), plus)
 
 
 class PolyFocal(NamedTuple):
@@ -191,13 +201,16 @@ class PolyFocal(NamedTuple):
         extra = self.gamma * torch.pow(q, self.gamma + 1.0) * p - torch.pow(q, self.gamma + 2.0)
         return Focal(self.gamma).curvature_q2(l) + self.epsilon * (self.gamma + 1.0) * p * extra
 
-    def log_slope(self, l):
-        tiny = torch.finfo(l.dtype).tiny
-        q = _complement(l)
-        slope, _ = self._slope_q(torch.exp(-l), q, l)
-        slope = torch.where(q > 0, slope / q, self._first(q))
-        gamma = torch.as_tensor(self.gamma, dtype=l.dtype, device=l.device)
-        return torch.xlogy(gamma, q.clamp_min(tiny)) + slope.clamp_min(tiny).log()
+    def log_slope(self, log_p, log_q):
+        p, q, l = log_p.exp(), log_q.exp(), -log_p
+        r = _ratio(l, q)
+        epsilon = torch.as_tensor(self.epsilon, dtype=l.dtype, device=l.device)
+        plus = torch.log1p(p * (self.gamma * r + epsilon.clamp_min(0.0) * (self.gamma + 1.0)))
+        # (l - q) / q^2, which is one half for sure rows
+        bend = torch.where(l < 1e-4, 0.5 + l / 3.0, _excess(l, q) / q.square())
+        first, second = (torch.log1p(self.gamma * p * x) for x in (r, bend))
+        minus = _weighed(epsilon, first, second + log_q)
+        return self.gamma * log_q + torch.where(epsilon < 0, minus, plus)
 
 
 class InfluenceBalanced(NamedTuple):

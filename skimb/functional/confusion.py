@@ -167,7 +167,7 @@ def confusion_loss(logits, target, weight, *, temperature, metric):
 
     `metric` maps matrices (..., C, C) to values (...) and gradients (..., C, C).
     """
-    a = torch.softmax(temperature * logits, -1)
+    a = torch.softmax(temperature * (logits - logits.amax(-1, keepdim=True)), -1)
     onehot = _targets.one_hot(target, a)
     rows = onehot if weight is None else onehot * weight.unsqueeze(-1)
     matrix = (rows.transpose(-1, -2) @ a).double()

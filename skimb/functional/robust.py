@@ -34,10 +34,13 @@ def normalise(logits, how):
 
 
 def _wrong(logits, target, margin):
-    """Scores with the margin of wrong classes, and the place of the true ones."""
+    """Scores with the margin of wrong classes, and the place of the true ones.
+
+    Scores are taken from the largest one, so that temperatures divide differences.
+    """
     index = _targets.class_indices(target, logits).unsqueeze(-1)
-    low = torch.full_like(logits[..., :1], -margin).expand(index.shape)
-    return logits.scatter_add(-1, index, low), index
+    scores = logits - logits.amax(-1, keepdim=True)
+    return scores.scatter_add(-1, index, torch.full_like(scores[..., :1], -margin)), index
 
 
 def _tempered(scores, index, x):

@@ -36,14 +36,25 @@ def _asymmetric_block(z, sign, *, gamma_neg, gamma_pos, clip):
     p, q = torch.sigmoid(v), torch.sigmoid(v.neg())
     log_p = F.logsigmoid(v)
     rest, share = q, q
+    by_entry = torch.is_tensor(gamma_neg) or torch.is_tensor(gamma_pos)  # and of any size
+    log_rest = F.logsigmoid(v.neg()) if by_entry else None
     if clip:
         positive = sign > 0
         rest = torch.where(positive, q, (q - clip).clamp_(min=0.0))
         total = p + clip
+        if by_entry:
+            tiny = torch.finfo(z.dtype).tiny
+            near = torch.log1p(total.clamp(max=0.75).neg_())
+            clipped = torch.where(rest < 0.5, rest.clamp(min=tiny).log_(), near)
+            log_rest = torch.where(positive, log_rest, clipped)
         # q p / P on the clipped side; its logarithm ends at 0
         share = torch.where(positive, q, (q * p).div_(total))
         log_p = torch.where(positive, log_p, total.clamp_(max=1.0).log_())
-    power = _side_power(rest, sign, gamma_neg, gamma_pos)
+    if by_entry:
+        # where the rest rounds to 1, large exponents would find no digits in it
+        power = torch.exp(by_sign(sign, gamma_neg, gamma_pos) * log_rest)
+    else:
+        power = _side_power(rest, sign, gamma_neg, gamma_pos)
     if clip:  # 0^0 counts as 0: below the clip there is no loss
         power = torch.where(rest == 0, torch.zeros_like(power), power)
     inner = share.neg()
@@ -53,7 +64,7 @@ def _asymmetric_block(z, sign, *, gamma_neg, gamma_pos, clip):
             focus.mul_(q / rest.clamp(min=torch.finfo(z.dtype).tiny))
         inner.add_(focus)
     loss = (power * log_p).neg_()
-    if torch.is_tensor(gamma_neg) or torch.is_tensor(gamma_pos):  # of any size
+    if by_entry:
         inner = torch.where(power == 0, torch.zeros_like(inner), inner)
     return loss, inner.mul_(power).mul_(sign)
 
@@ -70,8 +81,6 @@ def _power(x, gamma):
 
 def _side_power(rest, sign, gamma_neg, gamma_pos):
     """rest^gamma with the exponent of each side."""
-    if torch.is_tensor(gamma_neg) or torch.is_tensor(gamma_pos):
-        return torch.pow(rest, by_sign(sign, gamma_neg, gamma_pos))
     if gamma_neg == gamma_pos:
         return _power(rest, gamma_neg)
     return torch.where(sign > 0, _power(rest, gamma_pos), _power(rest, gamma_neg))

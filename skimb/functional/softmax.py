@@ -24,7 +24,8 @@ def adjust(logits, *, mult=None, bias=None, margin=None, target=None, scale=None
         index = target.unsqueeze(-1)
         row = margin.expand(*z.shape[:-1], z.shape[-1]).gather(-1, index)
         z = z.scatter_add(-1, index, -row)
-    return z if scale is None else z * scale
+    # scales act on differences, which large scores would round
+    return z if scale is None else (z - z.amax(-1, keepdim=True)) * scale
 
 
 def rows(
@@ -43,7 +44,19 @@ def rows(
 
     `smoothing` may be a tensor (..., n).
     """
-    target = _targets.class_indices(target, logits)
+    plain = target.dtype is torch.int64 and target.shape == logits.shape[:-1]
+    if not plain or logits.is_cuda:
+        target = _targets.class_indices(target, logits)
+    kw = {"shape": shape, "smoothing": smoothing, "factor": factor}
+    kw |= {"mult": mult, "bias": bias, "margin": margin, "scale": scale}
+    try:
+        return _rows(logits, target, **kw)
+    except (RuntimeError, IndexError):  # torch checks on the CPU where it gathers
+        _targets.class_indices(target, logits)
+        raise
+
+
+def _rows(logits, target, *, shape, mult, bias, margin, scale, smoothing, factor):
     z = adjust(logits, mult=mult, bias=bias, margin=margin, target=target, scale=scale)
     index = target.unsqueeze(-1)
     log_p = torch.log_softmax(z, -1)
@@ -79,6 +92,8 @@ def smooths(smoothing):
 
 def by_sign(sign, negative, positive):
     """Pick one of two values by the sign -1/+1, in the dtype of the signs."""
+    if torch.is_tensor(negative) and torch.is_tensor(positive):  # of any sizes
+        return torch.where(sign > 0, positive, negative)
     return 0.5 * (negative + positive) + sign * (0.5 * (positive - negative))
 
 

@@ -36,12 +36,15 @@ enum { CROSS_ENTROPY = 0, FOCAL = 1, POLY = 2 };
 /* Number of the signatures below: the loader refuses a library that was built for other ones. */
 EXPORT int interface_version(void) { return 2; }
 
-/* Whether all of n numbers index something of the given size; what fails here is never indexed with. */
+/* Whether all of n numbers index something of the given size; what fails here is never indexed with.
+ * A number out of range, or its distance from the last one, has the sign bit.
+ */
 INLINE int all_inside(int64_t n, const int64_t *restrict index, int64_t size)
 {
-    int outside = 0;
-    for (int64_t i = 0; i < n; i++) outside |= (uint64_t)index[i] >= (uint64_t)size;
-    return !outside;
+    const uint64_t last = (uint64_t)size - 1;
+    uint64_t signs = 0;
+    for (int64_t i = 0; i < n; i++) signs |= (uint64_t)index[i] | (last - (uint64_t)index[i]);
+    return size > 0 ? !(signs >> 63) : n == 0;
 }
 
 /* log(1 + x) for x in [0, 1]: the series of 2 atanh(x / (2 + x)), whose argument is at most 1/3 */

@@ -198,7 +198,8 @@ def rows(
     scale = _scalar(scale, 1.0)
     if scale is None or target.shape != logits.shape[:-1] or not width or not _takes(logits):
         return None
-    target = _targets.integers(target, logits).contiguous()
+    if target.dtype is not torch.int64 or not target.is_cpu or not target.is_contiguous():
+        target = _targets.integers(target, logits).contiguous()
     loss, grad = logits.new_empty(target.shape), torch.empty_like(logits)
     inside = _FUNCTIONS["softmax_rows", logits.dtype](
         target.numel(),

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from skimb import kernels
 from skimb.functional import _shapes as shapes
 from skimb.functional import softmax as kernel
+from skimb.functional._probabilities import Odds
 from skimb.losses._base import RowBound, as_like
 
 
@@ -134,11 +135,14 @@ class SoftmaxBound(RowBound):
             return super().log_scores(logits)
         if self.has_class_axis(logits):
             terms = {k: v for k, v in self._terms(logits).items() if k != "margin"}
-            log_p = torch.log_softmax(kernel.adjust(logits, **terms), -1)
+            z = kernel.adjust(logits, **terms)
+            log_p = torch.log_softmax(z, -1)
             if self._smooths():
                 log_p = self._unsmooth(log_p)
-            else:
-                log_p = log_p - self.shape.log_slope(-log_p)
+            elif not isinstance(self.shape, shapes.Identity):
+                odds = Odds(z).odds
+                log_p = F.logsigmoid(odds)
+                log_p = log_p - self.shape.log_slope(log_p, F.logsigmoid(-odds))
             if self.weights is None:
                 return log_p
             return log_p - as_like(np.log(self.weights), log_p)
@@ -149,7 +153,7 @@ class SoftmaxBound(RowBound):
             if self._smooths():
                 both = self._unsmooth(both)
             else:
-                both = both - self.shape.log_slope(-both)
+                both = both - self.shape.log_slope(both, both.flip(-1))
             u = both[..., 1] - both[..., 0]
         if self.weights is None:
             return u

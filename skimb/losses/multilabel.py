@@ -49,7 +49,7 @@ class BinaryFocalBound(LabelBound):
         z = logits[..., 1] - logits[..., 0] if pair else logits
         shape = shapes.Focal(self.gamma)
         log_p, log_q = F.logsigmoid(z), F.logsigmoid(-z)
-        odds = log_p - shape.log_slope(-log_p) - log_q + shape.log_slope(-log_q)
+        odds = log_p - shape.log_slope(log_p, log_q) - log_q + shape.log_slope(log_q, log_p)
         odds = odds - float(np.log(self.alpha) - np.log1p(-self.alpha))
         return F.logsigmoid(odds) if self.has_class_axis(logits) and not pair else odds
 

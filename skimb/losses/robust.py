@@ -253,7 +253,7 @@ class LDRBound(RowBound):
 
     def _log_scores(self, z):
         if not self.adaptive:
-            return (z / self.kw["lam"]).log_softmax(-1)
+            return ((z - z.amax(-1, keepdim=True)) / self.kw["lam"]).log_softmax(-1)
         adapted = kernel.AdaptiveRows(z, z.argmax(-1), **self.kw)
         return (z / adapted.x).log_softmax(-1)
 
