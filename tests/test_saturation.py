@@ -10,8 +10,11 @@ from sklearn.preprocessing import StandardScaler
 from skimb import functional, kernels
 from skimb.functional import _shapes as shapes
 from skimb.losses import (
+    LDAM,
+    LDR,
     AdaptiveLDR,
     AUCMargin,
+    BinaryFocal,
     ClassPrior,
     Dice,
     ErrorFocused,
@@ -270,6 +273,50 @@ def test_the_temperature_is_converged_whatever_the_iterations_asked_for(lam, alp
     )
     for kind in few:
         torch.testing.assert_close(few[kind], many[kind], rtol=1e-6, atol=1e-9, msg=kind)
+
+
+@pytest.mark.parametrize(
+    "loss", [LDR(0.02), AdaptiveLDR(0.02), LDAM(0.0, 40.0), Dice(), Focal(0.5)], ids=repr
+)
+def test_close_scores_far_from_zero_are_told_apart_in_single_precision(loss):
+    z = torch.tensor([[10000.3125, 10000.25, -3.0], [9999.5, 10000.0, 9999.75]])
+    target, near = torch.tensor([1, 2]), z.double() - 10000.0
+    bound = loss.bind(ClassPrior([20.0, 10.0, 5.0]))
+    exact, found = evaluate(bound, near, target), evaluate(bound, z, target)
+    for kind in exact:
+        torch.testing.assert_close(
+            found[kind].double(),
+            exact[kind],
+            rtol=2e-4,
+            atol=1e-6,
+            msg=lambda m, k=kind: f"{k}: {m}",
+        )
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [Focal(2.0), BinaryFocal(), Poly(-1.0), PolyFocal(1.5, -1.0), PolyFocal(0.5, 1.0)],
+    ids=repr,
+)
+@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
+def test_posteriors_of_far_scores_are_those_of_float64(loss, task):
+    batch = make_batch(task)
+    z = (batch.logits * 0.25 - 102.0).float()
+    z[0] = 95.0
+    bound = loss.bind(batch.prior)
+    torch.testing.assert_close(
+        bound.posterior(z).double(), bound.posterior(z.double()), rtol=2e-3, atol=1e-12
+    )
+
+
+def test_exponents_of_very_different_sizes_do_not_mix():
+    z, target = torch.full((1, 2), 0.5), torch.zeros(1, 2)
+    counts = torch.tensor([300.0, 3.0])
+    kw = {"gamma_neg": 2.0, "w_neg": 0.0, "w_pos": 1e6, "power": 9.0}
+    found = functional.multi_focal(z, target, counts=counts, **kw)
+    exact = functional.multi_focal(z.double(), target, counts=counts.double(), **kw)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=0.0)
+    assert (exact > 0).all()
 
 
 # --- what a closed form cannot give ----------------------------------------------------------------
