@@ -47,16 +47,14 @@ def rows(
     plain = target.dtype is torch.int64 and target.shape == logits.shape[:-1]
     if not plain or logits.is_cuda:
         target = _targets.class_indices(target, logits)
-    kw = {"shape": shape, "smoothing": smoothing, "factor": factor}
-    kw |= {"mult": mult, "bias": bias, "margin": margin, "scale": scale}
     try:
-        return _rows(logits, target, **kw)
+        return _rows(logits, target, shape, mult, bias, margin, scale, smoothing, factor)
     except (RuntimeError, IndexError):  # torch checks on the CPU where it gathers
         _targets.class_indices(target, logits)
         raise
 
 
-def _rows(logits, target, *, shape, mult, bias, margin, scale, smoothing, factor):
+def _rows(logits, target, shape, mult, bias, margin, scale, smoothing, factor):
     z = adjust(logits, mult=mult, bias=bias, margin=margin, target=target, scale=scale)
     index = target.unsqueeze(-1)
     log_p = torch.log_softmax(z, -1)
