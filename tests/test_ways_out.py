@@ -29,25 +29,61 @@ EXPECTED = {
     "search exit": "SystemExit: as asked",
     "two threads": "[2, 2]",
 }
+ON_DASK = {
+    "dask": "2",
+    "dask interrupt": "2",
+    "dask interrupt one": "[False, False, False, False]",
+    "dask exit": "SystemExit: as asked",
+    "dask generator exit": "GeneratorExit: as asked",
+    "dask error": "ArithmeticError: as asked",
+    "dask error of one": "[False, True, False, False]",
+    "dask odd error": "RuntimeError: batched_fits: NeedsTwo('other words') of a fit cannot travel",
+    "dask unhashable": "2",
+    "dask memory in words": "ValueError: batched_fits: max_memory='1GB' must be a whole number of",
+    "dask one byte": "2",
+    "dask closed client": "RuntimeError: batched_fits: the Dask client was closed",
+    "dask closed before": "ValueError: batched_fits: client=<Client: No scheduler connected> is no",
+    "dask again": "2",
+    "dask killed": "KilledWorker: Attempted to run task",
+}
+
+
+def run(names):
+    """Outcome and threads left over of each name, from one process."""
+    here = Path(__file__).parent
+    paths = [str(here.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    run = subprocess.run(
+        [sys.executable, str(here / "ways_out.py"), *names],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )
+    assert run.returncode == 0, run.stderr
+    lines = [line.split(" -> ") for line in run.stdout.splitlines()]
+    return {name: (outcome, threads) for name, outcome, threads in lines}
 
 
 @pytest.fixture(scope="module")
 def outcomes():
-    here = Path(__file__).parent
-    run = subprocess.run(
-        [sys.executable, str(here / "ways_out.py"), *EXPECTED],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here.parent), *filter(None, [os.environ.get("PYTHONPATH")])])},
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    lines = [line.split(" -> ") for line in run.stdout.splitlines()]
-    return {name: (outcome, threads) for name, outcome, threads in lines}
+    return run(EXPECTED)
+
+
+@pytest.fixture(scope="module")
+def outcomes_on_dask():
+    pytest.importorskip("distributed")
+    return run(ON_DASK)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_every_way_out_is_left(outcomes, name):
     outcome, threads = outcomes[name]
     assert outcome.startswith(EXPECTED[name])
+    assert threads == "0", "threads of the block are still running"
+
+
+@pytest.mark.parametrize("name", ON_DASK)
+def test_every_way_out_is_left_on_dask(outcomes_on_dask, name):
+    outcome, threads = outcomes_on_dask[name]
+    assert outcome.startswith(ON_DASK[name])
     assert threads == "0", "threads of the block are still running"

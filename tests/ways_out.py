@@ -1,10 +1,12 @@
 """Run as a process by test_ways_out.py: how fits end that a callback, an error or a bad argument ends."""
 
 import faulthandler
+import os
 import sys
 import threading
 import time
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -37,6 +39,22 @@ class Raise(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         self._maybe(net, "on_epoch_end")
+
+
+class NeedsTwo(Exception):
+    """An exception that cannot be unpickled."""
+
+    def __init__(self, message, code=None):
+        if code is None and message != "as asked":
+            raise TypeError("code is missing")
+        super().__init__("other words")
+
+
+class Kill(Callback):
+    """Ends the process that trains."""
+
+    def on_epoch_end(self, net, **kwargs):
+        os._exit(3)
 
 
 class Unhashable(SoftmaxBound):
@@ -119,12 +137,79 @@ CASES = {
 }
 
 
+def on_dask(call, **kw):
+    return in_block(call, backend="dask", **kw)
+
+
+def closed_client():
+    """A block whose client is closed while a fit is under way."""
+    import distributed
+
+    def close_soon():
+        time.sleep(0.6)
+        client.close()
+
+    slow = MLPClassifier((4,), max_iter=2_000, tol=0.0, n_iter_no_change=2_000)
+    with distributed.Client(distributed.get_client().cluster, set_as_default=False) as client:
+        threading.Thread(target=close_soon, name="closer").start()
+        return in_block(lambda: two_folds(slow), backend="dask", client=client)
+
+
+def closed_before():
+    """A block on a client that is closed already."""
+    import distributed
+
+    client = distributed.Client(distributed.get_client().cluster, set_as_default=False)
+    client.close()
+    return in_block(lambda: two_folds(model()), backend="dask", client=client)
+
+
+ON_DASK = {
+    "dask": lambda: on_dask(lambda: two_folds(model())),
+    "dask interrupt": lambda: on_dask(lambda: two_folds(model(KeyboardInterrupt))),
+    "dask interrupt one": lambda: on_dask(lambda: one_rate_fails(KeyboardInterrupt)),
+    "dask exit": lambda: on_dask(lambda: two_folds(model(SystemExit))),
+    "dask generator exit": lambda: on_dask(lambda: two_folds(model(GeneratorExit))),
+    "dask error": lambda: on_dask(lambda: two_folds(model(ArithmeticError), error_score="raise")),
+    "dask error of one": lambda: on_dask(lambda: one_rate_fails(ArithmeticError)),
+    "dask odd error": lambda: on_dask(lambda: two_folds(model(NeedsTwo), error_score="raise")),
+    "dask unhashable": lambda: on_dask(
+        lambda: two_folds(model(loss=UnhashableLoss()), error_score="raise")
+    ),
+    "dask memory in words": lambda: on_dask(lambda: two_folds(model()), max_memory="1GB"),
+    "dask one byte": lambda: on_dask(lambda: two_folds(model()), max_memory=1),
+    "dask closed client": closed_client,
+    "dask closed before": closed_before,
+    "dask again": lambda: on_dask(lambda: two_folds(model())),
+    "dask killed": lambda: on_dask(
+        lambda: two_folds(MLPClassifier((4,), max_iter=5, callbacks=[Kill()]))
+    ),
+}
+
+
 def main(names):
     warnings.simplefilter("ignore")
-    for name in names:
-        faulthandler.dump_traceback_later(SECONDS, exit=True)
-        print(f"{name} -> {outcome(CASES[name])} -> {left_over()}", flush=True)
-    faulthandler.cancel_dump_traceback_later()
+    with cluster(any(name in ON_DASK for name in names)):
+        for name in names:
+            faulthandler.dump_traceback_later(SECONDS, exit=True)
+            result = str(outcome((CASES | ON_DASK)[name])).replace("\n", " ")
+            print(f"{name} -> {result} -> {left_over()}", flush=True)
+        faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def cluster(wanted):
+    """A cluster of two processes with its client, if wanted."""
+    if not wanted:
+        yield
+        return
+    import dask
+    import distributed
+
+    dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    kw = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with distributed.LocalCluster(**kw) as processes, distributed.Client(processes):
+        yield
 
 
 def left_over():
@@ -138,4 +223,4 @@ def left_over():
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(CASES))
+    main(sys.argv[1:] or [*CASES, *ON_DASK])

@@ -29,6 +29,16 @@ class Interrupted(RuntimeError):
     """The block of shared fits ended before this one was trained."""
 
 
+def bytes_of_memory(max_memory):
+    """The limit as an int, or an error that says what is one."""
+    if isinstance(max_memory, bool) or not isinstance(max_memory, Integral) or max_memory < 1:
+        raise ValueError(
+            f"batched_fits: max_memory={max_memory!r} must be a whole number of bytes, 1 or more; "
+            "a gigabyte is 2**30."
+        )
+    return int(max_memory)
+
+
 class Coordinator:
     """Collects jobs of concurrent tasks and trains them when all tasks wait.
 
@@ -40,12 +50,7 @@ class Coordinator:
     """
 
     def __init__(self, max_memory):
-        if isinstance(max_memory, bool) or not isinstance(max_memory, Integral) or max_memory < 1:
-            raise ValueError(
-                f"batched_fits: max_memory={max_memory!r} must be a whole number of bytes, 1 or more; "
-                "a gigabyte is 2**30."
-            )
-        self.max_memory = int(max_memory)
+        self.max_memory = bytes_of_memory(max_memory)
         self.slots = threading.Semaphore(_AT_WORK)
         self.working = 0  # tasks that have begun and do not wait
         self.held = 0  # bytes of the rows of those that wait

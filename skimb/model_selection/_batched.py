@@ -4,6 +4,7 @@ from contextlib import contextmanager, nullcontext
 
 from joblib import parallel_config
 
+from skimb.engine.batching import bytes_of_memory
 from skimb.engine.net import training_is_shared
 from skimb.model_selection._threads import populations_in_threads
 
@@ -69,7 +70,8 @@ def batched_fits(*, max_memory=1 << 30, backend="threads", client=None):
     if backend == "dask":
         from skimb.model_selection._dask import current_client
 
-        place = {"client": current_client(client), "max_memory": max_memory, "sizes": []}
+        limit = bytes_of_memory(max_memory)  # before anything travels
+        place = {"client": current_client(client), "max_memory": limit, "sizes": []}
         with parallel_config(backend="skimb-dask", **place) as config:
             yield config["backend"]
         return

@@ -54,11 +54,33 @@ def _caught(function):
         return Outcome(None, error)
 
 
+def _fail(tasks, error):
+    """Hand an error to the callers of tasks."""
+    for _, callback in tasks:
+        callback(Outcome(None, error))
+
+
+def _packed(outcome):
+    """An outcome as bytes that the caller can read, whatever the task gave or raised."""
+    try:
+        payload = cloudpickle.dumps(outcome)
+        if outcome.error is not None:
+            pickle.loads(payload)  # exceptions may be written and not be read
+    except Exception as failure:
+        what = type(outcome.value).__name__ if outcome.error is None else repr(outcome.error)
+        error = RuntimeError(
+            f"batched_fits: {what} of a fit cannot travel from its Dask worker: {failure}"
+        )
+        return cloudpickle.dumps(Outcome(None, error))
+    return payload
+
+
 def run_bundle(payload, large, max_memory):
-    """Run tasks on a worker as populations; one bundle at a time in a process."""
+    """Run tasks on a worker as populations, one bundle at a time in a process; answers packed outcomes."""
     functions = _Unpickler(io.BytesIO(payload), large).load()
     with _ONE_BUNDLE, populations_in_threads(max_memory):
-        return Parallel()(delayed(_caught)(function) for function in functions)
+        outcomes = Parallel()(delayed(_caught)(function) for function in functions)
+    return [_packed(outcome) for outcome in outcomes]
 
 
 class DaskBundles(ParallelBackendBase):
@@ -107,15 +129,18 @@ class DaskBundles(ParallelBackendBase):
             tasks, self.pending, self.timer = self.pending, [], None
         if not tasks:
             return
-        workers = max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        try:
+            workers = max(1, len(self.client.scheduler_info(n_workers=-1)["workers"]))
+        except BaseException as error:
+            _fail(tasks, error)
+            return
         size = -(-len(tasks) // workers)
         for start in range(0, len(tasks), size):
             bundle = tasks[start : start + size]
             try:
                 self._send_bundle(bundle)
-            except Exception as error:  # what cannot travel is each task's own failure
-                for _, callback in bundle:
-                    callback(Outcome(None, error))
+            except BaseException as error:  # what cannot travel is each task's own failure
+                _fail(bundle, error)
 
     def _send_bundle(self, bundle):
         file = io.BytesIO()
@@ -130,11 +155,14 @@ class DaskBundles(ParallelBackendBase):
 
     def _receive(self, future, bundle):
         try:
-            outcomes = future.result()
-        except (
-            BaseException
-        ) as error:  # a lost worker or a cancelled bundle: carried to the callers
-            outcomes = [Outcome(None, error)] * len(bundle)
+            outcomes = [pickle.loads(packed) for packed in future.result()]
+        except BaseException as error:  # of a lost worker: carried to the callers
+            cancelled = RuntimeError(
+                "batched_fits: the Dask client was closed, or the fits were cancelled, before the "
+                "workers had finished; keep the client open as long as the block."
+            )
+            _fail(bundle, cancelled if future.cancelled() else error)
+            return
         for (_, callback), outcome in zip(bundle, outcomes, strict=True):
             callback(outcome)
 
@@ -143,17 +171,20 @@ class DaskBundles(ParallelBackendBase):
         return out.get()
 
     def abort_everything(self, ensure_ready=True):
-        """Cancel what the workers have not finished."""
-        self.client.cancel(self.futures)
+        """Cancel what the workers have not finished; a closed client has done so."""
+        if self.client.status == "running":
+            self.client.cancel(self.futures)
 
 
 register_parallel_backend("skimb-dask", DaskBundles)
 
 
 def current_client(client):
-    """The given client, or the current one of this process."""
+    """The given client, or the current one of this process; it must be open."""
     distributed = require("distributed", extra="dask")
     if client is not None:
+        if getattr(client, "status", None) != "running":
+            raise ValueError(f"batched_fits: client={client!r} is no running Dask client.")
         return client
     try:
         return distributed.get_client()
