@@ -249,3 +249,10 @@ def test_boosted_trees_with_balanced_errors():
         as_lightgbm(BalancedMSE(), y)
     with pytest.raises(ValueError, match="give the training target"):
         as_lightgbm(loss, ClassPrior(counts=[9, 1]))
+
+
+def test_predictions_beyond_every_number_are_told():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    model = MLPRegressor("poisson", max_iter=2, tol=0.0, random_state=0).fit(X, np.abs(X[:, 0]))
+    with pytest.warns(RuntimeWarning, match="of 60 predictions are not finite"):
+        model.predict(1e7 * X)

@@ -376,3 +376,19 @@ def test_rows_of_one_class_or_of_one_possible_class_are_sure(shape):
 def test_sorting_losses_are_among_all():
     names = [cls.__name__ for cls in all_losses()] + list(Dice._parameter_constraints)
     assert set(SORTING) <= set(names)
+
+
+def test_a_compiler_leaves_closed_forms_as_they_are():
+    target = torch.tensor([0, 1, 2, 0])
+    for loss in (Focal(), Dice()):
+        bound = loss.bind(ClassPrior([5.0] * 3))
+        z = torch.randn(4, 3, requires_grad=True)
+
+        def value(z, bound=bound):
+            return 3.0 * bound(2.0 * z, target).mean()
+
+        compiled = torch.compile(value, backend="eager")
+        for first, second in zip(
+            torch.autograd.grad(compiled(z), z), torch.autograd.grad(value(z), z), strict=True
+        ):
+            torch.testing.assert_close(first, second, rtol=0, atol=0)

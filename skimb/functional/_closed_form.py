@@ -37,11 +37,20 @@ def apply(value_and_grad, logits):
     Half-precision logits are computed in float32, and the value is returned in float32. Everything else
     that the closed form reads is a constant and may not require a gradient.
     """
+    if torch.compiler.is_compiling():  # a closed form calls kernels, which no compiler can read
+        return _untraced(value_and_grad, logits)
+    return _apply(value_and_grad, logits)
+
+
+def _apply(value_and_grad, logits):
     untransformed()
     code = value_and_grad.__code__
     for name, cell in zip(code.co_freevars, value_and_grad.__closure__ or (), strict=True):
         constant(name, cell.cell_contents)
     return _ClosedForm.apply(logits, value_and_grad)
+
+
+_untraced = torch._disable_dynamo(_apply)
 
 
 def untransformed():

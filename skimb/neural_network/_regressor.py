@@ -2,6 +2,7 @@
 
 from numbers import Integral
 
+import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -10,6 +11,7 @@ from skimb._base.chain import CHAIN_CONSTRAINTS, ChainEstimator
 from skimb._base.estimator import stochastic
 from skimb._base.numeric import NumericHead
 from skimb._core.compat import with_callbacks
+from skimb._core.warn import warn_user
 from skimb.losses.regression import BY_NAME, BalancedMSE
 from skimb.nets.mlp import ACTIVATIONS
 
@@ -244,7 +246,14 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
             Predictions, in the floating type of the parameters.
         """
         logits = self._logits(self._check_X(X))
-        return self._head.predictions(logits)
+        predicted = self._head.predictions(logits)
+        if not (finite := np.isfinite(predicted)).all():
+            warn_user(
+                f"{type(self).__name__}: {np.count_nonzero(~finite)} of {predicted.size} predictions are "
+                "not finite; these rows lie far beyond those of fit, scale or clip them.",
+                RuntimeWarning,
+            )
+        return predicted
 
     @property
     def out_activation_(self):
