@@ -575,6 +575,11 @@ def test_missing_cuda_is_a_clear_error(rare):
     X, y = rare
     with pytest.raises(ValueError, match="no CUDA device"):
         MLPClassifier(device="cuda").fit(X, y)
+    with pytest.raises(ValueError, match="no CUDA device"):
+        MLPClassifier(device="cuda:1").fit(X, y)
+    for unknown in ("tpu", "cuda:", "cuda:-1", "cuda:x"):
+        with pytest.raises(ValueError, match="is unknown; use 'cpu', 'cuda'"):
+            MLPClassifier(device=unknown).fit(X, y)
     assert resolve_device("auto").type == "cpu"
     assert MLPClassifier((4,), device="auto", max_iter=2).fit(X, y).predict(X).shape == (600,)
 

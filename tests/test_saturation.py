@@ -378,6 +378,7 @@ def test_sorting_losses_are_among_all():
     assert set(SORTING) <= set(names)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler's own
 def test_a_compiler_leaves_closed_forms_as_they_are():
     target = torch.tensor([0, 1, 2, 0])
     for loss in (Focal(), Dice()):

@@ -40,7 +40,7 @@ SHARED_CONSTRAINTS = {
         Options(Real, {np.inf}),
     ],
     "validation_scoring": [str, callable, None],
-    "device": [StrOptions({"auto", "cpu", "cuda"})],
+    "device": [str],
     "callbacks": [list, tuple, None],
     "scheme": [Scheme, None],
 }

@@ -1,6 +1,7 @@
 """Process-wide settings that a fit borrows and gives back, and the choice of a device."""
 
 import gc
+import re
 import threading
 from contextlib import contextmanager
 
@@ -43,12 +44,12 @@ def _flushes_denormals():
 
 
 def resolve_device(device, *, sparse=False):
-    """Turn 'auto', 'cpu' or 'cuda' into a torch device.
+    """Turn 'auto', 'cpu', 'cuda' or 'cuda:<number>' into a torch device.
 
     Parameters
     ----------
     device : str
-        'auto' takes CUDA where there is one; 'cuda' insists on it.
+        'auto' takes CUDA where there is one; 'cuda' insists on it, with a number on that card.
     sparse : bool, default=False
         Whether the input is sparse, which trains on the CPU.
 
@@ -60,12 +61,16 @@ def resolve_device(device, *, sparse=False):
     Raises
     ------
     ValueError
-        If CUDA is asked for but missing, or the input is sparse.
+        If the device is unknown, CUDA or the card is missing, or the input is sparse.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() and not sparse else "cpu")
     if device == "cpu":
         return torch.device("cpu")
+    if not re.fullmatch(r"cuda(:\d+)?", device):
+        raise ValueError(
+            f"device={device!r} is unknown; use 'cpu', 'cuda', 'cuda:<number of the card>' or 'auto'."
+        )
     if not torch.cuda.is_available():
         raise ValueError(
             f"device={device!r} asks for CUDA, but torch finds no CUDA device here; "
@@ -75,6 +80,11 @@ def resolve_device(device, *, sparse=False):
         raise ValueError(
             f"device={device!r} with sparse X: the sparse first layer trains on the CPU; "
             "use device='auto' or pass a dense X."
+        )
+    if (torch.device(device).index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device={device!r}: torch finds {torch.cuda.device_count()} CUDA device(s) here, "
+            "numbered from 0."
         )
     return torch.device(device)
 

@@ -85,7 +85,7 @@ class LinearClassifier(NeuralClassifier, ChainEstimator):
     validation_scoring : str, callable or None, default=None
         Scorer of early stopping. ``None`` is the log-loss of the natural probabilities, or the loss
         itself where it gives none.
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "cuda:<number>", "auto"}, default="cpu"
         Where to train; 'auto' takes CUDA where there is one. Fitted models live on the CPU.
     callbacks : list of skorch callbacks or None, default=None
         Further callbacks, or pairs (name, callback). For scikit-learn's use ``set_callbacks``.

@@ -85,7 +85,7 @@ class NeuralNetClassifier(NeuralClassifier):
         Scorer of early stopping, as in :class:`MLPClassifier`.
     dtype : {"auto", "float32", "float64"}, default="auto"
         Floating type of the module and of its input; 'auto' is that of X, and float32 on CUDA.
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "cuda:<number>", "auto"}, default="cpu"
         Where to train. Fitted models live on the CPU.
     mixed_precision : bool, default=False
         Whether to train in bfloat16 on CUDA.

@@ -94,7 +94,7 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
     linear_skip : bool or "auto", default="auto"
         Whether sparse input also feeds the output directly, starting from a fitted linear model;
         'auto' does so for sparse X with hidden layers.
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "cuda:<number>", "auto"}, default="cpu"
         Where to train; 'auto' takes CUDA where there is one. Fitted models live on the CPU.
     mixed_precision : bool, default=False
         Whether to train in bfloat16 on CUDA; without effect on the CPU.

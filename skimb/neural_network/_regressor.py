@@ -72,7 +72,7 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
         Most function evaluations of 'lbfgs'.
     validation_scoring : str, callable or None, default=None
         Scorer of early stopping; ``None`` is R2.
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "cuda:<number>", "auto"}, default="cpu"
         Where to train. Fitted models live on the CPU.
     mixed_precision : bool, default=False
         Whether to train in bfloat16 on CUDA.
