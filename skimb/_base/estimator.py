@@ -267,10 +267,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         if not self.early_stopping or incremental or self._full_batch():
             return whole, None
         code = whole.code
-        rows = np.arange(len(code))
+        index = np.arange(len(code))
         try:
             train, valid = train_test_split(
-                rows,
+                index,
                 random_state=rng,
                 test_size=self.validation_fraction,
                 stratify=self._head.strata(code),
@@ -278,7 +278,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         except ValueError as error:
             raise ValueError(
                 f"{type(self).__name__} cannot set validation rows aside "
-                f"(validation_fraction={self.validation_fraction}, {len(rows)} rows, counts per "
+                f"(validation_fraction={self.validation_fraction}, {len(index)} rows, counts per "
                 f"class {self._head.counts_by_label(code)}): {error}"
             ) from error
         if len(valid) < 2:
@@ -287,8 +287,8 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 "or the size of your dataset."
             )
 
-        def part(rows):
-            return Rows(*(None if a is None else a[rows] for a in whole))
+        def part(index):
+            return Rows(*(None if a is None else a[index] for a in whole))
 
         return part(train), part(valid)
 

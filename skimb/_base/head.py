@@ -379,10 +379,10 @@ class Head(Labels):
         p = self.posterior(logits)
         tiny = np.finfo(float).tiny
         if self.multilabel:
-            rows = -np.log(np.where(code > 0, p, 1 - p).clip(tiny)).sum(1)
+            losses = -np.log(np.where(code > 0, p, 1 - p).clip(tiny)).sum(1)
         else:
-            rows = -np.log(p[np.arange(len(code)), code].clip(tiny))
-        return -float(np.average(rows, weights=weight))
+            losses = -np.log(p[np.arange(len(code)), code].clip(tiny))
+        return -float(np.average(losses, weights=weight))
 
     def stand_in(self, logits):
         """A fitted classifier for scorers that answers from a function giving the scores of rows."""

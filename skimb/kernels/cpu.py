@@ -70,7 +70,7 @@ def _takes(z):
     return z.is_contiguous() and z.is_cpu and bool(torch.isfinite(z.sum()))
 
 
-def _shape_code(shape):
+def _shape_kind(shape):
     """Number and parameter of a shape, or None."""
     if isinstance(shape, shapes.Identity):
         return 0, 0.0
@@ -82,16 +82,16 @@ def _shape_code(shape):
     return None
 
 
-def _members_code(shape, z):
+def _members_kind(shape, z):
     """Number of a shape whose parameter is one column over members, and the column, or None."""
     kinds = {shapes.Focal: 1, shapes.Poly: 2}
-    code = kinds.get(type(shape))
-    column = shape[0] if code else None
+    kind = kinds.get(type(shape))
+    column = shape[0] if kind else None
     if not torch.is_tensor(column) or z.ndim != 2 or column.shape != (len(z), 1):
         return None, None
-    if code == 2 and bool((column < 0).any()):
+    if kind == 2 and bool((column < 0).any()):
         return None, None
-    return (code, column) if _alike(z, column) else (None, None)
+    return (kind, column) if _alike(z, column) else (None, None)
 
 
 def _dense(a):
@@ -156,10 +156,10 @@ def _scalar(value, default):
 
 def margin_rows(z, sign, *, shape, mult=None, offset=None, margins=None, smoothing=0.0, factor=1.0):
     """As :func:`skimb.functional.softmax.margin_rows`, or None."""
-    code, params = _shape_code(shape), None
-    if code is None:
-        code, params = _members_code(shape, z)
-    if code is None or torch.is_tensor(smoothing) or smoothing or sign.shape != z.shape:
+    kind, params = _shape_kind(shape), None
+    if kind is None:
+        kind, params = _members_kind(shape, z)
+    if kind is None or torch.is_tensor(smoothing) or smoothing or sign.shape != z.shape:
         return None
     low, high = (None, None) if margins is None else margins
     scalars = [_scalar(mult, 1.0), _scalar(offset, 0.0), _scalar(low, 0.0), _scalar(high, 0.0)]
@@ -168,10 +168,10 @@ def margin_rows(z, sign, *, shape, mult=None, offset=None, margins=None, smoothi
     loss, grad = torch.empty_like(z), torch.empty_like(z)
     where = (z.data_ptr(), sign.data_ptr(), loss.data_ptr(), grad.data_ptr())
     if params is None:
-        _FUNCTIONS["margin_rows", z.dtype](z.numel(), *where, *code, *scalars, float(factor))
+        _FUNCTIONS["margin_rows", z.dtype](z.numel(), *where, *kind, *scalars, float(factor))
     else:
         call = _FUNCTIONS["margin_members", z.dtype]
-        call(*z.shape, *where, code, params.data_ptr(), *scalars, float(factor))
+        call(*z.shape, *where, kind, params.data_ptr(), *scalars, float(factor))
     return loss, grad
 
 
@@ -188,9 +188,9 @@ def rows(
     factor=1.0,
 ):
     """As :func:`skimb.functional.softmax.rows`, or None."""
-    code = _shape_code(shape)
+    kind = _shape_kind(shape)
     width = logits.shape[-1]
-    if code is None or mult is not None or torch.is_tensor(smoothing) or smoothing:
+    if kind is None or mult is not None or torch.is_tensor(smoothing) or smoothing:
         return None
     vectors = [v for v in (bias, margin) if v is not None]
     if any(v.shape != (width,) for v in vectors) or not _alike(logits, *vectors):
@@ -209,7 +209,7 @@ def rows(
         0 if bias is None else bias.data_ptr(),
         0 if margin is None else margin.data_ptr(),
         scale,
-        *code,
+        *kind,
         float(factor),
         loss.data_ptr(),
         grad.data_ptr(),

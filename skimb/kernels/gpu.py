@@ -18,20 +18,20 @@ missing = _reason()
 _TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def _shape_code(shape, like, lead, axes):
+def _shape_kind(shape, like, lead, axes):
     """Number and parameters (members or 1,) of a shape, or None.
 
     Members are the axes `lead` of losses that have `axes` axes.
     """
     kinds = ((shapes.Identity, 0), (shapes.Focal, 1), (shapes.Poly, 2), (shapes.CompSum, 3))
-    for kind, code in kinds:
-        if type(shape) is kind:
+    for shape_type, kind in kinds:
+        if type(shape) is shape_type:
             value = torch.as_tensor(
                 shape[0] if shape else 0.0, dtype=torch.float32, device=like.device
             )
             if value.numel() != 1 and not _by_member(value, lead, axes):
                 return None
-            return code, value.reshape(-1).contiguous()
+            return kind, value.reshape(-1).contiguous()
     return None
 
 
@@ -75,8 +75,8 @@ def rows(
     from skimb.kernels.triton import ops
 
     lead, width = logits.shape[:-2], logits.shape[-1]
-    code = _shape_code(shape, logits, lead, target.ndim)
-    if code is None or torch.is_tensor(smoothing) or smoothing or logits.dtype not in _TYPES:
+    kind = _shape_kind(shape, logits, lead, target.ndim)
+    if kind is None or torch.is_tensor(smoothing) or smoothing or logits.dtype not in _TYPES:
         return None
     vectors = [v for v in (mult, bias, margin) if v is not None]
     if any(v.shape != (width,) and v.shape != (*lead, 1, width) for v in vectors):
@@ -87,11 +87,11 @@ def rows(
     return ops.softmax_rows(
         logits.contiguous(),
         target.contiguous(),
-        code[1],
+        kind[1],
         *(_vector(v, logits) for v in (mult, bias, margin)),
         scale,
         float(factor),
-        code[0],
+        kind[0],
     )
 
 
@@ -99,15 +99,15 @@ def margin_rows(z, sign, *, shape, mult=None, offset=None, margins=None, smoothi
     """As :func:`skimb.functional.softmax.margin_rows`, or None."""
     from skimb.kernels.triton import ops
 
-    code = _shape_code(shape, z, z.shape[:1] if z.ndim > 1 else z.shape[:0], z.ndim)
+    kind = _shape_kind(shape, z, z.shape[:1] if z.ndim > 1 else z.shape[:0], z.ndim)
     low, high = (None, None) if margins is None else margins
     numbers = [_number(mult, 1.0), _number(offset, 0.0), _number(low, 0.0), _number(high, 0.0)]
-    if code is None or torch.is_tensor(smoothing) or smoothing or None in numbers:
+    if kind is None or torch.is_tensor(smoothing) or smoothing or None in numbers:
         return None
     if z.dtype not in _TYPES or not _fits(sign, z):
         return None
     return ops.margin_rows(
-        z.contiguous(), sign.contiguous(), code[1], *numbers, float(factor), code[0]
+        z.contiguous(), sign.contiguous(), kind[1], *numbers, float(factor), kind[0]
     )
 
 
