@@ -106,11 +106,24 @@ def test_texts_among_numbers_are_refused(model, make, rows):
     X, code = rows
     mixed = make([1 if c else "no" for c in code])
     with pytest.raises(
-        ValueError, match=r"mixes labels that are texts, as 'no', with others, as 1"
+        ValueError, match=r"mixes labels of several kinds, numbers as 1 and text as 'no'"
     ):
         clone(model).fit(X, mixed)
     with pytest.raises(ValueError, match="NaN"):
         clone(model).fit(X, make([None if k == 3 else "ab"[c] for k, c in enumerate(code)]))
+
+
+@pytest.mark.parametrize("model", PLAIN + AROUND, ids=name_of)
+@pytest.mark.parametrize("dtype", ["Int64", "boolean", "string"])
+def test_nullable_labels_are_those_of_the_plain_type(model, dtype, rows):
+    X, code = rows
+    plain = {"Int64": code + 3, "boolean": code > 0, "string": np.array(["no", "yes"])[code]}[dtype]
+    fitted = clone(model).fit(X, pd.Series(plain, dtype=dtype))
+    assert fitted.classes_.tolist() == np.unique(plain).tolist()
+    assert [type(c) for c in fitted.classes_.tolist()] == [
+        type(c) for c in np.unique(plain).tolist()
+    ]
+    np.testing.assert_array_equal(fitted.predict(X), clone(model).fit(X, plain).predict(X))
 
 
 class Recorder(ClassifierMixin, BaseEstimator):

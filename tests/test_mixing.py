@@ -339,6 +339,10 @@ def test_frames_single_rows_and_pipelines(labelled):
         assert Y_new.dtypes.tolist() == wide.dtypes.tolist()
         thin, _ = sampler.fit_resample(sparse.csr_matrix(X), Y)
         np.testing.assert_allclose(thin.toarray(), X_new.to_numpy())
+        _, labels = sampler.fit_resample(X, sparse.csr_matrix(Y))
+        assert sparse.issparse(labels)
+        assert labels.dtype == Y.dtype
+        np.testing.assert_array_equal(labels.toarray(), Y_new.to_numpy())
         pipe = make_pipeline(sampler, MLPClassifier((8,), max_iter=3, random_state=0))
         assert pipe.fit(X, Y).predict(X).shape == Y.shape
     alone = np.zeros((20, 3), int)

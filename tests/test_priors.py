@@ -37,7 +37,7 @@ def test_a_single_column_is_one_target():
 def test_missing_labels_are_refused(y):
     with pytest.raises(ValueError, match=r"ClassPrior\.of: y contains NaN"):
         ClassPrior.of(y)
-    with pytest.raises(ValueError, match="mixes labels that are texts"):
+    with pytest.raises(ValueError, match="mixes labels of several kinds"):
         ClassPrior.of([1, "a"])
 
 

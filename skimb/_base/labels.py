@@ -1,70 +1,9 @@
 """Labels of a classifier: as given, of one kind, none missing; their classes and class numbers."""
 
-from numbers import Number
-
 import numpy as np
-from scipy import sparse
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from skimb._core.validation import one_column, row_costs
-
-
-def plain_labels(owner, y):
-    """Labels as an array or column of one type: numbers, truth values or text.
-
-    Parameters
-    ----------
-    owner : str
-        Name of the estimator, for messages.
-    y : array-like or sparse matrix of shape (n,) or (n, n_labels)
-        Labels; lists, object arrays, nullable and categorical columns too.
-
-    Returns
-    -------
-    array-like
-        `y` itself where its type says what it holds.
-
-    Raises
-    ------
-    ValueError
-        If labels are missing or of several kinds.
-    """
-    if y is None:
-        return None
-    if sparse.issparse(y):
-        return y.toarray()
-    dtype = getattr(y, "dtype", None)
-    if isinstance(dtype, np.dtype) and dtype.kind != "O":
-        return y
-    try:
-        values = np.asarray(y, dtype=object)
-    except ValueError:  # ragged: scikit-learn says so
-        return y
-    entries = values.ravel().tolist()
-    kinds = {_kind(kind) for kind in set(map(type, entries))}
-    if "missing" in kinds or any(isinstance(v, float) and v != v for v in entries):
-        raise ValueError(
-            f"{owner}: Input y contains NaN or another missing label; drop those rows first."
-        )
-    if len(kinds) > 1:
-        raise ValueError(
-            f"{owner}: y mixes labels of several kinds ({', '.join(sorted(kinds))}); give one kind, for "
-            "instance numpy.asarray(y, dtype=str)."
-        )
-    if kinds & {"other", "text"}:
-        return values if dtype is not None or "other" in kinds else np.asarray(y)
-    return np.array(values.tolist())
-
-
-def _kind(kind):
-    """Kind of label that a type holds."""
-    if issubclass(kind, str):
-        return "text"
-    if issubclass(kind, (bool, np.bool_)):
-        return "truth values"
-    if kind is type(None) or kind.__name__ in ("NAType", "NaTType"):
-        return "missing"
-    return "numbers" if issubclass(kind, Number) else "other"
+from skimb._core.validation import one_column, plain_labels, row_costs
 
 
 def comparable(a, b):
@@ -99,7 +38,7 @@ class Labels:
 
     def plain(self, y):
         """The target as given, dense and of one kind of label."""
-        return plain_labels(self.owner, y)
+        return plain_labels(y, f"{self.owner}: Input y")
 
     def read(self, y, classes=None):
         """Take a new target; returns class numbers (n,) or 0/1 labels (n, L) as float64."""
@@ -109,7 +48,7 @@ class Labels:
             self.classes = np.arange(y.shape[1])
             return y.astype(np.float64)
         y = one_column(y)
-        known = np.unique(y if classes is None else plain_labels(self.owner, classes))
+        known = np.unique(y if classes is None else plain_labels(classes, f"{self.owner}: classes"))
         self._check_known(y, known)
         if len(known) < 2:
             raise ValueError(
@@ -131,7 +70,7 @@ class Labels:
             return y.astype(np.float64)
         y = one_column(y)
         if classes is not None:
-            given = np.unique(plain_labels(self.owner, classes))
+            given = np.unique(plain_labels(classes, f"{self.owner}: classes"))
             if not comparable(given, known) or not np.array_equal(given, known):
                 raise ValueError(
                     f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "

@@ -121,10 +121,13 @@ def _set_request(estimator, method, wanted):
 def as_given(y, labels):
     """The target as the user gave it, where it has the shape of its checked `labels`.
 
-    Categories keep their order and labels their type; lists and columns become arrays.
+    Categories keep their order and labels their type; lists and columns become arrays, and nullable labels and
+    numbers among objects, of which none is missing, those of the plain type.
     """
     if getattr(y, "shape", None) == labels.shape:
-        return y
+        dtype = getattr(y, "dtype", None)
+        nullable = hasattr(dtype, "na_value") and not hasattr(dtype, "categories")
+        return y.astype(labels.dtype) if nullable or dtype == object else y
     return y.iloc[:, 0] if hasattr(y, "iloc") and labels.ndim == 1 else labels
 
 

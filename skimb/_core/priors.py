@@ -12,7 +12,7 @@ from numbers import Real
 import numpy as np
 
 from skimb._core.compat import balance_counts_weights, compute_class_weight
-from skimb._core.validation import one_kind_of_label
+from skimb._core.validation import plain_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -400,16 +400,12 @@ def _positive(classes, shares, estimator):
 
 def _target(y):
     """Labels as an array without missing ones; a single column is flat."""
-    y = y.toarray() if hasattr(y, "toarray") else y
-    one_kind_of_label(y, "ClassPrior.of: y")
-    y = np.asarray(y)
+    y = np.asarray(plain_labels(y, "ClassPrior.of: y"))
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim not in {1, 2}:
         raise ValueError(f"ClassPrior.of: y must have one or two axes, got shape {y.shape}.")
-    if y.ndim == 1 and y.dtype == object:
-        one_kind_of_label(y, "ClassPrior.of: y")
-    elif y.dtype.kind == "f" and np.isnan(y).any():
+    if y.dtype.kind == "f" and np.isnan(y).any():
         raise ValueError(
             f"ClassPrior.of: y contains NaN for {int(np.isnan(y).sum())} labels; leave their rows out."
         )

@@ -1,6 +1,9 @@
 """Checks of input that several parts share."""
 
+from numbers import Number
+
 import numpy as np
+from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled, process_routing
@@ -11,44 +14,71 @@ from skimb._core.compat import check_sample_weight
 from skimb._core.warn import warn_user
 
 
-def one_kind_of_label(y, name="y"):
-    """Refuse missing labels among objects, and texts among others: no order sorts them.
+def plain_labels(y, name="y"):
+    """Labels as an array or column of one type: numbers, truth values or text.
 
     Parameters
     ----------
-    y : array-like
-        Labels; numpy would turn a list of texts and numbers into texts.
+    y : array-like or sparse matrix of shape (n,) or (n, n_labels)
+        Labels; lists, object arrays, nullable and categorical columns too.
     name : str, default="y"
-        What they are called.
+        What messages call them.
+
+    Returns
+    -------
+    array-like
+        `y` itself where its type says what it holds.
 
     Raises
     ------
     ValueError
-        If labels are missing or of both kinds.
+        If labels are missing or of several kinds, which no order sorts; numpy would turn a list of texts and
+        numbers into texts.
     """
-    if not isinstance(y, (list, tuple)) and str(getattr(y, "dtype", None)) not in {
-        "object",
-        "string",
-        "str",
-        "category",
-    }:
-        return
-    if np.ndim(y) != 1:
-        return
+    if y is None:
+        return None
+    if sparse.issparse(y):
+        return y.toarray()
+    dtype = getattr(y, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind != "O":
+        return y
+    try:
+        values = np.asarray(y, dtype=object)
+    except ValueError:  # ragged: scikit-learn says so
+        return y
     kinds, missing = {}, 0
-    for value in y:
-        # numpy's and pandas' missing values do not equal themselves
-        if value is None or type(value).__name__ == "NAType" or np.all(value != value):
+    for value in values.ravel().tolist():
+        kind = _kind(value)
+        if kind == "missing":
             missing += 1
         else:
-            kinds.setdefault(isinstance(value, str), value)
+            kinds.setdefault(kind, value)
     if missing:
-        raise ValueError(f"{name} contains NaN or None for {missing} rows; leave these rows out.")
-    if len(kinds) == 2:
         raise ValueError(
-            f"{name} mixes labels that are texts, as {kinds[True]!r}, with others, as {kinds[False]!r}; give "
-            "all labels one type."
+            f"{name} contains NaN or another missing label in {missing} places; leave those rows out."
         )
+    if len(kinds) > 1:
+        shown = " and ".join(f"{kind} as {value!r}" for kind, value in sorted(kinds.items()))
+        raise ValueError(
+            f"{name} mixes labels of several kinds, {shown}; give all labels one type, for instance "
+            "numpy.asarray(y, dtype=str)."
+        )
+    if kinds.keys() & {"objects", "text"}:
+        return values if dtype is not None or "objects" in kinds else np.asarray(y)
+    return np.array(values.tolist())
+
+
+def _kind(label):
+    """Kind of label."""
+    if isinstance(label, str):
+        return "text"
+    if label is None or type(label).__name__ in {"NAType", "NaTType"}:
+        return "missing"
+    if isinstance(label, (bool, np.bool_)):
+        return "truth values"
+    if isinstance(label, Number):
+        return "missing" if label != label else "numbers"  # NaN does not equal itself
+    return "objects"
 
 
 def checked_target(y):
@@ -68,8 +98,7 @@ def checked_target(y):
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None.")
-    one_kind_of_label(y)
-    labels = check_array(y, ensure_2d=False, dtype=None, input_name="y")
+    labels = check_array(plain_labels(y), ensure_2d=False, dtype=None, input_name="y")
     check_classification_targets(labels)
     if labels.ndim == 2 and labels.shape[1] > 1:
         return labels, True

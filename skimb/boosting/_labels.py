@@ -3,8 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from skimb._base.labels import plain_labels
-from skimb._core.validation import exclusive_target
+from skimb._core.validation import exclusive_target, plain_labels
 
 
 def checked_labels(estimator, y):
@@ -36,4 +35,4 @@ def checked_labels(estimator, y):
             f"{owner} is for exclusive classes, y of shape {tuple(shape)} has several labels per row; "
             "put it into sklearn.multiclass.OneVsRestClassifier, which fits one model per label."
         )
-    return exclusive_target(estimator, plain_labels(owner, y))
+    return exclusive_target(estimator, plain_labels(y, f"{owner}: Input y"))

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skimb._core.compat import compute_class_weight
 from skimb._core.priors import checked_class_weight
-from skimb._core.validation import one_kind_of_label, rows_with_weight, several_classes
+from skimb._core.validation import plain_labels, rows_with_weight, several_classes
 from skimb._core.warn import warn_user
 
 
@@ -136,8 +136,7 @@ class NormalizedLogisticClassifier(ClassifierMixin, BaseEstimator):
         NormalizedLogisticClassifier
             Itself.
         """
-        one_kind_of_label(y)
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64)
+        X, y = validate_data(self, X, plain_labels(y), accept_sparse="csr", dtype=np.float64)
         check_classification_targets(y)
         if self.normalize == "class" and self.variant != "nlr":
             raise ValueError(

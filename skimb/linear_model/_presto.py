@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skimb._core.compat import check_sample_weight, compute_class_weight
 from skimb._core.priors import checked_class_weight
-from skimb._core.validation import one_kind_of_label
+from skimb._core.validation import plain_labels
 from skimb._core.warn import warn_user
 from skimb.linear_model._presto_solver import (
     Penalty,
@@ -43,8 +43,7 @@ class OrderedLogits(ClassifierMixin, BaseEstimator):
     def _order(self, y):
         """Class labels from common to rare."""
         if self.class_order is not None:
-            one_kind_of_label(self.class_order, "class_order")
-            order = np.asarray(self.class_order)
+            order = np.asarray(plain_labels(self.class_order, "class_order"))
             if len(np.unique(order)) != len(order):
                 raise ValueError(f"class_order={self.class_order!r} names a class twice.")
             return order
@@ -58,8 +57,7 @@ class OrderedLogits(ClassifierMixin, BaseEstimator):
 
     def _prepared(self, X, y, sample_weight):
         """Validated rows, class codes (-1 for classes without weight) and weights."""
-        one_kind_of_label(y)
-        order = self._order(y)
+        order, y = self._order(y), plain_labels(y)
         X, labels = validate_data(
             self, X, y, accept_sparse="csr", dtype=np.float64, multi_output=False
         )

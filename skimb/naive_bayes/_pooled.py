@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skimb._core.validation import one_kind_of_label, rows_with_weight
+from skimb._core.validation import plain_labels, rows_with_weight
 
 
 class PooledGaussianNB(ClassifierMixin, BaseEstimator):
@@ -144,14 +144,13 @@ class PooledGaussianNB(ClassifierMixin, BaseEstimator):
         return self._learn(X, y, classes, sample_weight, first)
 
     def _learn(self, X, y, classes, sample_weight, first):
-        one_kind_of_label(y)
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, reset=first)
+        X, y = validate_data(
+            self, X, plain_labels(y), accept_sparse="csr", dtype=np.float64, reset=first
+        )
         check_classification_targets(y)
         X, y, w = rows_with_weight(X, y, sample_weight)
         if first:
-            if classes is not None:
-                one_kind_of_label(classes, "classes")
-            self.classes_ = np.unique(y if classes is None else classes)
+            self.classes_ = np.unique(y if classes is None else plain_labels(classes, "classes"))
             shape = (len(self.classes_), X.shape[1])
             self.class_count_, self.theta_ = np.zeros(shape[0]), np.zeros(shape)
             self._deviations = np.zeros(shape)  # weighted sums of squares about the means

@@ -57,7 +57,7 @@ class MultilabelOverSampler(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
         ----------
         X : array-like, data frame or sparse matrix of shape (n_samples, n_features)
             Rows.
-        y : array-like of shape (n_samples, n_labels) or (n_samples,)
+        y : array-like or sparse matrix of shape (n_samples, n_labels), or array-like of shape (n_samples,)
             0/1 labels, or exclusive classes.
 
         Returns
@@ -67,6 +67,9 @@ class MultilabelOverSampler(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
         y_resampled : like y
             Their labels.
         """
+        if sparse.issparse(y):
+            X_new, Y_new = self.fit_resample(X, y.toarray())
+            return X_new, type(y)(Y_new)
         rows, labels, Y = self._checked(X, y)
         self.imbalance_ratio_ = ratio = imbalance_ratios(Y)
         known = ratio[~np.isnan(ratio)]

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skimb._core.validation import one_kind_of_label, rows_with_weight
+from skimb._core.validation import plain_labels, rows_with_weight
 from skimb._core.warn import warn_user
 from skimb.streaming._expansion import (
     KINDS,
@@ -192,7 +192,7 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
         seen = np.unique(y)
         known = seen if first else self.classes_
         for new in (seen, [] if classes is None else classes):
-            one_kind_of_label([*known.tolist(), *np.asarray(new).tolist()], "the stream")
+            plain_labels([*known.tolist(), *np.asarray(new).tolist()], "the stream")
         if first:
             self._start(seen)
         if classes is not None:
@@ -379,8 +379,9 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):
     # --- sums --------------------------------------------------------------------------------
 
     def _checked(self, X, y, sample_weight, first):
-        one_kind_of_label(y)
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=np.float64, reset=first)
+        X, y = validate_data(
+            self, X, plain_labels(y), accept_sparse="csr", dtype=np.float64, reset=first
+        )
         check_classification_targets(y)
         return rows_with_weight(X, y, sample_weight)
 
