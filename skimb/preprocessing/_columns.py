@@ -36,8 +36,8 @@ def columns_of(X):
     names, values, shape = _parts(X)
     if len(shape) != 2:
         raise ValueError(
-            f"Expected 2D array or data frame, got shape {tuple(shape)}. Reshape your data with X.reshape(-1, 1) if "
-            "it is one feature, or X.reshape(1, -1) if it is one row."
+            f"Expected 2D array or data frame, got shape {tuple(shape)}. Reshape your data with X.reshape(-1, 1) "
+            "if it is one feature, or X.reshape(1, -1) if it is one row."
         )
     for size, what in zip(shape, ("sample", "feature"), strict=True):
         if not size:
@@ -97,13 +97,13 @@ class Column:
         self._kind = _KINDS[_library(values)](values)
         if self._kind == "complex":
             raise ValueError(
-                f"Complex data not supported, as {self} has; split it into two numbers."
+                f"{self}: Complex data not supported; split it into two columns of numbers."
             )
         if self._kind == "time":
             raise ValueError(self._of_time(values.dtype))
 
     def __str__(self):
-        return f"column {self.name!r} of X"
+        return f"Column {self.name!r} of X"
 
     @cached_property
     def is_category(self):
