@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.validation import _check_feature_names, _check_n_features
 
 from skimb._core.validation import take_names
-from skimb.preprocessing._columns import columns_of
+from skimb.preprocessing._columns import as_table, columns_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +109,7 @@ class TableReader:
         return self._table(self._columns(X, owner, reset=False))
 
     def _columns(self, X, owner, *, reset):
+        X = as_table(X)
         columns = columns_of(X)
         # scikit-learn's own checks write to the object that their messages name
         owner = self if owner is None else owner
