@@ -417,6 +417,7 @@ BAD = {
     "duration": pd.to_timedelta([1, 2], unit="D"),
     "dates as objects": pd.Series([datetime.date(2020, 1, 1), None], dtype=object),
     "timestamps as objects": pd.Series([pd.Timestamp("2020"), pd.NaT], dtype=object),
+    "numpy dates as objects": pd.Series([np.datetime64("2020-01-01", "ns"), 1], dtype=object),
     "complex": [1j, 2],
     "infinite": [1.0, np.inf],
     "too large": pd.Series([1, 10**400], dtype=object),

@@ -3,6 +3,7 @@
 from datetime import date, time, timedelta
 from functools import cached_property
 from numbers import Number
+from reprlib import repr as short
 
 import numpy as np
 from scipy import sparse
@@ -36,8 +37,8 @@ def as_table(X):
     X = _plain(X)
     if len(X.shape) != 2:
         raise ValueError(
-            f"Expected 2D array or data frame, got shape {X.shape}. Reshape your data with X.reshape(-1, 1) if it is "
-            "one feature, or X.reshape(1, -1) if it is one row."
+            f"Expected 2D array or data frame, got shape {X.shape}. Reshape your data with X.reshape(-1, 1) if it "
+            "is one feature, or X.reshape(1, -1) if it is one row."
         )
     for size, what in zip(X.shape, ("sample", "feature"), strict=True):
         if not size:
@@ -146,11 +147,11 @@ class Column:
             raise TypeError(
                 f"{self} holds a {type(odd).__name__}; every argument must be a string or a number."
             ) from error
-        found = [v.item() if isinstance(v, np.generic) else v for v in found]
         lost = np.array([_is_missing(v) for v in found] + [True])
-        for value in found:
-            if isinstance(value, (date, time, timedelta)) and not _is_missing(value):
+        for value, gone in zip(found, lost, strict=False):
+            if isinstance(value, _TIMES) and not gone:
                 raise ValueError(self._of_time(type(value).__name__))
+        found = [v.item() if isinstance(v, np.generic) else v for v in found]
         new = np.where(lost, -1, np.cumsum(~lost) - 1)
         return [v for v, gone in zip(found, lost, strict=False) if not gone], new[which]
 
@@ -161,7 +162,8 @@ class Column:
         if len(kinds) > 1:
             (one, value), (other, second) = sorted(kinds.items())[:2]
             raise ValueError(
-                f"{self} mixes {one}, as {value!r}, with {other}, as {second!r}; give all its values one type."
+                f"{self} mixes {one}, as {short(value)}, with {other}, as {short(second)}; give all its values "
+                "one type."
             )
         try:
             return sorted(dict.fromkeys(found))
@@ -177,7 +179,8 @@ class Column:
         stray = next((v for v in found if known and _family(v) != family), None)
         if stray is not None:
             raise ValueError(
-                f"{self} holds {stray!r} where fit saw {family}, as {known[0]!r}; give it the type that it had."
+                f"{self} holds {short(stray)} where fit saw {family}, as {short(known[0])}; give it the type "
+                "that it had."
             )
         place = {level: k for k, level in enumerate(known, 1)}
         return np.array([place.get(v, 0) for v in found] + [0], np.int64)[which]
@@ -191,7 +194,7 @@ class Column:
             stray = next((v for v in found if not _is_number(v)), None)
             if stray is not None:
                 raise ValueError(
-                    f"{self} holds {stray!r}, which is no number; if it is a category, name it in "
+                    f"{self} holds {short(stray)}, which is no number; if it is a category, name it in "
                     "categorical_features."
                 )
             out = np.array([*map(_as_float, found), np.nan])[which]
@@ -204,6 +207,9 @@ class Column:
 
     def _of_time(self, kind):
         return f"{self} holds dates or times ({kind}); turn them into numbers first, such as the days since a date."
+
+
+_TIMES = (date, time, timedelta, np.datetime64, np.timedelta64)
 
 
 # --- values ------------------------------------------------------------------------------------------

@@ -285,7 +285,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         return sparse.csr_matrix((values, columns, bounds), shape=(n, width))
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the output's columns: ``x0_bin0`` and, for indicators, ``missingindicator_x0``.
+        """The output columns' names: ``x0_bin0`` and, for indicators, ``missingindicator_x0``.
 
         Parameters
         ----------

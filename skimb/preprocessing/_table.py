@@ -77,7 +77,20 @@ class TableReader:
         return self
 
     def fit_read(self, X, owner=None):
-        """Fit, and give the table of the same rows."""
+        """Fit, and read the same rows.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n, n_features)
+            Rows.
+        owner : estimator, default=None
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        Table
+            Numbers and codes.
+        """
         columns = self._columns(X, owner, reset=True)
         chosen = self._chosen(columns)
         self.number_features_, self.category_features_ = (
