@@ -127,7 +127,7 @@ def as_given(y, labels):
     if getattr(y, "shape", None) == labels.shape:
         dtype = getattr(y, "dtype", None)
         nullable = hasattr(dtype, "na_value") and not hasattr(dtype, "categories")
-        return y.astype(labels.dtype) if nullable or dtype == object else y
+        return y.astype(labels.dtype) if nullable or str(dtype) == "object" else y
     return y.iloc[:, 0] if hasattr(y, "iloc") and labels.ndim == 1 else labels
 
 

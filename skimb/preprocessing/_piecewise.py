@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted, validate_data
 
-from skimb._core.validation import drop_weightless, one_kind_of_label
+from skimb._core.validation import drop_weightless, plain_labels
 from skimb.preprocessing._quantiles import present, quantiles
 
 _HUGE = 1e307  # beyond it the difference of two numbers may overflow
@@ -142,8 +142,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         # what was fitted, whatever is set later
         self._given = self.missing, self.max_extrapolation, self.sparse_output, self.dtype
         if self.edges == "tree":
-            one_kind_of_label(y)
-            X, y = validate_data(self, X, y, multi_output=True, **self._accepted())
+            X, y = validate_data(self, X, plain_labels(y), multi_output=True, **self._accepted())
             X, y, weight = drop_weightless(X, y, sample_weight)
             tree, target = self._tree_of(y, weight)
         else:
