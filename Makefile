@@ -14,6 +14,9 @@ VERSION_TESTS := tests/test_versions.py tests/test_frame.py tests/test_estimator
   tests/test_meta_contracts.py tests/test_metrics.py tests/test_posthoc.py tests/test_presto.py tests/test_resampling.py \
   tests/test_small_classifiers.py tests/test_streaming.py tests/test_thresholds.py tests/test_sklearn_mlp.py
 
+# processes of the test run, one thread each
+WORKERS ?= 2
+
 .PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs bench-engine bench-kernels bench-search bench-losses bench-methods bench clean install
 
 install: $(STAMP)
@@ -59,7 +62,7 @@ doctest: $(STAMP)
 	$(BIN)/python -m pytest -q --doctest-glob='*.md' README.md docs -p no:cacheprovider
 
 tests: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not slow" tests
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow" tests
 
 examples: $(STAMP)
 	SKIMB_FAST=1 $(BIN)/python -m pytest -q tests/examples_runner.py
@@ -68,7 +71,7 @@ fast: $(STAMP)
 	$(BIN)/python -m pytest -q -x -m "not slow" tests/test_losses.py tests/test_engine.py
 
 oldest: $(OLDEST_STAMP)
-	$(OLDEST)/bin/python -m pytest -q -m "not slow" $(VERSION_TESTS)
+	$(OLDEST)/bin/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow" $(VERSION_TESTS)
 
 # warns, never fails: what the next releases will break
 newest:
