@@ -4,7 +4,6 @@ import time
 from numbers import Integral
 
 import numpy as np
-from joblib import Parallel, delayed
 from scipy import sparse
 from sklearn.base import _fit_context, clone
 from sklearn.exceptions import FitFailedWarning
@@ -21,11 +20,12 @@ from skimb._core.inner import weight_params
 from skimb._core.warn import warn_user
 from skimb.model_selection._advice import advise
 from skimb.model_selection._average import WeightedAverage
-from skimb.model_selection._candidates import SPECIAL, WEIGHTED, loss_name, role, settings
+from skimb.model_selection._candidates import SPECIAL, WEIGHTED, settings
 from skimb.model_selection._fixed_threshold import FixedThresholdClassifier
-from skimb.model_selection._fold import Candidate, Fold
 from skimb.model_selection._greedy import select
+from skimb.model_selection._kinds import Kind
 from skimb.model_selection._loss_report import draw, fold_scores, frame, label
+from skimb.model_selection._rows import SearchRows
 from skimb.model_selection._search_run import SearchRun
 
 
@@ -231,39 +231,26 @@ class LossSearchCV(BaseSearchCV):
         splitter = check_cv(self.cv, y, classifier=True)
         splits = list(splitter.split(X, y, **routed.splitter.split))
         self.n_splits_ = len(splits)
+        score_params = routed.scorer.score
+        rows = SearchRows(
+            X, y, splits, scorer, score_params, self._classes, self._multilabel, self.return_train_score
+        )  # fmt: skip
         wanted = settings(self.estimator, self.losses, self.param_grid, self._task(y))
-        candidates = [Candidate(self.estimator, p) for p in wanted]
-        self._roles = np.array([SPECIAL if c.error else role(c.classifier) for c in candidates])
-        self._names = ["" if c.error else loss_name(c.classifier) for c in candidates]
+        kind = Kind(self.estimator, wanted, fit_params)
+        self._roles, self._names = np.array(kind.roles), kind.losses
         run = SearchRun(self._one(scorer, metric), self._classes, self._multilabel, metric)
         self._check_decisions(run, metric)
-        run.take_rows(y, [test for _, test in splits], routed.scorer.score.get("sample_weight"))
+        run.take_rows(y, [test for _, test in splits], score_params.get("sample_weight"))
         tuned = self._with_thresholds(run, len(wanted))
-        fold_params = {
-            "scorer": scorer,
-            "classes": self._classes,
-            "train_scores": self.return_train_score,
-            "max_memory": self.max_memory,
-            "keep_proba": set(range(len(wanted))) if self.ensemble else tuned,
-        }
-        folds = [
-            Fold(
-                clone(self.estimator), candidates, X, y, train, test,
-                fit_params=_check_method_params(X, params=fit_params, indices=train),
-                score_params=_check_method_params(X, params=routed.scorer.score, indices=test),
-                train_score_params=_check_method_params(X, params=routed.scorer.score, indices=train),
-                **fold_params,
-            )
-            for train, test in splits
-        ]  # fmt: skip
+        keep_proba = set(range(len(wanted))) if self.ensemble else tuned
         task = {"estimator": self, "X": X, "y": y}
         task["metadata"] = {k: v for k, v in params.items() if k == "sample_weight"} or None
-        epochs, context = self._train(folds, run, task)
+        context = self._train(kind, rows, run, keep_proba, task)
         self._check_errors(run.outcomes)
         run.tune(tuned)
         more = {"role": self._roles}
         if self.halving is not None:
-            more["n_epochs"] = epochs
+            more["n_epochs"] = kind.n_epochs
         results = self._results(wanted, run, more)
         self._choose(results, run, wanted)
         self._advise(results, splits, run)
@@ -291,59 +278,34 @@ class LossSearchCV(BaseSearchCV):
 
     # --- training ------------------------------------------------------------------------------
 
-    def _train(self, folds, run, task):
-        """Train all candidates into `run`; gives their epochs and scikit-learn's context."""
-        n = len(folds[0].candidates)
-        kept, epochs = list(range(n)), np.zeros(n, int)
-        longest = max(
-            (c.classifier.max_iter for c in folds[0].candidates if not c.error), default=1
-        )
-        shared = "sharedmem" if self.halving else None  # nets go on where they stopped
-        parallel = Parallel(n_jobs=self.n_jobs, prefer="threads", require=shared)
-        stages = [*self._stops(n, longest), None]
+    def _train(self, kind, rows, run, keep_proba, task):
+        """Train all candidates into `run`; gives scikit-learn's context."""
+        stages = [*kind.stops(self.halving, self.min_epochs), None]
         context = None
         if getattr(self, "_skl_callbacks", None):  # somebody listens; a stage is a subtask
             context = self._init_callback_context(max_subtasks=len(stages))
             context.call_on_fit_task_begin(**task)
-        with parallel:
-            for until in stages:
-                stage = None if context is None else context.subcontext(task_name="stage")
-                if stage is not None:
-                    stage.call_on_fit_task_begin(**task)
-                began = time.perf_counter()
-                found = parallel(delayed(_advance)(fold, until, kept) for fold in folds)
-                for one, new in zip(run.outcomes, found, strict=True):
-                    one |= new
-                epochs[kept] = longest if until is None else until
-                if self.verbose > 0:
-                    seconds = time.perf_counter() - began
-                    so_far = "" if until is None else f", {until} epochs"
-                    print(f"{len(kept)} candidates x {len(folds)} folds{so_far}: {seconds:.1f} s")
-                if until is not None:
-                    kept = self._best_of(kept, run)
-                if stage is not None:
-                    stage.call_on_fit_task_end(**task)
-        run.last = kept
-        return epochs, context
-
-    def _stops(self, n, longest):
-        """Epochs after which candidates are dropped."""
-        if self.halving is None:
-            return []
-        rounds = int(np.log(max(n, 1)) / np.log(self.halving) + 1e-9)
-        first = self.min_epochs or max(1, longest // self.halving**rounds)
-        stops = []
-        while first < longest and len(stops) < rounds:
-            stops.append(first)
-            first = max(first + 1, first * self.halving)
-        return stops
-
-    def _best_of(self, kept, run):
-        """The best share of the candidates, and the baselines."""
-        means = [run.mean_score(k) for k in kept]
-        order = np.argsort(-np.nan_to_num(means, nan=-np.inf), kind="stable")
-        best = {kept[i] for i in order[: -(-len(kept) // self.halving)]}
-        return [k for k in kept if k in best or self._roles[k] != SPECIAL]
+        in_stages = self.halving is not None
+        advance = kind.training(rows, keep_proba, self.max_memory, self.n_jobs, in_stages)
+        for until in stages:
+            stage = None if context is None else context.subcontext(task_name="stage")
+            if stage is not None:
+                stage.call_on_fit_task_begin(**task)
+            began = time.perf_counter()
+            for one, new in zip(run.outcomes, advance(until), strict=True):
+                one |= new
+            if self.verbose > 0:
+                seconds = time.perf_counter() - began
+                so_far = "" if until is None else f", {until} epochs"
+                print(
+                    f"{len(kind.kept)} candidates x {len(rows.splits)} folds{so_far}: {seconds:.1f} s"
+                )
+            if until is not None:
+                kind.halve([run.mean_score(k) for k in kind.kept], self.halving)
+            if stage is not None:
+                stage.call_on_fit_task_end(**task)
+        run.last = kind.kept
+        return context
 
     def _check_errors(self, outcomes):
         errors = [o.error for one in outcomes for o in one.values() if o.error is not None]
@@ -549,7 +511,3 @@ class LossSearchCV(BaseSearchCV):
         """
         xlabel = f"{self._shown}, mean and standard deviation of {self.n_splits_} folds"
         return draw(self.results_frame(), xlabel, ax)
-
-
-def _advance(fold, until, kept):
-    return fold.advance(until, kept)
