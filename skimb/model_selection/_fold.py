@@ -46,8 +46,8 @@ class Candidate:
             self.classifier = clone(final).set_params(**clone(own, safe=False))
             if not isinstance(self.classifier, NeuralClassifier):
                 raise TypeError(
-                    "LossSearchCV trains skimb's neural and linear classifiers, got "
-                    f"{self.classifier!r}; search over others with GridSearchCV inside batched_fits()."
+                    "LossSearchCV trains skimb's neural and linear classifiers as populations, got "
+                    f"{self.classifier!r}; list other classifiers by name: LossSearchCV([(name, classifier)])."
                 )
             self.classifier._validate_params()
         except Exception as error:  # belongs to this candidate, reported with its scores

@@ -11,25 +11,26 @@ from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import _safe_indexing, indexable
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metadata_routing import _routing_enabled
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_method_params
 
 from skimb._core.compat import with_callbacks
-from skimb._core.inner import weight_params
 from skimb._core.warn import warn_user
-from skimb.model_selection._advice import advise
+from skimb.model_selection._advice import WEIGHTED_RIVAL, advise, advise_estimators
 from skimb.model_selection._average import WeightedAverage
-from skimb.model_selection._candidates import SPECIAL, WEIGHTED, settings
+from skimb.model_selection._candidates import SPECIAL, is_baseline
 from skimb.model_selection._fixed_threshold import FixedThresholdClassifier
 from skimb.model_selection._greedy import select
-from skimb.model_selection._kinds import Kind
-from skimb.model_selection._loss_report import draw, fold_scores, frame, label
+from skimb.model_selection._kinds import kinds_of
+from skimb.model_selection._loss_report import draw, fold_scores, frame, labels
 from skimb.model_selection._rows import SearchRows
 from skimb.model_selection._search_run import SearchRun
+from skimb.model_selection._several import SeveralEstimators, fit_params_of
 
 
-class LossSearchCV(BaseSearchCV):
+class LossSearchCV(SeveralEstimators, BaseSearchCV):
     r"""Search over losses and their parameters, all members of a fold trained as populations.
 
     Candidates are the losses, each with the parameters worth searching, crossed with `param_grid`; plain
@@ -150,6 +151,7 @@ class LossSearchCV(BaseSearchCV):
 
     _parameter_constraints = {
         **BaseSearchCV._parameter_constraints,
+        "estimator": [HasMethods(["fit"]), list],
         "param_grid": [dict, list, None],
         "losses": [StrOptions({"all"}), list, tuple, None],
         "threshold": ["boolean"],
@@ -219,13 +221,13 @@ class LossSearchCV(BaseSearchCV):
             Itself.
         """
         scorer, metric = self._get_scorers()
+        if isinstance(scorer, _MultimetricScorer):  # a failure is the candidate's own
+            scorer = _MultimetricScorer(scorers=scorer._scorers, raise_exc=True)
         if callable(self.scoring) and isinstance(self.refit, str):
             metric = self.refit  # a callable that gives several scores
         X, y = indexable(X, y.toarray() if sparse.issparse(y) else y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
-        fit_params = dict(routed.estimator.fit)
-        fit_params |= weight_params(self.estimator, fit_params.pop("sample_weight", None))
         self._multilabel = type_of_target(y) == "multilabel-indicator"
         self._classes = np.arange(np.shape(y)[1]) if self._multilabel else np.unique(np.asarray(y))
         splitter = check_cv(self.cv, y, classifier=True)
@@ -235,38 +237,40 @@ class LossSearchCV(BaseSearchCV):
         rows = SearchRows(
             X, y, splits, scorer, score_params, self._classes, self._multilabel, self.return_train_score
         )  # fmt: skip
-        wanted = settings(self.estimator, self.losses, self.param_grid, self._task(y))
-        kind = Kind(self.estimator, wanted, fit_params)
-        self._roles, self._names = np.array(kind.roles), kind.losses
+        kinds = kinds_of(self, fit_params_of(self, routed), y, self._task())
+        candidates = [(kind, k) for kind in kinds for k in range(len(kind.settings))]
+        self._roles = np.array([kind.roles[k] for kind, k in candidates])
+        self._names = [kind.losses[k] for kind, k in candidates]
         run = SearchRun(self._one(scorer, metric), self._classes, self._multilabel, metric)
         self._check_decisions(run, metric)
         run.take_rows(y, [test for _, test in splits], score_params.get("sample_weight"))
-        tuned = self._with_thresholds(run, len(wanted))
-        keep_proba = set(range(len(wanted))) if self.ensemble else tuned
+        tuned = self._with_thresholds(run, len(candidates))
+        keep_proba = set(range(len(candidates))) if self.ensemble else tuned
         task = {"estimator": self, "X": X, "y": y}
         task["metadata"] = {k: v for k, v in params.items() if k == "sample_weight"} or None
-        context = self._train(kind, rows, run, keep_proba, task)
+        context = self._train(kinds, rows, run, keep_proba, task)
         self._check_errors(run.outcomes)
         run.tune(tuned)
         more = {"role": self._roles}
+        if self._several:
+            more["estimator"] = np.array([kind.name for kind, _ in candidates], object)
         if self.halving is not None:
-            more["n_epochs"] = kind.n_epochs
-        results = self._results(wanted, run, more)
-        self._choose(results, run, wanted)
+            more["n_epochs"] = np.concatenate([kind.n_epochs for kind in kinds])
+        results = self._results([kind.settings[k] for kind, k in candidates], run, more)
+        self._choose(results, run)
         self._advise(results, splits, run)
-        if self.ensemble:
-            self._pick_members(run, wanted)
+        members = self._pick_members(run, candidates) if self.ensemble else None
         self.cv_results_ = results
         self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
         if self.refit:
-            self._refit(X, y, fit_params, run)
+            self._refit(X, y, params, run, candidates, members)
         if self.nested is not None:
             self._nest(X, y, params, routed.splitter.split)
         if context is not None:
             context.call_on_fit_task_end(**task)
         return self
 
-    def _task(self, y):
+    def _task(self):
         if self._multilabel:
             return "multilabel"
         return "binary" if len(self._classes) == 2 else "multiclass"
@@ -278,33 +282,37 @@ class LossSearchCV(BaseSearchCV):
 
     # --- training ------------------------------------------------------------------------------
 
-    def _train(self, kind, rows, run, keep_proba, task):
+    def _train(self, kinds, rows, run, keep_proba, task):
         """Train all candidates into `run`; gives scikit-learn's context."""
-        stages = [*kind.stops(self.halving, self.min_epochs), None]
+        stops = [[*kind.stops(self.halving, self.min_epochs), None] for kind in kinds]
         context = None
         if getattr(self, "_skl_callbacks", None):  # somebody listens; a stage is a subtask
-            context = self._init_callback_context(max_subtasks=len(stages))
+            context = self._init_callback_context(max_subtasks=sum(map(len, stops)))
             context.call_on_fit_task_begin(**task)
-        in_stages = self.halving is not None
-        advance = kind.training(rows, keep_proba, self.max_memory, self.n_jobs, in_stages)
-        for until in stages:
-            stage = None if context is None else context.subcontext(task_name="stage")
-            if stage is not None:
-                stage.call_on_fit_task_begin(**task)
-            began = time.perf_counter()
-            for one, new in zip(run.outcomes, advance(until), strict=True):
-                one |= new
-            if self.verbose > 0:
-                seconds = time.perf_counter() - began
-                so_far = "" if until is None else f", {until} epochs"
-                print(
-                    f"{len(kind.kept)} candidates x {len(rows.splits)} folds{so_far}: {seconds:.1f} s"
-                )
-            if until is not None:
-                kind.halve([run.mean_score(k) for k in kind.kept], self.halving)
-            if stage is not None:
-                stage.call_on_fit_task_end(**task)
-        run.last = kind.kept
+        first = 0
+        for kind, stages in zip(kinds, stops, strict=True):
+            numbers = range(first, first + len(kind.settings))
+            first = numbers.stop
+            wanted = {k - numbers.start for k in keep_proba if k in numbers}
+            advance = kind.training(rows, wanted, self)
+            for until in stages:
+                stage = None if context is None else context.subcontext(task_name="stage")
+                if stage is not None:
+                    stage.call_on_fit_task_begin(**task)
+                began = time.perf_counter()
+                for one, new in zip(run.outcomes, advance(until), strict=True):
+                    one |= {numbers[k]: outcome for k, outcome in new.items()}
+                if self.verbose > 0:
+                    seconds = time.perf_counter() - began
+                    name = "" if kind.name is None else f"{kind.name}: "
+                    so_far = "" if until is None else f", {until} epochs"
+                    size = f"{len(kind.kept)} candidates x {len(rows.splits)} folds"
+                    print(f"{name}{size}{so_far}: {seconds:.1f} s")
+                if until is not None:
+                    kind.halve([run.mean_score(numbers[k]) for k in kind.kept], self.halving)
+                if stage is not None:
+                    stage.call_on_fit_task_end(**task)
+            run.last += [numbers[k] for k in kind.kept]
         return context
 
     def _check_errors(self, outcomes):
@@ -349,7 +357,11 @@ class LossSearchCV(BaseSearchCV):
         """Candidates whose predictions are kept: all, or the baselines that the advice needs."""
         if not run.of_decisions or self.n_splits_ < 2:
             return set()
-        return set(range(n)) if self.threshold else set(np.flatnonzero(self._roles == WEIGHTED))
+        return set(range(n)) if self.threshold else set(np.flatnonzero(self._baselines()))
+
+    def _baselines(self):
+        """Candidates that a special loss has to beat, as a mask."""
+        return is_baseline(self._roles, self._several)
 
     # --- results -------------------------------------------------------------------------------
 
@@ -381,7 +393,7 @@ class LossSearchCV(BaseSearchCV):
             more["mean_untuned_score"] = [run.mean_score(k) for k in range(len(wanted))]
         return self._format_results(wanted, len(outcomes), out, more)
 
-    def _choose(self, results, run, wanted):
+    def _choose(self, results, run):
         """Best index among the candidates that were trained to the end."""
         refit_metric = self.refit if self.multimetric_ else run.metric
         self._metric = refit_metric if isinstance(refit_metric, str) else "score"
@@ -392,42 +404,55 @@ class LossSearchCV(BaseSearchCV):
             self.best_index_ = self._select_best_index(self.refit, refit_metric, results)
         else:
             means = np.nan_to_num(results[f"mean_test_{self._metric}"], nan=-np.inf)
-            finished = np.isin(np.arange(len(wanted)), run.last)
+            finished = np.isin(np.arange(len(means)), run.last)
             self.best_index_ = int(np.argmax(np.where(finished, means, -np.inf)))
             self.best_score_ = results[f"mean_test_{self._metric}"][self.best_index_]
-        self.best_params_ = wanted[self.best_index_]
+        self.best_params_ = results["params"][self.best_index_]
+        if self._several:
+            self.best_name_ = results["estimator"][self.best_index_]
 
     def _advise(self, results, splits, run):
-        """Compare the best special loss with the best class-weighted cross-entropy."""
+        """Compare the best special loss with the best baseline, and the estimators with each other."""
         self.advice_, self.comparison_ = "", None
         if f"mean_test_{self._metric}" not in results:
             return
         splits_of = fold_scores(results, self._metric)
         finished = np.isin(np.arange(len(splits_of)), run.last) & np.isfinite(splits_of).all(1)
+        share = float(np.mean([len(test) / len(train) for train, test in splits]))
+        told = []
+        if self._several:
+            text, self.estimator_comparison_ = advise_estimators(
+                self._shown, results["estimator"], labels(results), splits_of, finished, share
+            )
+            told.append(text)
         special = np.flatnonzero(finished & (self._roles == SPECIAL))
-        weighted = np.flatnonzero(finished & (self._roles == WEIGHTED))
-        if not len(special) or not len(weighted):
-            self.advice_ = (
+        baseline = np.flatnonzero(finished & self._baselines())
+        rival = "the best candidate without a special loss" if self._several else WEIGHTED_RIVAL
+        if len(special) and len(baseline):
+            base_scores = {k: run.tuned.scores.get(k, splits_of[k]) for k in baseline}
+            base = max(baseline, key=lambda k: base_scores[k].mean())
+            best = special[splits_of[special].mean(1).argmax()]
+            text, self.comparison_ = advise(
+                self._shown,
+                (labels(results)[best], splits_of[best]),
+                (labels(results)[base], base_scores[base]),
+                int((self._roles == SPECIAL).sum()),
+                share,
+                base in run.tuned.scores,
+                rival,
+            )
+            told.append(text)
+        elif not self._several:
+            told.append(
                 "Nothing to compare: no special loss, or no class-weighted cross-entropy, was trained "
                 "without an error."
             )
-            return
-        base_scores = {k: run.tuned.scores.get(k, splits_of[k]) for k in weighted}
-        base = max(weighted, key=lambda k: base_scores[k].mean())
-        best = special[splits_of[special].mean(1).argmax()]
-        share = float(np.mean([len(test) / len(train) for train, test in splits]))
-        self.advice_, self.comparison_ = advise(
-            self._shown,
-            (label(results["params"][best]), splits_of[best]),
-            (label(results["params"][base]), base_scores[base]),
-            int((self._roles == SPECIAL).sum()),
-            share,
-            base in run.tuned.scores,
-        )
+        self.advice_ = " ".join(told)
 
     # --- members, refit, outer folds -----------------------------------------------------------
 
-    def _pick_members(self, run, wanted):
+    def _pick_members(self, run, candidates):
+        """Weights and numbers of the ensemble's members."""
         able = [k for k in run.last if run.probas(k) is not None]
         if not able:
             raise ValueError(
@@ -437,20 +462,25 @@ class LossSearchCV(BaseSearchCV):
         probas = [np.stack(parts) for parts in zip(*(run.probas(k) for k in able), strict=True)]
         picks, self.ensemble_score_ = select(probas, run.bulk_scores, self.ensemble)
         members, counts = np.unique([able[i] for i in picks], return_counts=True)
-        order = np.argsort(-counts, kind="stable")
-        self.ensemble_ = [(float(counts[i] / len(picks)), wanted[members[i]]) for i in order]
+        shares = counts / len(picks)
         if self.threshold:
-            shares = zip(members, counts / len(picks), strict=True)
-            parts = [[w * p for p in run.probas(k)] for k, w in shares]
+            parts = [[w * p for p in run.probas(k)] for k, w in zip(members, shares, strict=True)]
             run.mean_rule = run.tuned.rule([sum(fold) for fold in zip(*parts, strict=True)])
+        found = [(float(shares[i]), members[i]) for i in np.argsort(-counts, kind="stable")]
+        self.ensemble_ = []
+        for w, number in found:
+            kind, k = candidates[number]
+            name = () if kind.name is None else (kind.name,)
+            self.ensemble_.append((w, *name, kind.settings[k]))
+        return found
 
-    def _refit(self, X, y, fit_params, run):
+    def _refit(self, X, y, params, run, candidates, members):
         began = time.perf_counter()
         if self.ensemble:
-            members = [self._with(params) for _, params in self.ensemble_]
-            model = WeightedAverage(members, [w for w, _ in self.ensemble_])
+            model, fit_params = self._average(params, candidates, members)
         else:
-            model = self._with(self.best_params_)
+            kind, k = candidates[self.best_index_]
+            model, fit_params = kind.with_setting(k), kind.fit_params
         if self.threshold:
             best = self.best_index_
             if best not in run.tuned.pooled:
@@ -469,19 +499,37 @@ class LossSearchCV(BaseSearchCV):
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
 
-    def _with(self, params):
-        return clone(self.estimator).set_params(**clone(params, safe=False))
+    def _average(self, params, candidates, members):
+        """The unfitted ensemble and parameters of its fit."""
+        chosen = [candidates[number] for _, number in members]
+        estimators = [kind.with_setting(k) for kind, k in chosen]
+        weights = [w for w, _ in members]
+        if not self._several:
+            return WeightedAverage(estimators, weights), chosen[0][0].fit_params
+        names = [kind.name for kind, _ in chosen]
+        model = WeightedAverage(estimators, weights, names, n_jobs=self.n_jobs)
+        if _routing_enabled():
+            taken = model.get_metadata_routing().consumes("fit", params.keys())
+            return model, {name: params[name] for name in taken}
+        return model, {
+            f"{kind.name}__{key}": value
+            for kind, _ in chosen
+            for key, value in kind.fit_params.items()
+        }
 
     def _nest(self, X, y, params, split_params):
         outer = check_cv(self.nested, y, classifier=True)
-        scores, chosen = [], []
+        scores, chosen, names = [], [], []
         for train, test in outer.split(X, y, **split_params):
             inner = clone(self).set_params(nested=None, refit=self.refit or True)
             part = _check_method_params(X, params=params, indices=train)
             inner.fit(_safe_indexing(X, train), _safe_indexing(y, train), **part)
             scores.append(inner.score(_safe_indexing(X, test), _safe_indexing(y, test)))
             chosen.append(inner.best_params_)
+            names.append(getattr(inner, "best_name_", None))
         self.nested_scores_, self.nested_params_ = np.array(scores), chosen
+        if self._several:
+            self.nested_names_ = names
 
     # --- reports -------------------------------------------------------------------------------
 
