@@ -3,6 +3,7 @@
 import numpy as np
 
 from skimb._core.optional import require
+from skimb.losses import CrossEntropy
 from skimb.model_selection._candidates import OTHER, PLAIN, SPECIAL, WEIGHTED, is_baseline
 
 _EXTRA = ("threshold", "std_threshold", "mean_untuned_score", "n_epochs")
@@ -18,6 +19,8 @@ def labels(results):
     said = [label(params) for params in results["params"]]
     if "estimator" not in results:
         return said
+    plain = label({"loss": CrossEntropy(), "class_weight": None})
+    said = [text.replace(plain, "plain cross-entropy") for text in said]
     return [
         f"{name} ({text})" if text else name
         for name, text in zip(results["estimator"], said, strict=True)

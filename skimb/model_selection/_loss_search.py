@@ -228,7 +228,8 @@ class LossSearchCV(SeveralEstimators, BaseSearchCV):
         X, y = indexable(X, y.toarray() if sparse.issparse(y) else y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
-        self._multilabel = type_of_target(y) == "multilabel-indicator"
+        kind_of_y = type_of_target(y, input_name="y", raise_unknown=True)
+        self._multilabel = kind_of_y == "multilabel-indicator"
         self._classes = np.arange(np.shape(y)[1]) if self._multilabel else np.unique(np.asarray(y))
         splitter = check_cv(self.cv, y, classifier=True)
         splits = list(splitter.split(X, y, **routed.splitter.split))

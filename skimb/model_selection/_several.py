@@ -66,15 +66,18 @@ def checked_pairs(search):
                 f"The estimator {name!r} is a class; give an object, {estimator.__name__}()."
             )
         if not hasattr(estimator, "fit") or not _classifies(estimator):
-            raise TypeError(f"The estimator {name!r} is no classifier: {estimator!r}.")
+            raise TypeError(
+                f"The estimator {name!r} is no classifier to scikit-learn (a ClassifierMixin and BaseEstimator "
+                f"with fit): {estimator!r}."
+            )
     return pairs
 
 
 def _classifies(estimator):
     try:
         return is_classifier(estimator)
-    except AttributeError:  # no tags of scikit-learn: it has what a classifier must have
-        return hasattr(estimator, "predict_proba")
+    except AttributeError:  # it has no tags
+        return False
 
 
 def checked_grids(grids, names):
