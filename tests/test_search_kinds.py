@@ -288,7 +288,7 @@ def test_a_boosted_tree_with_plain_cross_entropy_may_win():
     search = search_over(pairs, **kw).fit(X, y)
     assert search.best_name_ == "trees"
     assert search.advice_.startswith("trees is best: trees (")
-    assert search.advice_.endswith("after correction for 5 candidates: beyond noise.")
+    assert search.advice_.endswith("after correction for 4 candidates: beyond noise.")
     assert search.estimator_comparison_.p < 0.05
     said = labels(search.cv_results_)
     assert said[2:5] == ["linear", "trees (plain cross-entropy)", "trees (loss=CrossEntropy(), class_weight='balanced')"]  # fmt: skip

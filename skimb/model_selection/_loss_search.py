@@ -1,4 +1,4 @@
-"""Which loss, with which parameters and threshold, for my metric?"""
+"""Which loss or estimator, with which parameters and threshold, for my metric?"""
 
 import time
 from numbers import Integral
@@ -39,18 +39,22 @@ class LossSearchCV(SeveralEstimators, BaseSearchCV):
     together. ``advice_`` says whether any special loss beat class-weighted cross-entropy (at a tuned
     threshold, if the metric counts decisions) beyond noise.
 
+    A list of pairs (name, classifier) searches over several estimators of any kind, on the same folds and
+    in one table.
+
     Parameters
     ----------
-    estimator : NeuralClassifier or Pipeline
+    estimator : NeuralClassifier, Pipeline or list of (str, classifier)
         One of skimb's neural or linear classifiers, or a scikit-learn or imbalanced-learn pipeline that
-        ends in one.
+        ends in one. In a list, also any other classifier of scikit-learn's kind with ``predict_proba``.
     param_grid : dict or list of dict, default=None
         Other parameters to cross with the losses, named as for ``GridSearchCV``. May set the loss
-        itself, with ``losses=None``.
+        itself, with ``losses=None``. For a list of estimators a dict of such grids by their names.
     losses : "all" or list or None, default="all"
         ``"all"`` takes every loss for the kind of target with its ``grid()``; in a list, a class stands for
         its grid and an object for itself. Some losses cannot be trained in populations (adversarial
-        ones, those with a memory) and take much of the time of ``"all"``.
+        ones, those with a memory) and take much of the time of ``"all"``. Of several estimators those that take
+        no loss of skimb have the settings of their grid only, boosted ones losses of single rows.
     scoring : str, callable, list, tuple or dict, default=None
         As in ``GridSearchCV``; None is the classifier's accuracy, which says little about rare classes.
     refit : bool, str or callable, default=True
@@ -66,7 +70,8 @@ class LossSearchCV(SeveralEstimators, BaseSearchCV):
         of the best one.
     halving : int, default=None
         Factor of successive halving over epochs: all candidates are trained for few epochs, one in
-        `halving` goes on. Cross-entropy baselines always go on. Members continue where they stopped.
+        `halving` goes on. Cross-entropy baselines always go on. Members continue where they stopped. Of
+        several estimators each neural one is halved by itself; the others are trained once.
     min_epochs : int, default=None
         Epochs before the first selection; None divides the largest ``max_iter`` evenly, as `halving`
         says.
@@ -74,9 +79,11 @@ class LossSearchCV(SeveralEstimators, BaseSearchCV):
         Outer folds for an honest estimate: the whole search is repeated in each and scored on the rest
         (``nested_scores_``).
     n_jobs : int, default=None
-        Folds at a time, in threads; under joblib's dask backend on the cluster's workers.
+        Folds at a time, in threads; under joblib's dask backend on the cluster's workers. Of several
+        estimators those that are not neural have as many fits at a time, by joblib's own backend.
     verbose : int, default=0
-        Above 0, prints a line per fold.
+        Above 0, prints a line when all folds of a stage or an estimator are done; above 1 also joblib's own
+        progress of estimators that are not neural.
     error_score : "raise" or float, default=nan
         Score of a fit that fails.
     return_train_score : bool, default=False
@@ -87,26 +94,34 @@ class LossSearchCV(SeveralEstimators, BaseSearchCV):
     Attributes
     ----------
     cv_results_ : dict of arrays
-        As in ``GridSearchCV``; also ``role``, with `threshold` ``threshold`` (from the predictions of all folds),
-        ``std_threshold`` (over folds) and ``mean_untuned_score``, with `halving` ``n_epochs``.
+        As in ``GridSearchCV``; also ``role``, of several estimators ``estimator`` (the name; ``params`` are in
+        the words of its grid), with `threshold` ``threshold`` (from the predictions of all folds),
+        ``std_threshold`` (over folds) and ``mean_untuned_score``, with `halving` ``n_epochs`` (0 for estimators
+        that are not neural).
     best_estimator_ : estimator
         Fitted on all rows: the estimator, with `threshold` in a ``FixedThresholdClassifier``.
     best_params_, best_index_, best_score_, scorer_, n_splits_, refit_time_, multimetric_ : object
         As in ``GridSearchCV``.
+    best_name_ : str
+        Of several estimators, the name of the best one, whose setting is ``best_params_``.
     threshold_ : float or ndarray
         With `threshold`, the rule of ``best_estimator_`` (see ``FixedThresholdClassifier``).
     thresholds_ : ndarray
         With `threshold`, the rules of the best candidate by fold, whose spread says how well it is known.
-    ensemble_ : list of (float, dict)
-        With `ensemble`, weights and settings of the members.
+    ensemble_ : list of (float, dict) or (float, str, dict)
+        With `ensemble`, weights and settings of the members, of several estimators with the name between.
     ensemble_score_ : float
         Mean score of the ensemble on the predictions it was picked on: optimistic; `nested` is not.
     nested_scores_ : ndarray
         With `nested`, scores of the outer folds.
+    nested_params_, nested_names_ : list
+        With `nested`, the best setting of each outer fold and, of several estimators, its name.
     advice_ : str
-        Whether a special loss is worth it.
+        Whether a special loss is worth it and, of several estimators, which is best and by how much.
     comparison_ : Comparison
         The paired test behind it: difference, error, p.
+    estimator_comparison_ : Comparison
+        Of several estimators, the best one's best setting against that of the next one; None for one.
 
     Notes
     -----
@@ -118,6 +133,13 @@ class LossSearchCV(SeveralEstimators, BaseSearchCV):
     *Paired test*: t-test over folds with the variance corrected for shared training rows (Nadeau and Bengio),
     one-sided, multiplied by the number of special candidates (Bonferroni), since the best of many is
     compared with one.
+
+    *Several estimators*: neural ones are trained as populations, each fit of another one is a task of joblib.
+    A special loss then has to beat the best candidate without one, whatever its estimator; the lead of the
+    best estimator over the next is tested alike, with p multiplied by the number of candidates that are not
+    the next one's. An ensemble takes members of all kinds and averages their probabilities as they are.
+    ``fit`` takes ``sample_weight`` for all, and parameters of one estimator as ``name__parameter``; what an
+    estimator cannot take as a table (text, missing values) is its own failure.
 
     *Scores*: average precision, ROC AUC, log loss, Brier, and the metrics of decisions are computed for all
     members at once and equal scikit-learn's to 1e-12; folds on which one is not defined, and all other
@@ -147,6 +169,22 @@ class LossSearchCV(SeveralEstimators, BaseSearchCV):
     14
     >>> "cross-entropy" in search.advice_
     True
+
+    Nets beside other classifiers:
+
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> wide = LossSearchCV(
+    ...     [("nets", model), ("forest", RandomForestClassifier(20, random_state=0))],
+    ...     {"forest": {"max_depth": [2, None]}},
+    ...     losses=[Focal(1.0)],
+    ...     scoring="average_precision",
+    ...     cv=3,
+    ...     ensemble=4,
+    ... ).fit(X, y)
+    >>> wide.cv_results_["estimator"].tolist()
+    ['nets', 'nets', 'nets', 'forest', 'forest']
+    >>> wide.predict_proba(X).shape
+    (400, 2)
     """
 
     _parameter_constraints = {
@@ -212,7 +250,8 @@ class LossSearchCV(SeveralEstimators, BaseSearchCV):
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Labels.
         **params : dict
-            Parameters of the estimator's fit, the scorer and the splitter, as in ``GridSearchCV``:
+            Parameters of the estimator's fit (of several estimators: ``name__parameter``), the scorer and the
+            splitter, as in ``GridSearchCV``:
             before scikit-learn 1.7, scores are weighted by `sample_weight` only under metadata routing.
 
         Returns
@@ -540,8 +579,9 @@ class LossSearchCV(SeveralEstimators, BaseSearchCV):
         Returns
         -------
         pandas.DataFrame
-            Loss, role, other parameters, mean and standard deviation over folds, the difference to the best
-            class-weighted cross-entropy with its standard error, and the threshold where one was tuned.
+            Of several estimators its name; loss, role, other parameters, mean and standard deviation over folds,
+            the difference to the best class-weighted cross-entropy (of several estimators to the best candidate
+            without a special loss) with its standard error, and the threshold where one was tuned.
         """
         return frame(self.cv_results_, self._metric, self._names)
 
