@@ -14,7 +14,7 @@ VERSION_TESTS := tests/test_versions.py tests/test_frame.py tests/test_estimator
   tests/test_meta_contracts.py tests/test_metrics.py tests/test_posthoc.py tests/test_presto.py tests/test_resampling.py \
   tests/test_small_classifiers.py tests/test_streaming.py tests/test_thresholds.py tests/test_sklearn_mlp.py
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs bench-engine bench-kernels bench-search bench-losses bench-methods bench clean install
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench clean install
 
 install: $(STAMP)
 
@@ -107,6 +107,11 @@ bench-losses: $(STAMP)
 bench-methods: $(STAMP)
 	@mkdir -p docs/benchmarks
 	$(BIN)/python tests/bench/bench_methods.py $(if $(DATA),--data $(DATA)) --write docs/benchmarks/methods.md
+
+# DATA: as for bench-losses; a run that was stopped goes on; ARGS="--limit 600 --sets ..." for less
+bench-tables: $(STAMP)
+	@mkdir -p docs/benchmarks
+	$(BIN)/python tests/bench/bench_tables.py --data $(DATA) --write docs/benchmarks/tables.md $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(OLDEST) .venv-newest docs/_build docs/auto_examples docs/api/generated demo_output
