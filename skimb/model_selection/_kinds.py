@@ -272,7 +272,9 @@ def kinds_of(search, fit_params, y, task):
         kind = (NeuralKind if neural else PlainKind)(name, estimator, wanted, fit_params[name])
         errors = [c.error for c in kind.candidates]
         if all(errors):
-            raise ValueError(f"The estimator {name!r} has no setting that works: {errors[0]}")
+            raise ValueError(
+                f"The estimator {name!r} has no setting that works: {errors[0]}"
+            ) from errors[0]
         kinds.append(kind)
     _check_used(search.losses, chosen, of_rows, estimators)
     return kinds

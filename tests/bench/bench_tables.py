@@ -460,8 +460,12 @@ def section(title, frame, metrics):
 
 def page(frame, args):
     """The whole page."""
+    seen = frame.groupby("method")["set"].nunique()
+    partial = seen.index[seen < 0.5 * seen.max()].tolist()
+    frame = frame[~frame["method"].isin(partial)]
     skipped = [f"{m} ({why})" for m in args.methods if (why := missing(m))]
     used = sorted(set(frame["release"]))
+    skipped += [f"{m} (run on {seen[m]} of {seen.max()} sets so far)" for m in partial]
     parts = [
         "# Classifiers at their defaults, on tables",
         f"{date.today()}, {machine()} `make bench-tables DATA=folder` repeats it. Versions: {', '.join(used)}.",
