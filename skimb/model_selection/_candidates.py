@@ -4,6 +4,7 @@ from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
 
 from skimb._core.inner import last_step
+from skimb.boosting._base import BoostedClassifier
 from skimb.boosting._objectives import SERVES as ROW_SERVES
 from skimb.losses import CrossEntropy, Loss, Mixed, all_losses
 from skimb.losses._base import unserved
@@ -23,8 +24,33 @@ def takes_losses(estimator):
     return any(allowed is Loss for allowed in constraints.get("loss", []))
 
 
-def trains_rows(loss, prior):
-    """Whether a loss is one of single rows, as boosting needs it."""
+def losses_for(estimator, chosen, prior):
+    """Those of the chosen losses that a classifier trains: a boosted one losses of single rows.
+
+    Parameters
+    ----------
+    estimator : Pipeline or classifier
+        What is searched over.
+    chosen : list of Loss or None
+        Losses; None stays None.
+    prior : ClassPrior
+        Of the training target.
+
+    Returns
+    -------
+    list of Loss or None
+        Losses.
+    """
+    if chosen is None:
+        return None
+    if not takes_losses(estimator):
+        return []
+    if not isinstance(last_step(estimator), BoostedClassifier):
+        return chosen
+    return [loss for loss in chosen if _of_rows(loss, prior)]
+
+
+def _of_rows(loss, prior):
     try:
         return not unserved(loss.bind(prior), ROW_SERVES)
     except ValueError:

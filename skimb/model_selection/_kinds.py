@@ -16,10 +16,9 @@ from skimb.model_selection._candidates import (
     SPECIAL,
     chosen_losses,
     loss_name,
+    losses_for,
     role,
     settings,
-    takes_losses,
-    trains_rows,
 )
 from skimb.model_selection._fold import Candidate, Fold
 from skimb.model_selection._responses import class_scores
@@ -253,7 +252,7 @@ def kinds_of(search, fit_params, y, task):
     Returns
     -------
     list of Kind
-        One per estimator; what is not a neural one takes losses of single rows.
+        One per estimator.
     """
     chosen = chosen_losses(search.losses, task)
     if not search._several:
@@ -261,35 +260,26 @@ def kinds_of(search, fit_params, y, task):
         return [NeuralKind(None, search.estimator, wanted, fit_params[None])]
     estimators = dict(checked_pairs(search))
     grids = checked_grids(search.param_grid, list(estimators))
-    of_rows = chosen
-    if chosen is not None:
-        prior = ClassPrior.of(y)
-        of_rows = [loss for loss in chosen if trains_rows(loss, prior)]
-    kinds = []
+    prior = ClassPrior.of(y)
+    kinds, used = [], set()
     for name, estimator in estimators.items():
+        own = losses_for(estimator, chosen, prior)
+        used |= {id(loss) for loss in own or []}
         neural = isinstance(last_step(estimator), NeuralClassifier)
-        wanted = settings(estimator, chosen if neural else of_rows, grids[name])
-        kind = (NeuralKind if neural else PlainKind)(name, estimator, wanted, fit_params[name])
+        kind = (NeuralKind if neural else PlainKind)(
+            name, estimator, settings(estimator, own, grids[name]), fit_params[name]
+        )
         errors = [c.error for c in kind.candidates]
         if all(errors):
             raise ValueError(
                 f"The estimator {name!r} has no setting that works: {errors[0]}"
             ) from errors[0]
         kinds.append(kind)
-    _check_used(search.losses, chosen, of_rows, estimators)
-    return kinds
-
-
-def _check_used(losses, chosen, of_rows, estimators):
-    """Refuse losses that were named and that no estimator trains."""
-    if losses is None or isinstance(losses, str):
-        return
-    able = [e for e in estimators.values() if takes_losses(e)]
-    if any(isinstance(last_step(e), NeuralClassifier) for e in able):
-        return
-    unused = [loss for loss in chosen if not able or not any(loss is one for one in of_rows)]
+    unused = [] if isinstance(search.losses, (str, type(None))) else chosen
+    unused = [loss for loss in unused if id(loss) not in used]
     if unused:
         raise ValueError(
-            f"losses holds {unused[0]!r}, which none of the estimators {list(estimators)} trains: neural ones "
-            "take any loss, boosted ones those of single rows."
+            f"losses holds {unused[0]!r}, which none of the estimators {list(estimators)} trains: boosted ones "
+            "train losses of single rows, other neural and linear ones of skimb any."
         )
+    return kinds
