@@ -38,7 +38,12 @@ from skimb.losses import (
     MannWhitney,
     all_losses,
 )
-from skimb.model_selection import FixedThresholdClassifier, LossSearchCV, batched_fits
+from skimb.model_selection import (
+    FixedThresholdClassifier,
+    LossSearchCV,
+    TunedThresholdClassifierCV,
+    batched_fits,
+)
 from skimb.model_selection._advice import compare
 from skimb.model_selection._loss_report import labels
 from skimb.neural_network import MLPClassifier
@@ -578,6 +583,55 @@ def test_classifiers_of_other_libraries(rare):
     p = both.best_estimator_
     mean = sum(w * (np.tile([0.8, 0.2], (len(X), 1)) if name == "far" else linear().fit(X, y).predict_proba(X)) for w, name, _ in both.ensemble_)  # fmt: skip
     np.testing.assert_allclose(p.predict_proba(X), mean)
+
+
+class Rewrites(ClassifierMixin, BaseEstimator):
+    """Its constructor changes a parameter, as CatBoost's does, so that scikit-learn cannot clone it."""
+
+    def __init__(self, columns=(0,), depth=2):
+        self.columns = list(columns)
+        self.depth = depth
+
+    def fit(self, X, y):
+        self.tree_ = DecisionTreeClassifier(max_depth=self.depth, random_state=0)
+        self.tree_.fit(X[:, self.columns], y)
+        self.classes_ = self.tree_.classes_
+        return self
+
+    def predict_proba(self, X):
+        return self.tree_.predict_proba(X[:, self.columns])
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+
+@pytest.mark.parametrize("kw", [{}, {"ensemble": 3}, {"ensemble": 3, "threshold": True}, {"threshold": True}])  # fmt: skip
+def test_classifiers_that_scikit_learn_cannot_clone(rare, kw):
+    X, y = rare
+    columns = [0, 1, 2]
+    with pytest.raises(RuntimeError, match="Cannot clone"):
+        clone(Rewrites(columns))
+    pairs = [("odd", Rewrites(columns)), ("linear", linear())]
+    search = search_over(pairs, {"odd": {"depth": [1, 3]}}, losses=None, scoring="f1", **kw)
+    search = clone(search).fit(X, y)
+    same = cross_val_score(DecisionTreeClassifier(max_depth=3, random_state=0), X[:, columns], y, cv=FOLDS, scoring="f1")  # fmt: skip
+    column = "mean_untuned_score" if "threshold" in kw else "mean_test_score"
+    assert search.cv_results_[column][1] == pytest.approx(same.mean())
+    assert dict(search.estimator)["odd"].columns == columns
+    assert not hasattr(dict(search.estimator)["odd"], "tree_")
+    assert cross_val_score(search, X, y, cv=2).shape == (2,)
+
+
+def test_thresholds_of_classifiers_that_scikit_learn_cannot_clone(rare):
+    X, y = rare
+    tree = DecisionTreeClassifier(max_depth=2, random_state=0).fit(X[:, :1], y)
+    fixed = FixedThresholdClassifier(Rewrites([0]), 0.1).fit(X, y)
+    np.testing.assert_array_equal(fixed.predict(X), tree.predict_proba(X[:, :1])[:, 1] >= 0.1)
+    odd, usual = (
+        TunedThresholdClassifierCV(model, scoring="f1", cv=FOLDS).fit(rows, y).threshold_
+        for model, rows in ((Rewrites([0]), X), (clone(tree), X[:, :1]))
+    )
+    assert odd == usual
 
 
 class Untagged:

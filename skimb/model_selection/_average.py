@@ -1,7 +1,7 @@
 """The average of several classifiers."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
@@ -12,7 +12,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from skimb._base.classifier import NeuralClassifier
-from skimb._core.inner import last_step
+from skimb._core.inner import last_step, unfitted
 from skimb._core.validation import checked_target, take_names
 from skimb.model_selection._batched import batched_fits_once
 from skimb.model_selection._responses import class_scores
@@ -44,7 +44,7 @@ class WeightedAverage(ClassifierMixin, BaseEstimator):
     def fit(self, X, y, **params):
         """Fit all members to the same rows."""
         labels, self._multilabel = checked_target(y)
-        members = [clone(e) for e in self.estimators]
+        members = [unfitted(e) for e in self.estimators]
         jobs = list(zip(members, self._params(params), strict=True))
         neural = [isinstance(last_step(member), NeuralClassifier) for member in members]
         with batched_fits_once():
@@ -58,6 +58,10 @@ class WeightedAverage(ClassifierMixin, BaseEstimator):
         self.classes_ = self.estimators_[0].classes_ if self._multilabel else np.unique(labels)
         take_names(self, self.estimators_[0])
         return self
+
+    def __sklearn_clone__(self):
+        members = [unfitted(e) for e in self.estimators]
+        return type(self)(members, self.weights, self.names, self.n_jobs)
 
     def _params(self, params):
         """Parameters of each member's fit."""

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.utils.parallel import Parallel, delayed
 
 from skimb._base.classifier import NeuralClassifier
-from skimb._core.inner import last_step
+from skimb._core.inner import last_step, unfitted
 from skimb._core.priors import ClassPrior
 from skimb.model_selection._candidates import (
     SPECIAL,
@@ -88,7 +88,7 @@ class Kind(ABC):
 
     def with_setting(self, k):
         """An unfitted estimator with setting k."""
-        return clone(self.estimator).set_params(**clone(self.settings[k], safe=False))
+        return unfitted(self.estimator).set_params(**clone(self.settings[k], safe=False))
 
 
 class NeuralKind(Kind):
@@ -151,7 +151,7 @@ class WholeCandidate:
     def __init__(self, estimator, params):
         self.error = None
         try:
-            self.estimator = clone(estimator).set_params(**clone(params, safe=False))
+            self.estimator = unfitted(estimator).set_params(**clone(params, safe=False))
             if not hasattr(self.estimator, "predict_proba"):
                 raise ValueError(
                     f"{self.estimator!r} has no predict_proba, which an ensemble and thresholds need; put it "
@@ -210,7 +210,9 @@ def fit_alone(candidate, rows, number, fit_params, keep_proba):
         if candidate.error is not None:
             raise candidate.error
         train, test = rows.splits[number]
-        model = clone(candidate.estimator).fit(*rows.part(train), **rows.params(fit_params, train))
+        model = unfitted(candidate.estimator).fit(
+            *rows.part(train), **rows.params(fit_params, train)
+        )
         fit_time = time.perf_counter() - began
         began = time.perf_counter()
         scores = _scores(model, rows, test)

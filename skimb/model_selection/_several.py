@@ -12,7 +12,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, _routi
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
-from skimb._core.inner import weight_params
+from skimb._core.inner import unfitted, weight_params
 
 _ROUTED = {"scorer", "splitter"}  # what metadata are routed to beside the estimators
 
@@ -222,6 +222,15 @@ class SeveralEstimators(_BaseComposition):
             Itself.
         """
         return self._set_params("estimator", **params)
+
+    def __sklearn_clone__(self):
+        if not self._several:
+            return super().__sklearn_clone__()
+        rest = copy.copy(self)
+        rest.estimator = None
+        cloned = super(SeveralEstimators, rest).__sklearn_clone__()
+        cloned.estimator = [(name, unfitted(e)) for name, e in checked_pairs(self)]
+        return cloned
 
     def _get_scorers(self):
         return self._alone()._get_scorers() if self._several else super()._get_scorers()
