@@ -28,6 +28,7 @@ from skimb.model_selection._loss_report import draw, fold_scores, frame, labels
 from skimb.model_selection._rows import SearchRows
 from skimb.model_selection._search_run import SearchRun
 from skimb.model_selection._several import SeveralEstimators, fit_params_of
+from skimb.model_selection._stages import train_all
 
 
 class LossSearchCV(SeveralEstimators, BaseSearchCV):
@@ -288,7 +289,7 @@ class LossSearchCV(SeveralEstimators, BaseSearchCV):
         keep_proba = set(range(len(candidates))) if self.ensemble else tuned
         task = {"estimator": self, "X": X, "y": y}
         task["metadata"] = {k: v for k, v in params.items() if k == "sample_weight"} or None
-        context = self._train(kinds, rows, run, keep_proba, task)
+        context = train_all(self, kinds, rows, run, keep_proba, task)
         self._check_errors(run.outcomes)
         run.tune(tuned)
         more = {"role": self._roles}
@@ -319,41 +320,6 @@ class LossSearchCV(SeveralEstimators, BaseSearchCV):
     def _one(scorer, metric):
         """The scorer that candidates are chosen by, None where a callable gives several scores."""
         return scorer._scorers.get(metric) if isinstance(scorer, _MultimetricScorer) else scorer
-
-    # --- training ------------------------------------------------------------------------------
-
-    def _train(self, kinds, rows, run, keep_proba, task):
-        """Train all candidates into `run`; gives scikit-learn's context."""
-        stops = [[*kind.stops(self.halving, self.min_epochs), None] for kind in kinds]
-        context = None
-        if getattr(self, "_skl_callbacks", None):  # somebody listens; a stage is a subtask
-            context = self._init_callback_context(max_subtasks=sum(map(len, stops)))
-            context.call_on_fit_task_begin(**task)
-        first = 0
-        for kind, stages in zip(kinds, stops, strict=True):
-            numbers = range(first, first + len(kind.settings))
-            first = numbers.stop
-            wanted = {k - numbers.start for k in keep_proba if k in numbers}
-            advance = kind.training(rows, wanted, self)
-            for until in stages:
-                stage = None if context is None else context.subcontext(task_name="stage")
-                if stage is not None:
-                    stage.call_on_fit_task_begin(**task)
-                began = time.perf_counter()
-                for one, new in zip(run.outcomes, advance(until), strict=True):
-                    one |= {numbers[k]: outcome for k, outcome in new.items()}
-                if self.verbose > 0:
-                    seconds = time.perf_counter() - began
-                    name = "" if kind.name is None else f"{kind.name}: "
-                    so_far = "" if until is None else f", {until} epochs"
-                    size = f"{len(kind.kept)} candidates x {len(rows.splits)} folds"
-                    print(f"{name}{size}{so_far}: {seconds:.1f} s")
-                if until is not None:
-                    kind.halve([run.mean_score(numbers[k]) for k in kind.kept], self.halving)
-                if stage is not None:
-                    stage.call_on_fit_task_end(**task)
-            run.last += [numbers[k] for k in kind.kept]
-        return context
 
     def _check_errors(self, outcomes):
         errors = [o.error for one in outcomes for o in one.values() if o.error is not None]
