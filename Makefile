@@ -17,7 +17,7 @@ VERSION_TESTS := tests/test_versions.py tests/test_frame.py tests/test_estimator
 # processes of the test run, one thread each
 WORKERS ?= 2
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs bench-engine bench-kernels bench-search bench-losses bench-methods bench clean install
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench clean install
 
 install: $(STAMP)
 
@@ -110,6 +110,11 @@ bench-losses: $(STAMP)
 bench-methods: $(STAMP)
 	@mkdir -p docs/benchmarks
 	$(BIN)/python tests/bench/bench_methods.py $(if $(DATA),--data $(DATA)) --write docs/benchmarks/methods.md
+
+# DATA: as for bench-losses; a run that was stopped goes on; ARGS="--limit 600 --sets ..." for less
+bench-tables: $(STAMP)
+	@mkdir -p docs/benchmarks
+	$(BIN)/python tests/bench/bench_tables.py --data $(DATA) --write docs/benchmarks/tables.md $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(OLDEST) .venv-newest docs/_build docs/auto_examples docs/api/generated demo_output

@@ -12,11 +12,13 @@ import warnings
 
 import numpy as np
 from sklearn.datasets import make_classification
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from skimb.linear_model import LinearClassifier
 from skimb.losses import AnyLoss, Asymmetric, CrossEntropy, Focal, LogitAdjusted
 from skimb.model_selection import LossSearchCV, batched_fits
 from skimb.neural_network import MLPClassifier
@@ -92,3 +94,25 @@ print(
 
 print(f"threshold {which.threshold_:.2f}, by fold {np.round(which.thresholds_, 2).tolist()}")
 which.plot()
+
+# %%
+# Nets, trees or something else?
+# ------------------------------
+# A list of pairs (name, classifier) searches over several estimators on the same folds. Those that take losses are
+# crossed with them, nets are trained as populations, all others by themselves; the ensemble may take members of
+# every kind. ``advice_`` says which kind is best and whether its lead is more than noise.
+
+kinds = [
+    ("nets", model),
+    ("linear", make_pipeline(StandardScaler(), LinearClassifier())),
+    ("trees", HistGradientBoostingClassifier(max_iter=10 if FAST else 100, random_state=0)),
+]
+grids = {"nets": shared, "trees": {"learning_rate": [0.03, 0.1]}}
+wide = LossSearchCV(
+    kinds, grids, losses=[Focal, LogitAdjusted], scoring="average_precision", cv=5, ensemble=8
+).fit(X, y)
+print(wide.advice_)
+print(f"best: {wide.best_name_} {wide.best_params_}, {wide.best_score_:.3f}")
+for weight, name, params in wide.ensemble_:
+    print(f"{weight:.2f} of {name} {params}")
+print(f"ensemble: {wide.ensemble_score_:.3f} on the predictions it was picked on")

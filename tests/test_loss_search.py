@@ -45,7 +45,7 @@ from skimb.losses import (
 )
 from skimb.model_selection import FixedThresholdClassifier, LossSearchCV, batched_fits
 from skimb.model_selection._advice import compare
-from skimb.model_selection._candidates import loss_name, settings
+from skimb.model_selection._candidates import chosen_losses, loss_name, settings
 from skimb.neural_network import MLPClassifier, NeuralNetClassifier
 from skimb.testing import make_batch
 
@@ -714,7 +714,10 @@ def test_routing_changes_nothing(rare, weighted, more):
 
 def test_losses_that_should_not_train_alone_are_searched_beside_cross_entropy():
     model = MLPClassifier()
-    found = [s["loss"] for s in settings(model, [ExpectedCost, Focal(3.0)], None, "binary")[2:]]
+    found = [
+        s["loss"]
+        for s in settings(model, chosen_losses([ExpectedCost, Focal(3.0)], "binary"), None)[2:]
+    ]
     assert [repr(loss) for loss in found] == [
         "Mixed(loss=ExpectedCost())",
         "Mixed(loss=ExpectedCost(), share=0.5)",
@@ -724,7 +727,7 @@ def test_losses_that_should_not_train_alone_are_searched_beside_cross_entropy():
     ]
     assert loss_name(MLPClassifier(loss=found[0])) == "Mixed(ExpectedCost)"
     for task in ("binary", "multiclass", "multilabel"):
-        every = [s["loss"] for s in settings(model, "all", None, task)]
+        every = [s["loss"] for s in settings(model, chosen_losses("all", task), None)]
         assert (
             len({repr(loss) for loss in every[1:]}) == len(every) - 1
         )  # the baselines share a loss

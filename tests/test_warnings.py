@@ -1,5 +1,6 @@
 """Warnings name the line of the user's code that called fit or predict."""
 
+import signal
 import warnings
 
 import numpy as np
@@ -46,9 +47,12 @@ class Interrupt(Callback):
 
 
 def interrupt():
-    import signal
-
-    signal.raise_signal(signal.SIGINT)
+    # in processes of the background the signal is ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 SHORT = {"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0}

@@ -1,7 +1,9 @@
 """What meta-estimators give to the estimator inside them."""
 
+import copy
 from inspect import Parameter, signature
 
+from sklearn.base import clone
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     _routing_enabled,
@@ -46,6 +48,14 @@ def fit_inner(estimator, X, y, sample_weight=None, **params):
         name = "sample_weight"
         _request_weights(estimator)
     return estimator.fit(X, y, **{name: sample_weight}, **params)
+
+
+def unfitted(estimator):
+    """A clone, or a deep copy where a constructor changes its parameters: CatBoost's does with `cat_features`."""
+    try:
+        return clone(estimator)
+    except RuntimeError:  # scikit-learn refuses to clone it
+        return copy.deepcopy(estimator)
 
 
 def last_step(estimator):

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.05
+WEIGHTED_RIVAL = "class-weighted cross-entropy"
 
 
 class Comparison(NamedTuple):
@@ -45,21 +46,23 @@ def compare(scores, baseline, test_share):
     return Comparison(mean, error, float(stats.t.sf(mean / error, k - 1)))
 
 
-def advise(metric, special, baseline, n_special, test_share, tuned):
-    """One paragraph: does any special loss beat weighted cross-entropy beyond noise?
+def advise(metric, special, baseline, n_special, test_share, tuned, rival):
+    """One paragraph: does any special loss beat its rival beyond noise?
 
     Parameters
     ----------
     metric : str
         Name of the metric.
     special, baseline : tuple of (str, ndarray)
-        Name and scores over folds of the best special loss and of the best class-weighted cross-entropy.
+        Name and scores over folds of the best special loss and of the best rival.
     n_special : int
         Special candidates among which the best was picked.
     test_share : float
         Test rows per training row.
     tuned : bool
         Whether the baseline's decisions were made at a tuned threshold.
+    rival : str
+        What the baseline is, in words.
 
     Returns
     -------
@@ -73,19 +76,74 @@ def advise(metric, special, baseline, n_special, test_share, tuned):
     p = min(1.0, one.p * n_special)
     at = " at a tuned threshold" if tuned else ""
     numbers = (
-        f"{name} has a mean {metric} of {np.mean(scores):.4f} over {len(scores)} folds, class-weighted "
-        f"cross-entropy{at} ({base_name}) {np.mean(base):.4f}: a difference of {one.difference:+.4f} +- "
+        f"{name} has a mean {metric} of {np.mean(scores):.4f} over {len(scores)} folds, {rival}"
+        f"{at} ({base_name}) {np.mean(base):.4f}: a difference of {one.difference:+.4f} +- "
         f"{one.error:.4f}, p = {p:.3g} after correction for {n_special} special candidates"
     )
     if np.isnan(p):
         verdict = "One fold says nothing about noise; use more folds"
     elif p < LEVEL:
-        verdict = f"{name} beats class-weighted cross-entropy beyond noise"
+        verdict = f"{name} beats {rival} beyond noise"
     elif one.difference > 0:
         verdict = (
-            "No special loss beats class-weighted cross-entropy beyond noise; keep the simpler one unless "
-            "more folds say otherwise"
+            f"No special loss beats {rival} beyond noise; keep the simpler one unless more folds say "
+            "otherwise"
         )
     else:
-        verdict = "No special loss beats class-weighted cross-entropy; keep it"
+        verdict = f"No special loss beats {rival}; keep it"
     return f"{verdict}. {numbers}.", Comparison(one.difference, one.error, p)
+
+
+def advise_estimators(metric, names, labels, scores, finished, test_share):
+    """One paragraph: which estimator is best, and is it so beyond noise?
+
+    Parameters
+    ----------
+    metric : str
+        Name of the metric.
+    names : ndarray of shape (K,)
+        Estimator of each candidate.
+    labels : list of str
+        Candidates in words.
+    scores : ndarray of shape (K, folds)
+        Their scores.
+    finished : ndarray of bool, shape (K,)
+        Candidates that count.
+    test_share : float
+        Test rows per training row.
+
+    Returns
+    -------
+    str
+        The advice.
+    Comparison or None
+        The best estimator against the next one, p multiplied by the number of candidates that are not
+        of the latter; None where nothing can be compared.
+    """
+    means = np.where(finished, scores.mean(1), -np.inf)
+    best = {
+        name: max(np.flatnonzero(names == name), key=lambda k: means[k])
+        for name in dict.fromkeys(names)
+    }
+    order = sorted((k for k in best.values() if finished[k]), key=lambda k: -means[k])
+    lost = [name for name, k in best.items() if not finished[k]]
+    left_out = f" No candidate of {', '.join(lost)} was trained without an error." if lost else ""
+    if not order:
+        return f"Nothing to compare.{left_out}", None
+    first = order[0]
+    text = f"{names[first]} is best: {labels[first]} has a mean {metric} of {means[first]:.4f}"
+    if len(order) == 1:
+        return f"{text} over {scores.shape[1]} folds.{left_out}", None
+    second = order[1]
+    one = compare(scores[first], scores[second], test_share)
+    n = int((finished & (names != names[second])).sum())
+    p = min(1.0, one.p * n)
+    if np.isnan(p):
+        verdict = "one fold says nothing about noise"
+    else:
+        verdict = "beyond noise" if p < LEVEL else "within noise"
+    others = ", ".join(f"{labels[k]} {means[k]:.4f}" for k in order[1:])
+    return (
+        f"{text} over {scores.shape[1]} folds, {others}. Its lead over {names[second]} is {one.difference:+.4f} +- "
+        f"{one.error:.4f}, p = {p:.3g} after correction for {n} candidates: {verdict}.{left_out}"
+    ), Comparison(one.difference, one.error, p)

@@ -3,9 +3,14 @@
 from sklearn.model_selection import ParameterGrid
 from sklearn.pipeline import Pipeline
 
+from skimb._core.inner import last_step
+from skimb.boosting._base import BoostedClassifier
+from skimb.boosting._objectives import SERVES as ROW_SERVES
 from skimb.losses import CrossEntropy, Loss, Mixed, all_losses
+from skimb.losses._base import unserved
 
 PLAIN, WEIGHTED, SPECIAL = "cross-entropy", "weighted cross-entropy", "special"
+OTHER = "other"  # a classifier that takes no loss of skimb
 
 
 def prefix_of(estimator):
@@ -13,35 +18,73 @@ def prefix_of(estimator):
     return f"{estimator.steps[-1][0]}__" if isinstance(estimator, Pipeline) else ""
 
 
-def settings(estimator, losses, param_grid, task):
-    """Parameter settings of a search: baselines first, each setting once.
+def takes_losses(estimator):
+    """Whether a classifier, or the last step of a pipeline, takes losses of skimb."""
+    constraints = getattr(last_step(estimator), "_parameter_constraints", {})
+    return any(allowed is Loss for allowed in constraints.get("loss", []))
+
+
+def losses_for(estimator, chosen, prior):
+    """Those of the chosen losses that a classifier trains: a boosted one losses of single rows.
 
     Parameters
     ----------
-    estimator : Pipeline or NeuralClassifier
+    estimator : Pipeline or classifier
         What is searched over.
-    losses : "all", list or None
-        Losses or loss classes; classes stand for their grids.
+    chosen : list of Loss or None
+        Losses; None stays None.
+    prior : ClassPrior
+        Of the training target.
+
+    Returns
+    -------
+    list of Loss or None
+        Losses.
+    """
+    if chosen is None:
+        return None
+    if not takes_losses(estimator):
+        return []
+    if not isinstance(last_step(estimator), BoostedClassifier):
+        return chosen
+    return [loss for loss in chosen if _of_rows(loss, prior)]
+
+
+def _of_rows(loss, prior):
+    try:
+        return not unserved(loss.bind(prior), ROW_SERVES)
+    except ValueError:
+        return True  # it cannot be bound: its candidate fails, and says why
+
+
+def settings(estimator, chosen, param_grid):
+    """Parameter settings of a search over one estimator: baselines first, each setting once.
+
+    Parameters
+    ----------
+    estimator : Pipeline or classifier
+        What is searched over; one that takes no losses has the settings of its grid.
+    chosen : list of Loss or None
+        Losses; None if `param_grid` may set them.
     param_grid : dict or list of dict or None
         Other parameters, crossed with the losses.
-    task : {"binary", "multiclass", "multilabel"}
-        Kind of target.
 
     Returns
     -------
     list of dict
         Settings.
     """
+    rest = list(ParameterGrid(param_grid)) if param_grid else [{}]
+    if not takes_losses(estimator):
+        return rest
     prefix = prefix_of(estimator)
     loss, weight = f"{prefix}loss", f"{prefix}class_weight"
-    rest = list(ParameterGrid(param_grid)) if param_grid else [{}]
     names_loss = any(k == loss or k.startswith(f"{loss}__") for r in rest for k in r)
-    if names_loss and losses is not None:
+    if names_loss and chosen is not None:
         raise ValueError(
-            f"param_grid sets {loss!r} and losses={losses!r} does too; give losses=None, or leave the loss out of "
+            f"param_grid sets {loss!r} and losses= does too; give losses=None, or leave the loss out of "
             "param_grid."
         )
-    chosen = _chosen(losses, task)
     found = []
     for r in rest:
         others = {k: v for k, v in r.items() if k != loss and not k.startswith(f"{loss}__")}
@@ -52,14 +95,28 @@ def settings(estimator, losses, param_grid, task):
     if names_loss:
         found += rest
     else:
-        found += [{loss: one, **r} for r in rest for one in chosen]
+        found += [{loss: one, **r} for r in rest for one in chosen or []]
     usual = estimator.get_params().get(weight)
     return _once(found, weight, usual)
 
 
-def _chosen(losses, task):
+def chosen_losses(losses, task):
+    """Losses to search over: a class stands for its grid, "all" for all losses of a kind of target.
+
+    Parameters
+    ----------
+    losses : "all", list or None
+        Losses or loss classes.
+    task : {"binary", "multiclass", "multilabel"}
+        Kind of target.
+
+    Returns
+    -------
+    list of Loss or None
+        Losses.
+    """
     if losses is None:
-        return []
+        return None
     if isinstance(losses, str):
         losses = [
             cls for cls in all_losses(task) if cls is not Mixed
@@ -87,19 +144,28 @@ def _once(found, weight, usual):
 
 
 def role(classifier):
-    """Whether a setting is plain cross-entropy, weighted cross-entropy or something special."""
+    """Whether a setting is plain cross-entropy, weighted cross-entropy, something special or another classifier."""
+    if not takes_losses(classifier):
+        return OTHER
     loss = classifier.loss
     plain = loss is None or (type(loss) is CrossEntropy and repr(loss) == repr(CrossEntropy()))
-    untouched = classifier.sampler is None and classifier.deferred_reweighting is None
-    if not plain or not untouched:
+    changes = ("sampler", "deferred_reweighting")
+    if not plain or any(getattr(classifier, name, None) is not None for name in changes):
         return SPECIAL
-    return PLAIN if classifier.class_weight is None else WEIGHTED
+    return PLAIN if getattr(classifier, "class_weight", None) is None else WEIGHTED
 
 
 def loss_name(classifier):
-    """Name of a setting's loss, for a wrapper with that of the loss inside."""
+    """Name of a setting's loss, for a wrapper with that of the loss inside; empty without a loss of skimb."""
+    if not takes_losses(classifier):
+        return ""
     if classifier.loss is None:
         return "CrossEntropy"
     inner = classifier.loss.get_params(deep=False).get("loss")
     name = type(classifier.loss).__name__
     return name if inner is None else f"{name}({type(inner).__name__})"
+
+
+def is_baseline(roles, several):
+    """Candidates that a special loss has to beat: weighted cross-entropy, of several estimators all others."""
+    return roles != SPECIAL if several else roles == WEIGHTED

@@ -8,7 +8,6 @@ from sklearn.base import (
     ClassifierMixin,
     MetaEstimatorMixin,
     _fit_context,
-    clone,
     is_classifier,
 )
 from sklearn.utils import get_tags
@@ -22,7 +21,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _estimator_has, check_is_fitted
 
-from skimb._core.inner import weight_params
+from skimb._core.inner import unfitted, weight_params
 from skimb._core.validation import take_names
 from skimb.model_selection._decisions import check_positive, ordered, warn_if_common
 from skimb.model_selection._responses import class_scores, response_of, target_of
@@ -218,7 +217,7 @@ class FixedThresholdClassifier(ThresholdDecisions):
         if _routing_enabled():
             params = process_routing(self, "fit", **params).estimator.fit
         response = response_of(self.estimator, self.response_method)
-        self.estimator_ = clone(self.estimator).fit(X, y, **params, **weights)
+        self.estimator_ = unfitted(self.estimator).fit(X, y, **params, **weights)
         take_names(self, self.estimator_)
         self._response, self._multilabel = response, multilabel
         if multilabel:

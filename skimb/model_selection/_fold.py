@@ -4,32 +4,20 @@ import copy
 import time
 from contextlib import nullcontext
 from traceback import format_exception
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
 from sklearn.utils._metadata_requests import _routing_enabled
 
 from skimb._base.classifier import NeuralClassifier
 from skimb._base.together import FitsTogether
 from skimb._core.stand_ins import RowRecorder
 from skimb.model_selection._bulk import bulk_score
+from skimb.model_selection._rows import Outcome
 
 _NUMBERS = 1 << 24  # scores held at once
-
-
-class Outcome(NamedTuple):
-    """What one candidate gave on one split."""
-
-    scores: dict | None
-    train_scores: dict | None
-    fit_time: float
-    score_time: float
-    error: str | None
-    proba: np.ndarray | None  # of the test rows, where wanted
 
 
 class Candidate:
@@ -58,8 +46,8 @@ class Candidate:
             self.classifier = clone(final).set_params(**clone(own, safe=False))
             if not isinstance(self.classifier, NeuralClassifier):
                 raise TypeError(
-                    "LossSearchCV trains skimb's neural and linear classifiers, got "
-                    f"{self.classifier!r}; search over others with GridSearchCV inside batched_fits()."
+                    "LossSearchCV trains skimb's neural and linear classifiers as populations, got "
+                    f"{self.classifier!r}; list other classifiers by name: LossSearchCV([(name, classifier)])."
                 )
             self.classifier._validate_params()
         except Exception as error:  # belongs to this candidate, reported with its scores
@@ -107,7 +95,7 @@ class _Group:
 
 
 class Fold:
-    """All candidates on one split.
+    """All candidates of a neural estimator on one split.
 
     Parameters
     ----------
@@ -115,38 +103,28 @@ class Fold:
         What is searched over.
     candidates : list of Candidate
         Settings.
-    X, y : array-like
-        All rows.
-    train, test : ndarray
-        Row numbers.
-    fit_params, score_params : dict
-        Parameters of the training rows' fit and of the test rows' scores.
-    train_score_params : dict
-        Parameters of the training rows' scores, used where `train_scores` is set.
-    scorer : callable
-        One scorer, or several under their names.
-    classes : ndarray
-        Labels of the whole target.
+    rows : SearchRows
+        Rows and splits.
+    number : int
+        The split's.
+    fit_params : dict
+        Parameters of `fit` for all rows.
     keep_proba : set of int
         Candidates whose probabilities of the test rows are wanted.
-    train_scores : bool
-        Whether training rows are scored too.
     max_memory : int
         Bytes that the state of one population may take.
     """
 
-    def __init__(
-        self, estimator, candidates, X, y, train, test, *, fit_params, score_params,
-        train_score_params, scorer, classes, keep_proba, train_scores, max_memory,
-    ):  # fmt: skip
+    def __init__(self, estimator, candidates, rows, number, fit_params, keep_proba, max_memory):
         self.estimator, self.candidates = estimator, candidates
-        self.X_train, self.y_train = _safe_indexing(X, train), _safe_indexing(y, train)
-        self.X_test, self.y_test = _safe_indexing(X, test), _safe_indexing(y, test)
-        self.fit_params, self.score_params = fit_params, score_params
-        self.train_score_params = train_score_params
-        self.scorer, self.classes = scorer, classes
-        self.keep_proba, self.train_scores = keep_proba, train_scores
-        self.max_memory = max_memory
+        train, test = rows.splits[number]
+        self.X_train, self.y_train = rows.part(train)
+        self.X_test, self.y_test = rows.part(test)
+        self.fit_params = rows.params(fit_params, train)
+        self.score_params = rows.params(rows.score_params, test)
+        self.train_score_params = rows.params(rows.score_params, train)
+        self.scorer, self.classes, self.train_scores = rows.scorer, rows.classes, rows.train_scores
+        self.keep_proba, self.max_memory = keep_proba, max_memory
         self.errors = {k: c.error for k, c in enumerate(candidates) if c.error is not None}
         self.kept = set(range(len(candidates)))
         self.groups = None

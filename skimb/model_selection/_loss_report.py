@@ -3,7 +3,8 @@
 import numpy as np
 
 from skimb._core.optional import require
-from skimb.model_selection._candidates import PLAIN, SPECIAL, WEIGHTED
+from skimb.losses import CrossEntropy
+from skimb.model_selection._candidates import OTHER, PLAIN, SPECIAL, WEIGHTED, is_baseline
 
 _EXTRA = ("threshold", "std_threshold", "mean_untuned_score", "n_epochs")
 
@@ -11,6 +12,19 @@ _EXTRA = ("threshold", "std_threshold", "mean_untuned_score", "n_epochs")
 def label(params):
     """A setting in a few words."""
     return ", ".join(f"{name.rsplit('__', 1)[-1]}={value!r}" for name, value in params.items())
+
+
+def labels(results):
+    """Candidates in a few words, those of several estimators with its name."""
+    said = [label(params) for params in results["params"]]
+    if "estimator" not in results:
+        return said
+    plain = label({"loss": CrossEntropy(), "class_weight": None})
+    said = [text.replace(plain, "plain cross-entropy") for text in said]
+    return [
+        f"{name} ({text})" if text else name
+        for name, text in zip(results["estimator"], said, strict=True)
+    ]
 
 
 def fold_scores(results, name):
@@ -39,12 +53,16 @@ def frame(results, name, losses):
     pandas = require("pandas", extra="plot")
     scores, roles = fold_scores(results, name), results["role"]
     means = results[f"mean_test_{name}"]
-    weighted = np.flatnonzero(roles == WEIGHTED)
-    base = scores[weighted[np.argmax(np.nan_to_num(means[weighted], nan=-np.inf))]]
+    several = "estimator" in results
+    baseline = np.flatnonzero(is_baseline(roles, several))
+    base = np.full(scores.shape[1], np.nan)
+    if len(baseline):
+        base = scores[baseline[np.argmax(np.nan_to_num(means[baseline], nan=-np.inf))]]
     rows = []
     for k, params in enumerate(results["params"]):
         d = scores[k] - base
-        row = {"loss": losses[k], "role": roles[k], "setting": label(params), "mean": means[k]}
+        row = {"estimator": results["estimator"][k]} if several else {}
+        row |= {"loss": losses[k], "role": roles[k], "setting": label(params), "mean": means[k]}
         row["std"], row["difference"] = results[f"std_test_{name}"][k], d.mean()
         row["error"] = d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.nan
         for column in _EXTRA:
@@ -59,15 +77,19 @@ def frame(results, name, losses):
 def draw(table, xlabel, ax):
     """Draw the best setting of each loss with its spread over folds, and both baselines."""
     pyplot = require("matplotlib.pyplot", extra="plot")
-    best = table.dropna(subset=["mean"]).groupby(["role", "loss"], sort=False).head(1)[::-1]
+    several = "estimator" in table
+    by = ["estimator", "role", "loss"] if several else ["role", "loss"]
+    best = table.dropna(subset=["mean"]).groupby(by, sort=False).head(1)[::-1]
     if ax is None:
         ax = pyplot.subplots(figsize=(6, 1.0 + 0.25 * len(best)))[1]
     names = best["loss"].where(best["role"] != WEIGHTED, "CrossEntropy, weighted")
     names = names.where(best["role"] != PLAIN, "CrossEntropy, plain")
-    colors = best["role"].map({PLAIN: "C7", WEIGHTED: "C1", SPECIAL: "C0"})
+    if several:
+        names = best["estimator"] + names.where(best["role"] == OTHER, ": " + names)
+    colors = best["role"].map({PLAIN: "C7", WEIGHTED: "C1", SPECIAL: "C0", OTHER: "C2"})
     ax.hlines(names, best["mean"] - best["std"], best["mean"] + best["std"], colors=colors)
     ax.scatter(best["mean"], names, c=colors, zorder=3)
-    line = best.loc[best["role"] == WEIGHTED, "mean"].max()
+    line = best.loc[is_baseline(best["role"], several), "mean"].max()
     ax.axvline(line, color="C1", linewidth=0.8, linestyle="--")
     ax.set_xlabel(xlabel)
     return ax

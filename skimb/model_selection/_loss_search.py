@@ -1,10 +1,9 @@
-"""Which loss, with which parameters and threshold, for my metric?"""
+"""Which loss or estimator, with which parameters and threshold, for my metric?"""
 
 import time
 from numbers import Integral
 
 import numpy as np
-from joblib import Parallel, delayed
 from scipy import sparse
 from sklearn.base import _fit_context, clone
 from sklearn.exceptions import FitFailedWarning
@@ -12,24 +11,27 @@ from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import _safe_indexing, indexable
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metadata_routing import _routing_enabled
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_method_params
 
 from skimb._core.compat import with_callbacks
-from skimb._core.inner import weight_params
 from skimb._core.warn import warn_user
-from skimb.model_selection._advice import advise
+from skimb.model_selection._advice import WEIGHTED_RIVAL, advise, advise_estimators
 from skimb.model_selection._average import WeightedAverage
-from skimb.model_selection._candidates import SPECIAL, WEIGHTED, loss_name, role, settings
+from skimb.model_selection._candidates import SPECIAL, is_baseline
 from skimb.model_selection._fixed_threshold import FixedThresholdClassifier
-from skimb.model_selection._fold import Candidate, Fold
 from skimb.model_selection._greedy import select
-from skimb.model_selection._loss_report import draw, fold_scores, frame, label
+from skimb.model_selection._kinds import kinds_of
+from skimb.model_selection._loss_report import draw, fold_scores, frame, labels
+from skimb.model_selection._rows import SearchRows
 from skimb.model_selection._search_run import SearchRun
+from skimb.model_selection._several import SeveralEstimators, fit_params_of
+from skimb.model_selection._stages import train_all
 
 
-class LossSearchCV(BaseSearchCV):
+class LossSearchCV(SeveralEstimators, BaseSearchCV):
     r"""Search over losses and their parameters, all members of a fold trained as populations.
 
     Candidates are the losses, each with the parameters worth searching, crossed with `param_grid`; plain
@@ -38,18 +40,22 @@ class LossSearchCV(BaseSearchCV):
     together. ``advice_`` says whether any special loss beat class-weighted cross-entropy (at a tuned
     threshold, if the metric counts decisions) beyond noise.
 
+    A list of pairs (name, classifier) searches over several estimators of any kind, on the same folds and
+    in one table.
+
     Parameters
     ----------
-    estimator : NeuralClassifier or Pipeline
+    estimator : NeuralClassifier, Pipeline or list of (str, classifier)
         One of skimb's neural or linear classifiers, or a scikit-learn or imbalanced-learn pipeline that
-        ends in one.
+        ends in one. In a list, also any other classifier of scikit-learn's kind with ``predict_proba``.
     param_grid : dict or list of dict, default=None
         Other parameters to cross with the losses, named as for ``GridSearchCV``. May set the loss
-        itself, with ``losses=None``.
+        itself, with ``losses=None``. For a list of estimators a dict of such grids by their names.
     losses : "all" or list or None, default="all"
         ``"all"`` takes every loss for the kind of target with its ``grid()``; in a list, a class stands for
         its grid and an object for itself. Some losses cannot be trained in populations (adversarial
-        ones, those with a memory) and take much of the time of ``"all"``.
+        ones, those with a memory) and take much of the time of ``"all"``. Of several estimators those that take
+        no loss of skimb have the settings of their grid only, boosted ones losses of single rows.
     scoring : str, callable, list, tuple or dict, default=None
         As in ``GridSearchCV``; None is the classifier's accuracy, which says little about rare classes.
     refit : bool, str or callable, default=True
@@ -65,7 +71,8 @@ class LossSearchCV(BaseSearchCV):
         of the best one.
     halving : int, default=None
         Factor of successive halving over epochs: all candidates are trained for few epochs, one in
-        `halving` goes on. Cross-entropy baselines always go on. Members continue where they stopped.
+        `halving` goes on. Cross-entropy baselines always go on. Members continue where they stopped. Of
+        several estimators each neural one is halved by itself; the others are trained once.
     min_epochs : int, default=None
         Epochs before the first selection; None divides the largest ``max_iter`` evenly, as `halving`
         says.
@@ -73,9 +80,11 @@ class LossSearchCV(BaseSearchCV):
         Outer folds for an honest estimate: the whole search is repeated in each and scored on the rest
         (``nested_scores_``).
     n_jobs : int, default=None
-        Folds at a time, in threads; under joblib's dask backend on the cluster's workers.
+        Folds at a time, in threads; under joblib's dask backend on the cluster's workers. Of several
+        estimators those that are not neural have as many fits at a time, by joblib's own backend.
     verbose : int, default=0
-        Above 0, prints a line per fold.
+        Above 0, prints a line when all folds of a stage or an estimator are done; above 1 also joblib's own
+        progress of estimators that are not neural.
     error_score : "raise" or float, default=nan
         Score of a fit that fails.
     return_train_score : bool, default=False
@@ -86,26 +95,34 @@ class LossSearchCV(BaseSearchCV):
     Attributes
     ----------
     cv_results_ : dict of arrays
-        As in ``GridSearchCV``; also ``role``, with `threshold` ``threshold`` (from the predictions of all folds),
-        ``std_threshold`` (over folds) and ``mean_untuned_score``, with `halving` ``n_epochs``.
+        As in ``GridSearchCV``; also ``role``, of several estimators ``estimator`` (the name; ``params`` are in
+        the words of its grid), with `threshold` ``threshold`` (from the predictions of all folds),
+        ``std_threshold`` (over folds) and ``mean_untuned_score``, with `halving` ``n_epochs`` (0 for estimators
+        that are not neural).
     best_estimator_ : estimator
         Fitted on all rows: the estimator, with `threshold` in a ``FixedThresholdClassifier``.
     best_params_, best_index_, best_score_, scorer_, n_splits_, refit_time_, multimetric_ : object
         As in ``GridSearchCV``.
+    best_name_ : str
+        Of several estimators, the name of the best one, whose setting is ``best_params_``.
     threshold_ : float or ndarray
         With `threshold`, the rule of ``best_estimator_`` (see ``FixedThresholdClassifier``).
     thresholds_ : ndarray
         With `threshold`, the rules of the best candidate by fold, whose spread says how well it is known.
-    ensemble_ : list of (float, dict)
-        With `ensemble`, weights and settings of the members.
+    ensemble_ : list of (float, dict) or (float, str, dict)
+        With `ensemble`, weights and settings of the members, of several estimators with the name between.
     ensemble_score_ : float
         Mean score of the ensemble on the predictions it was picked on: optimistic; `nested` is not.
     nested_scores_ : ndarray
         With `nested`, scores of the outer folds.
+    nested_params_, nested_names_ : list
+        With `nested`, the best setting of each outer fold and, of several estimators, its name.
     advice_ : str
-        Whether a special loss is worth it.
+        Whether a special loss is worth it and, of several estimators, which is best and by how much.
     comparison_ : Comparison
         The paired test behind it: difference, error, p.
+    estimator_comparison_ : Comparison
+        Of several estimators, the best one's best setting against that of the next one; None for one.
 
     Notes
     -----
@@ -117,6 +134,13 @@ class LossSearchCV(BaseSearchCV):
     *Paired test*: t-test over folds with the variance corrected for shared training rows (Nadeau and Bengio),
     one-sided, multiplied by the number of special candidates (Bonferroni), since the best of many is
     compared with one.
+
+    *Several estimators*: neural ones are trained as populations, each fit of another one is a task of joblib.
+    A special loss then has to beat the best candidate without one, whatever its estimator; the lead of the
+    best estimator over the next is tested alike, with p multiplied by the number of candidates that are not
+    the next one's. An ensemble takes members of all kinds and averages their probabilities as they are.
+    ``fit`` takes ``sample_weight`` for all, and parameters of one estimator as ``name__parameter``; what an
+    estimator cannot take as a table (text, missing values) is its own failure.
 
     *Scores*: average precision, ROC AUC, log loss, Brier, and the metrics of decisions are computed for all
     members at once and equal scikit-learn's to 1e-12; folds on which one is not defined, and all other
@@ -146,10 +170,27 @@ class LossSearchCV(BaseSearchCV):
     14
     >>> "cross-entropy" in search.advice_
     True
+
+    Nets beside other classifiers:
+
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> wide = LossSearchCV(
+    ...     [("nets", model), ("forest", RandomForestClassifier(20, random_state=0))],
+    ...     {"forest": {"max_depth": [2, None]}},
+    ...     losses=[Focal(1.0)],
+    ...     scoring="average_precision",
+    ...     cv=3,
+    ...     ensemble=4,
+    ... ).fit(X, y)
+    >>> wide.cv_results_["estimator"].tolist()
+    ['nets', 'nets', 'nets', 'forest', 'forest']
+    >>> wide.predict_proba(X).shape
+    (400, 2)
     """
 
     _parameter_constraints = {
         **BaseSearchCV._parameter_constraints,
+        "estimator": [HasMethods(["fit"]), list],
         "param_grid": [dict, list, None],
         "losses": [StrOptions({"all"}), list, tuple, None],
         "threshold": ["boolean"],
@@ -210,7 +251,8 @@ class LossSearchCV(BaseSearchCV):
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Labels.
         **params : dict
-            Parameters of the estimator's fit, the scorer and the splitter, as in ``GridSearchCV``:
+            Parameters of the estimator's fit (of several estimators: ``name__parameter``), the scorer and the
+            splitter, as in ``GridSearchCV``:
             before scikit-learn 1.7, scores are weighted by `sample_weight` only under metadata routing.
 
         Returns
@@ -219,67 +261,57 @@ class LossSearchCV(BaseSearchCV):
             Itself.
         """
         scorer, metric = self._get_scorers()
+        if isinstance(scorer, _MultimetricScorer):  # a failure is the candidate's own
+            scorer = _MultimetricScorer(scorers=scorer._scorers, raise_exc=True)
         if callable(self.scoring) and isinstance(self.refit, str):
             metric = self.refit  # a callable that gives several scores
         X, y = indexable(X, y.toarray() if sparse.issparse(y) else y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
-        fit_params = dict(routed.estimator.fit)
-        fit_params |= weight_params(self.estimator, fit_params.pop("sample_weight", None))
-        self._multilabel = type_of_target(y) == "multilabel-indicator"
+        kind_of_y = type_of_target(y, input_name="y", raise_unknown=True)
+        self._multilabel = kind_of_y == "multilabel-indicator"
         self._classes = np.arange(np.shape(y)[1]) if self._multilabel else np.unique(np.asarray(y))
         splitter = check_cv(self.cv, y, classifier=True)
         splits = list(splitter.split(X, y, **routed.splitter.split))
         self.n_splits_ = len(splits)
-        wanted = settings(self.estimator, self.losses, self.param_grid, self._task(y))
-        candidates = [Candidate(self.estimator, p) for p in wanted]
-        self._roles = np.array([SPECIAL if c.error else role(c.classifier) for c in candidates])
-        self._names = ["" if c.error else loss_name(c.classifier) for c in candidates]
+        score_params = routed.scorer.score
+        rows = SearchRows(
+            X, y, splits, scorer, score_params, self._classes, self._multilabel, self.return_train_score
+        )  # fmt: skip
+        kinds = kinds_of(self, fit_params_of(self, routed), y, self._task())
+        candidates = [(kind, k) for kind in kinds for k in range(len(kind.settings))]
+        self._roles = np.array([kind.roles[k] for kind, k in candidates])
+        self._names = [kind.losses[k] for kind, k in candidates]
         run = SearchRun(self._one(scorer, metric), self._classes, self._multilabel, metric)
         self._check_decisions(run, metric)
-        run.take_rows(y, [test for _, test in splits], routed.scorer.score.get("sample_weight"))
-        tuned = self._with_thresholds(run, len(wanted))
-        fold_params = {
-            "scorer": scorer,
-            "classes": self._classes,
-            "train_scores": self.return_train_score,
-            "max_memory": self.max_memory,
-            "keep_proba": set(range(len(wanted))) if self.ensemble else tuned,
-        }
-        folds = [
-            Fold(
-                clone(self.estimator), candidates, X, y, train, test,
-                fit_params=_check_method_params(X, params=fit_params, indices=train),
-                score_params=_check_method_params(X, params=routed.scorer.score, indices=test),
-                train_score_params=_check_method_params(X, params=routed.scorer.score, indices=train),
-                **fold_params,
-            )
-            for train, test in splits
-        ]  # fmt: skip
+        run.take_rows(y, [test for _, test in splits], score_params.get("sample_weight"))
+        tuned = self._with_thresholds(run, len(candidates))
+        keep_proba = set(range(len(candidates))) if self.ensemble else tuned
         task = {"estimator": self, "X": X, "y": y}
         task["metadata"] = {k: v for k, v in params.items() if k == "sample_weight"} or None
-        epochs, context = self._train(folds, run, task)
+        context = train_all(self, kinds, rows, run, keep_proba, task)
         self._check_errors(run.outcomes)
         run.tune(tuned)
         more = {"role": self._roles}
+        if self._several:
+            more["estimator"] = np.array([kind.name for kind, _ in candidates], object)
         if self.halving is not None:
-            more["n_epochs"] = epochs
-        results = self._results(wanted, run, more)
-        self._choose(results, run, wanted)
+            more["n_epochs"] = np.concatenate([kind.n_epochs for kind in kinds])
+        results = self._results([kind.settings[k] for kind, k in candidates], run, more)
+        self._choose(results, run)
         self._advise(results, splits, run)
-        if self.ensemble:
-            self._pick_members(run, wanted)
+        members = self._pick_members(run, candidates) if self.ensemble else None
         self.cv_results_ = results
         self.scorer_ = scorer._scorers if isinstance(scorer, _MultimetricScorer) else scorer
         if self.refit:
-            self._refit(X, y, fit_params, run)
+            self._refit(X, y, params, run, candidates, members)
         if self.nested is not None:
             self._nest(X, y, params, routed.splitter.split)
         if context is not None:
             context.call_on_fit_task_end(**task)
         return self
 
-    def _task(self, y):
+    def _task(self):
         if self._multilabel:
             return "multilabel"
         return "binary" if len(self._classes) == 2 else "multiclass"
@@ -288,62 +320,6 @@ class LossSearchCV(BaseSearchCV):
     def _one(scorer, metric):
         """The scorer that candidates are chosen by, None where a callable gives several scores."""
         return scorer._scorers.get(metric) if isinstance(scorer, _MultimetricScorer) else scorer
-
-    # --- training ------------------------------------------------------------------------------
-
-    def _train(self, folds, run, task):
-        """Train all candidates into `run`; gives their epochs and scikit-learn's context."""
-        n = len(folds[0].candidates)
-        kept, epochs = list(range(n)), np.zeros(n, int)
-        longest = max(
-            (c.classifier.max_iter for c in folds[0].candidates if not c.error), default=1
-        )
-        shared = "sharedmem" if self.halving else None  # nets go on where they stopped
-        parallel = Parallel(n_jobs=self.n_jobs, prefer="threads", require=shared)
-        stages = [*self._stops(n, longest), None]
-        context = None
-        if getattr(self, "_skl_callbacks", None):  # somebody listens; a stage is a subtask
-            context = self._init_callback_context(max_subtasks=len(stages))
-            context.call_on_fit_task_begin(**task)
-        with parallel:
-            for until in stages:
-                stage = None if context is None else context.subcontext(task_name="stage")
-                if stage is not None:
-                    stage.call_on_fit_task_begin(**task)
-                began = time.perf_counter()
-                found = parallel(delayed(_advance)(fold, until, kept) for fold in folds)
-                for one, new in zip(run.outcomes, found, strict=True):
-                    one |= new
-                epochs[kept] = longest if until is None else until
-                if self.verbose > 0:
-                    seconds = time.perf_counter() - began
-                    so_far = "" if until is None else f", {until} epochs"
-                    print(f"{len(kept)} candidates x {len(folds)} folds{so_far}: {seconds:.1f} s")
-                if until is not None:
-                    kept = self._best_of(kept, run)
-                if stage is not None:
-                    stage.call_on_fit_task_end(**task)
-        run.last = kept
-        return epochs, context
-
-    def _stops(self, n, longest):
-        """Epochs after which candidates are dropped."""
-        if self.halving is None:
-            return []
-        rounds = int(np.log(max(n, 1)) / np.log(self.halving) + 1e-9)
-        first = self.min_epochs or max(1, longest // self.halving**rounds)
-        stops = []
-        while first < longest and len(stops) < rounds:
-            stops.append(first)
-            first = max(first + 1, first * self.halving)
-        return stops
-
-    def _best_of(self, kept, run):
-        """The best share of the candidates, and the baselines."""
-        means = [run.mean_score(k) for k in kept]
-        order = np.argsort(-np.nan_to_num(means, nan=-np.inf), kind="stable")
-        best = {kept[i] for i in order[: -(-len(kept) // self.halving)]}
-        return [k for k in kept if k in best or self._roles[k] != SPECIAL]
 
     def _check_errors(self, outcomes):
         errors = [o.error for one in outcomes for o in one.values() if o.error is not None]
@@ -387,7 +363,11 @@ class LossSearchCV(BaseSearchCV):
         """Candidates whose predictions are kept: all, or the baselines that the advice needs."""
         if not run.of_decisions or self.n_splits_ < 2:
             return set()
-        return set(range(n)) if self.threshold else set(np.flatnonzero(self._roles == WEIGHTED))
+        return set(range(n)) if self.threshold else set(np.flatnonzero(self._baselines()))
+
+    def _baselines(self):
+        """Candidates that a special loss has to beat, as a mask."""
+        return is_baseline(self._roles, self._several)
 
     # --- results -------------------------------------------------------------------------------
 
@@ -419,7 +399,7 @@ class LossSearchCV(BaseSearchCV):
             more["mean_untuned_score"] = [run.mean_score(k) for k in range(len(wanted))]
         return self._format_results(wanted, len(outcomes), out, more)
 
-    def _choose(self, results, run, wanted):
+    def _choose(self, results, run):
         """Best index among the candidates that were trained to the end."""
         refit_metric = self.refit if self.multimetric_ else run.metric
         self._metric = refit_metric if isinstance(refit_metric, str) else "score"
@@ -430,42 +410,55 @@ class LossSearchCV(BaseSearchCV):
             self.best_index_ = self._select_best_index(self.refit, refit_metric, results)
         else:
             means = np.nan_to_num(results[f"mean_test_{self._metric}"], nan=-np.inf)
-            finished = np.isin(np.arange(len(wanted)), run.last)
+            finished = np.isin(np.arange(len(means)), run.last)
             self.best_index_ = int(np.argmax(np.where(finished, means, -np.inf)))
             self.best_score_ = results[f"mean_test_{self._metric}"][self.best_index_]
-        self.best_params_ = wanted[self.best_index_]
+        self.best_params_ = results["params"][self.best_index_]
+        if self._several:
+            self.best_name_ = results["estimator"][self.best_index_]
 
     def _advise(self, results, splits, run):
-        """Compare the best special loss with the best class-weighted cross-entropy."""
+        """Compare the best special loss with the best baseline, and the estimators with each other."""
         self.advice_, self.comparison_ = "", None
         if f"mean_test_{self._metric}" not in results:
             return
         splits_of = fold_scores(results, self._metric)
         finished = np.isin(np.arange(len(splits_of)), run.last) & np.isfinite(splits_of).all(1)
+        share = float(np.mean([len(test) / len(train) for train, test in splits]))
+        told = []
+        if self._several:
+            text, self.estimator_comparison_ = advise_estimators(
+                self._shown, results["estimator"], labels(results), splits_of, finished, share
+            )
+            told.append(text)
         special = np.flatnonzero(finished & (self._roles == SPECIAL))
-        weighted = np.flatnonzero(finished & (self._roles == WEIGHTED))
-        if not len(special) or not len(weighted):
-            self.advice_ = (
+        baseline = np.flatnonzero(finished & self._baselines())
+        rival = "the best candidate without a special loss" if self._several else WEIGHTED_RIVAL
+        if len(special) and len(baseline):
+            base_scores = {k: run.tuned.scores.get(k, splits_of[k]) for k in baseline}
+            base = max(baseline, key=lambda k: base_scores[k].mean())
+            best = special[splits_of[special].mean(1).argmax()]
+            text, self.comparison_ = advise(
+                self._shown,
+                (labels(results)[best], splits_of[best]),
+                (labels(results)[base], base_scores[base]),
+                int((self._roles == SPECIAL).sum()),
+                share,
+                base in run.tuned.scores,
+                rival,
+            )
+            told.append(text)
+        elif not self._several:
+            told.append(
                 "Nothing to compare: no special loss, or no class-weighted cross-entropy, was trained "
                 "without an error."
             )
-            return
-        base_scores = {k: run.tuned.scores.get(k, splits_of[k]) for k in weighted}
-        base = max(weighted, key=lambda k: base_scores[k].mean())
-        best = special[splits_of[special].mean(1).argmax()]
-        share = float(np.mean([len(test) / len(train) for train, test in splits]))
-        self.advice_, self.comparison_ = advise(
-            self._shown,
-            (label(results["params"][best]), splits_of[best]),
-            (label(results["params"][base]), base_scores[base]),
-            int((self._roles == SPECIAL).sum()),
-            share,
-            base in run.tuned.scores,
-        )
+        self.advice_ = " ".join(told)
 
     # --- members, refit, outer folds -----------------------------------------------------------
 
-    def _pick_members(self, run, wanted):
+    def _pick_members(self, run, candidates):
+        """Weights and numbers of the ensemble's members."""
         able = [k for k in run.last if run.probas(k) is not None]
         if not able:
             raise ValueError(
@@ -475,20 +468,25 @@ class LossSearchCV(BaseSearchCV):
         probas = [np.stack(parts) for parts in zip(*(run.probas(k) for k in able), strict=True)]
         picks, self.ensemble_score_ = select(probas, run.bulk_scores, self.ensemble)
         members, counts = np.unique([able[i] for i in picks], return_counts=True)
-        order = np.argsort(-counts, kind="stable")
-        self.ensemble_ = [(float(counts[i] / len(picks)), wanted[members[i]]) for i in order]
+        shares = counts / len(picks)
         if self.threshold:
-            shares = zip(members, counts / len(picks), strict=True)
-            parts = [[w * p for p in run.probas(k)] for k, w in shares]
+            parts = [[w * p for p in run.probas(k)] for k, w in zip(members, shares, strict=True)]
             run.mean_rule = run.tuned.rule([sum(fold) for fold in zip(*parts, strict=True)])
+        found = [(float(shares[i]), members[i]) for i in np.argsort(-counts, kind="stable")]
+        self.ensemble_ = []
+        for w, number in found:
+            kind, k = candidates[number]
+            name = () if kind.name is None else (kind.name,)
+            self.ensemble_.append((w, *name, kind.settings[k]))
+        return found
 
-    def _refit(self, X, y, fit_params, run):
+    def _refit(self, X, y, params, run, candidates, members):
         began = time.perf_counter()
         if self.ensemble:
-            members = [self._with(params) for _, params in self.ensemble_]
-            model = WeightedAverage(members, [w for w, _ in self.ensemble_])
+            model, fit_params = self._average(params, candidates, members)
         else:
-            model = self._with(self.best_params_)
+            kind, k = candidates[self.best_index_]
+            model, fit_params = kind.with_setting(k), kind.fit_params
         if self.threshold:
             best = self.best_index_
             if best not in run.tuned.pooled:
@@ -507,19 +505,37 @@ class LossSearchCV(BaseSearchCV):
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
 
-    def _with(self, params):
-        return clone(self.estimator).set_params(**clone(params, safe=False))
+    def _average(self, params, candidates, members):
+        """The unfitted ensemble and parameters of its fit."""
+        chosen = [candidates[number] for _, number in members]
+        estimators = [kind.with_setting(k) for kind, k in chosen]
+        weights = [w for w, _ in members]
+        if not self._several:
+            return WeightedAverage(estimators, weights), chosen[0][0].fit_params
+        names = [kind.name for kind, _ in chosen]
+        model = WeightedAverage(estimators, weights, names, n_jobs=self.n_jobs)
+        if _routing_enabled():
+            taken = model.get_metadata_routing().consumes("fit", params.keys())
+            return model, {name: params[name] for name in taken}
+        return model, {
+            f"{kind.name}__{key}": value
+            for kind, _ in chosen
+            for key, value in kind.fit_params.items()
+        }
 
     def _nest(self, X, y, params, split_params):
         outer = check_cv(self.nested, y, classifier=True)
-        scores, chosen = [], []
+        scores, chosen, names = [], [], []
         for train, test in outer.split(X, y, **split_params):
             inner = clone(self).set_params(nested=None, refit=self.refit or True)
             part = _check_method_params(X, params=params, indices=train)
             inner.fit(_safe_indexing(X, train), _safe_indexing(y, train), **part)
             scores.append(inner.score(_safe_indexing(X, test), _safe_indexing(y, test)))
             chosen.append(inner.best_params_)
+            names.append(getattr(inner, "best_name_", None))
         self.nested_scores_, self.nested_params_ = np.array(scores), chosen
+        if self._several:
+            self.nested_names_ = names
 
     # --- reports -------------------------------------------------------------------------------
 
@@ -529,8 +545,9 @@ class LossSearchCV(BaseSearchCV):
         Returns
         -------
         pandas.DataFrame
-            Loss, role, other parameters, mean and standard deviation over folds, the difference to the best
-            class-weighted cross-entropy with its standard error, and the threshold where one was tuned.
+            Of several estimators its name; loss, role, other parameters, mean and standard deviation over folds,
+            the difference to the best class-weighted cross-entropy (of several estimators to the best candidate
+            without a special loss) with its standard error, and the threshold where one was tuned.
         """
         return frame(self.cv_results_, self._metric, self._names)
 
@@ -549,7 +566,3 @@ class LossSearchCV(BaseSearchCV):
         """
         xlabel = f"{self._shown}, mean and standard deviation of {self.n_splits_} folds"
         return draw(self.results_frame(), xlabel, ax)
-
-
-def _advance(fold, until, kept):
-    return fold.advance(until, kept)

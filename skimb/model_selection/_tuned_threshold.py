@@ -3,7 +3,7 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import _fit_context, clone
+from sklearn.base import _fit_context
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
 from sklearn.utils import Bunch, indexable
@@ -13,7 +13,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params, check_array
 
 from skimb._core.compat import check_sample_weight
-from skimb._core.inner import declines_weights, router_of, weight_params
+from skimb._core.inner import declines_weights, router_of, unfitted, weight_params
 from skimb._core.validation import row_costs, take_names
 from skimb.model_selection._bulk import bulk_score
 from skimb.model_selection._cross_tuned import CrossTuned
@@ -199,7 +199,7 @@ class TunedThresholdClassifierCV(ThresholdDecisions):
         response = self._response = response_of(self.estimator, self.response_method)
         how = {"response": response, "classes": self._order, "multilabel": multilabel}
         parts = Parallel(n_jobs=self.n_jobs)(
-            delayed(fold_scores)(clone(self.estimator), X, y, train, test, j, fit_params=fit_params, **how)
+            delayed(fold_scores)(unfitted(self.estimator), X, y, train, test, j, fit_params=fit_params, **how)
             for j, (train, test) in enumerate(splits)
         )  # fmt: skip
         tests = [np.arange(len(labels))[test] for _, test in splits]
@@ -213,7 +213,7 @@ class TunedThresholdClassifierCV(ThresholdDecisions):
             decided = tuned.decided(np.concatenate(parts), self._rule)
             metric = getattr(getattr(decisions, "bulk", None), "function", None)
             warn_if_trivial(f"scoring={self.scoring!r}", metric, self._order, decided, self._rule)
-        self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
+        self.estimator_ = unfitted(self.estimator).fit(X, y, **fit_params)
         take_names(self, self.estimator_)
         return self
 

@@ -1,0 +1,287 @@
+"""One estimator of a search: its candidates, and how they are trained."""
+
+import time
+from abc import ABC, abstractmethod
+from traceback import format_exception
+
+import joblib
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.parallel import Parallel, delayed
+
+from skimb._base.classifier import NeuralClassifier
+from skimb._core.inner import last_step, unfitted
+from skimb._core.priors import ClassPrior
+from skimb.model_selection._candidates import (
+    SPECIAL,
+    chosen_losses,
+    loss_name,
+    losses_for,
+    role,
+    settings,
+)
+from skimb.model_selection._fold import Candidate, Fold
+from skimb.model_selection._responses import class_scores
+from skimb.model_selection._rows import Outcome
+from skimb.model_selection._several import checked_grids, checked_pairs
+
+
+class Kind(ABC):
+    """One estimator of a search with its candidates.
+
+    Parameters
+    ----------
+    name : str or None
+        Its name among several estimators.
+    estimator : estimator
+        The estimator.
+    settings : list of dict
+        Its settings.
+    fit_params : dict
+        Parameters of its `fit` for all rows.
+
+    Attributes
+    ----------
+    candidates : list
+        One per setting; an ``error`` that is not None says why it cannot be trained.
+    kept : list of int
+        Candidates that still train.
+    n_epochs : ndarray of int
+        Epochs that each candidate was trained for; 0 where there are none.
+    """
+
+    def __init__(self, name, estimator, settings, fit_params):
+        self.name, self.estimator = name, estimator
+        self.settings, self.fit_params = settings, fit_params
+        self.candidates = [self._candidate(params) for params in settings]
+        self.roles = [SPECIAL if c.error else role(c.classifier) for c in self.candidates]
+        self.losses = ["" if c.error else loss_name(c.classifier) for c in self.candidates]
+        self.kept = list(range(len(settings)))
+        self.n_epochs = np.zeros(len(settings), int)
+
+    @abstractmethod
+    def _candidate(self, params):
+        """An object for one setting, with ``classifier`` and ``error``."""
+
+    @abstractmethod
+    def training(self, rows, keep_proba, search):
+        """The training of all candidates on all splits.
+
+        Parameters
+        ----------
+        rows : SearchRows
+            Rows and splits.
+        keep_proba : set of int
+            Candidates whose probabilities of the test rows are wanted.
+        search : LossSearchCV
+            Its `max_memory`, `n_jobs`, `halving` and `verbose` count.
+
+        Returns
+        -------
+        callable
+            A function of the epoch to stop at, or None; gives per split outcomes by candidate.
+        """
+
+    def stops(self, halving, least):
+        """Epochs after which candidates are dropped."""
+        return []
+
+    def with_setting(self, k):
+        """An unfitted estimator with setting k."""
+        return unfitted(self.estimator).set_params(**clone(self.settings[k], safe=False))
+
+
+class NeuralKind(Kind):
+    """A neural estimator or a pipeline that ends in one, trained as populations."""
+
+    def _candidate(self, params):
+        return Candidate(self.estimator, params)
+
+    @property
+    def _longest(self):
+        return max((c.classifier.max_iter for c in self.candidates if not c.error), default=1)
+
+    def stops(self, halving, least):
+        """As in `Kind`."""
+        if halving is None:
+            return []
+        rounds = int(np.log(max(len(self.settings), 1)) / np.log(halving) + 1e-9)
+        first = least or max(1, self._longest // halving**rounds)
+        stops = []
+        while first < self._longest and len(stops) < rounds:
+            stops.append(first)
+            first = max(first + 1, first * halving)
+        return stops
+
+    def halve(self, means, halving):
+        """Keep the best share of the candidates by their mean scores, and the baselines."""
+        order = np.argsort(-np.nan_to_num(means, nan=-np.inf), kind="stable")
+        best = {self.kept[i] for i in order[: -(-len(self.kept) // halving)]}
+        self.kept = [k for k in self.kept if k in best or self.roles[k] != SPECIAL]
+
+    def training(self, rows, keep_proba, search):
+        """As in `Kind`."""
+        how = self.fit_params, keep_proba, search.max_memory
+        folds = [
+            Fold(clone(self.estimator), self.candidates, rows, j, *how)
+            for j in range(len(rows.splits))
+        ]
+        shared = "sharedmem" if search.halving else None  # nets go on where they stopped
+        parallel = joblib.Parallel(n_jobs=search.n_jobs, prefer="threads", require=shared)
+
+        def advance(until):
+            found = parallel(joblib.delayed(_advance)(fold, until, self.kept) for fold in folds)
+            self.n_epochs[self.kept] = self._longest if until is None else until
+            return found
+
+        return advance
+
+
+class WholeCandidate:
+    """One setting of any classifier, which is fitted by itself.
+
+    Parameters
+    ----------
+    estimator : classifier
+        What is searched over.
+    params : dict
+        The setting.
+    """
+
+    def __init__(self, estimator, params):
+        self.error = None
+        try:
+            self.estimator = unfitted(estimator).set_params(**clone(params, safe=False))
+            if not hasattr(self.estimator, "predict_proba"):
+                raise ValueError(
+                    f"{self.estimator!r} has no predict_proba, which an ensemble and thresholds need; put it "
+                    "into a CalibratedClassifierCV."
+                )
+            self.classifier = last_step(self.estimator)
+        except Exception as error:  # belongs to this candidate, reported with its scores
+            self.error = error
+
+
+class PlainKind(Kind):
+    """Any other classifier; every fit is a task of joblib."""
+
+    def _candidate(self, params):
+        return WholeCandidate(self.estimator, params)
+
+    def training(self, rows, keep_proba, search):
+        """As in `Kind`."""
+        n, verbose = len(self.candidates), max(0, search.verbose - 1)
+
+        def advance(until):
+            found = Parallel(n_jobs=search.n_jobs, verbose=verbose)(
+                delayed(fit_alone)(candidate, rows, j, self.fit_params, k in keep_proba)
+                for j in range(len(rows.splits))
+                for k, candidate in enumerate(self.candidates)
+            )
+            return [dict(enumerate(found[n * j : n * j + n])) for j in range(len(rows.splits))]
+
+        return advance
+
+
+def fit_alone(candidate, rows, number, fit_params, keep_proba):
+    """Fit a candidate to the training rows of a split and score it.
+
+    Parameters
+    ----------
+    candidate : WholeCandidate
+        The setting.
+    rows : SearchRows
+        Rows and splits.
+    number : int
+        The split's.
+    fit_params : dict
+        Parameters of `fit` for all rows.
+    keep_proba : bool
+        Whether probabilities of the test rows are wanted.
+
+    Returns
+    -------
+    Outcome
+        What came of it.
+    """
+    began = time.perf_counter()
+    fit_time = score_time = 0.0
+    try:
+        if candidate.error is not None:
+            raise candidate.error
+        train, test = rows.splits[number]
+        model = unfitted(candidate.estimator).fit(
+            *rows.part(train), **rows.params(fit_params, train)
+        )
+        fit_time = time.perf_counter() - began
+        began = time.perf_counter()
+        scores = _scores(model, rows, test)
+        score_time = time.perf_counter() - began
+        train_scores = _scores(model, rows, train) if rows.train_scores else None
+        proba = None
+        if keep_proba:
+            X, _ = rows.part(test)
+            proba = class_scores(model, X, "predict_proba", rows.classes, rows.multilabel)
+    except Exception as error:  # belongs to this candidate, reported with its scores
+        fit_time = fit_time or time.perf_counter() - began
+        return Outcome(None, None, fit_time, score_time, "".join(format_exception(error)), None)
+    return Outcome(scores, train_scores, fit_time, score_time, None, proba)
+
+
+def _scores(model, rows, at):
+    found = rows.scorer(model, *rows.part(at), **rows.params(rows.score_params, at))
+    return dict(found) if isinstance(found, dict) else {"score": found}
+
+
+def _advance(fold, until, kept):
+    return fold.advance(until, kept)
+
+
+def kinds_of(search, fit_params, y, task):
+    """The estimators of a search with their candidates.
+
+    Parameters
+    ----------
+    search : LossSearchCV
+        The search.
+    fit_params : dict
+        Parameters of `fit` by name, as `fit_params_of` gives them.
+    y : array-like
+        Labels.
+    task : {"binary", "multiclass", "multilabel"}
+        Kind of target.
+
+    Returns
+    -------
+    list of Kind
+        One per estimator.
+    """
+    chosen = chosen_losses(search.losses, task)
+    if not search._several:
+        wanted = settings(search.estimator, chosen, search.param_grid)
+        return [NeuralKind(None, search.estimator, wanted, fit_params[None])]
+    estimators = dict(checked_pairs(search))
+    grids = checked_grids(search.param_grid, list(estimators))
+    prior = ClassPrior.of(y)
+    kinds, used = [], set()
+    for name, estimator in estimators.items():
+        own = losses_for(estimator, chosen, prior)
+        used |= {id(loss) for loss in own or []}
+        neural = isinstance(last_step(estimator), NeuralClassifier)
+        kind = (NeuralKind if neural else PlainKind)(
+            name, estimator, settings(estimator, own, grids[name]), fit_params[name]
+        )
+        errors = [c.error for c in kind.candidates]
+        if all(errors):
+            raise ValueError(
+                f"The estimator {name!r} has no setting that works: {errors[0]}"
+            ) from errors[0]
+        kinds.append(kind)
+    unused = [] if isinstance(search.losses, (str, type(None))) else chosen
+    unused = [loss for loss in unused if id(loss) not in used]
+    if unused:
+        raise ValueError(
+            f"losses holds {unused[0]!r}, which none of the estimators {list(estimators)} trains: boosted ones "
+            "train losses of single rows, other neural and linear ones of skimb any."
+        )
+    return kinds
