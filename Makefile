@@ -57,6 +57,7 @@ layers: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
+doctest: export OMP_NUM_THREADS = 1
 doctest: $(STAMP)
 	$(BIN)/python -m pytest -q --doctest-modules skimb -p no:cacheprovider
 	$(BIN)/python -m pytest -q --doctest-glob='*.md' README.md docs -p no:cacheprovider

@@ -21,6 +21,8 @@ from skimb.losses.regression import label_groups
 _NEWTON_WIDTH = 200  # most parameters for steps with the whole Hessian
 _LEAST = 1e-9  # curvature of a row that Newton steps count with
 _ROUNDS = 50  # of weights and noise scale in turn
+_BOUNDS = (np.log(1e-3), np.log(1e2))  # of the logarithm of the noise scale
+_LEAP = 1.0  # most that it moves at once beyond a turn
 
 
 class BalancedRidge(RegressorMixin, BaseEstimator):
@@ -157,7 +159,7 @@ class BalancedRidge(RegressorMixin, BaseEstimator):
         theta = np.append(start.coef_ / spread, constant)
         if loss.noise_sigma == "auto":
             rest = float(np.sqrt(np.average((z - objective.predicted(theta)) ** 2, weights=w)))
-            objective.sigma = float(np.clip(rest, 1e-3, 1e2))
+            objective.sigma = float(np.clip(rest, *np.exp(_BOUNDS)))
         theta = self._descend(objective, theta, loss.learn_sigma)
         self.coef_ = theta[:-1] * spread
         self.intercept_ = float(theta[-1] * spread + centre) if self.fit_intercept else 0.0
@@ -166,6 +168,7 @@ class BalancedRidge(RegressorMixin, BaseEstimator):
 
     def _descend(self, objective, theta, learn):
         """Weights and noise scale in turn."""
+        last = None
         for _ in range(_ROUNDS if learn else 1):
             if len(theta) <= _NEWTON_WIDTH:
                 theta, steps, done = _newton(objective, theta, self.tol, self.max_iter)
@@ -186,6 +189,10 @@ class BalancedRidge(RegressorMixin, BaseEstimator):
             objective.learn_sigma(theta)
             if abs(objective.sigma - before) <= self.tol * before:
                 break
+            here = np.log(before), np.log(objective.sigma / before)
+            if last is not None:
+                objective.sigma = _extrapolated(last, here)
+            last = here
         return theta
 
     def predict(self, X):
@@ -209,6 +216,17 @@ class BalancedRidge(RegressorMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _extrapolated(last, here):
+    """The noise scale at which turns would end, from the logarithms before the last two turns and their moves.
+
+    Turns approach it by a constant factor each; where two moves tell no such factor, the last turn counts.
+    """
+    (x0, move0), (x, move) = last, here
+    rate = (move - move0) / (x - x0) if x != x0 else 0.0
+    far = -move / rate if rate < 0.0 else move
+    return float(np.exp(np.clip(x + np.clip(far, -_LEAP, _LEAP), *_BOUNDS)))
 
 
 def _newton(objective, theta, tol, max_iter):
@@ -295,7 +313,7 @@ class _Objective:
 
         near = np.log(self.sigma)
         for reach in (0.5, 3.0, 12.0):
-            ends = np.clip([near - reach, near + reach], np.log(1e-3), np.log(1e2))
+            ends = np.clip([near - reach, near + reach], *_BOUNDS)
             found = minimize_scalar(
                 negative, bounds=ends, method="bounded", options={"xatol": 1e-9}
             )
