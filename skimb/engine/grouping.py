@@ -3,6 +3,7 @@
 import torch
 
 from skimb.engine.bank import loss_key, same_numbers
+from skimb.engine.data import Blocks
 from skimb.engine.net import Training
 from skimb.engine.signals import raised_by_code
 from skimb.losses._base import unserved
@@ -42,6 +43,9 @@ def _same_rows(a, b):
         return False
     if one.every_class and not (one.classes == two.classes).all():
         return False
+    if isinstance(data_a.X, Blocks):
+        pairs = zip(data_a.X.blocks.values(), data_b.X.blocks.values(), strict=True)
+        return all(same_numbers(*pair) for pair in pairs)
     if data_a.sparse:
         return data_a.X is data_b.X or _same_csr(data_a.X, data_b.X)
     return same_numbers(data_a.X, data_b.X)
@@ -109,7 +113,7 @@ def members_within(max_memory, job, shared):
         return 1
     numbers = net.step.backend.layout.numbers(net, data)
     if not shared:  # every member's rows are copied into the order of the epoch
-        numbers += 2 * data.X.numel()
+        numbers += 2 * data.nbytes // net.step.optimizer.values[0].element_size()
     return max(1, max_memory // (numbers * net.step.optimizer.values[0].element_size()))
 
 
