@@ -25,6 +25,7 @@ _SUBPACKAGES = (
     "over_sampling",
     "pipeline",
     "posthoc",
+    "preprocessing",
     "streaming",
     "testing",
     "training",

@@ -1,0 +1,285 @@
+"""Columns of data frames and arrays: what they hold, as numbers or as levels."""
+
+from datetime import date, time, timedelta
+from functools import cached_property
+from numbers import Number
+
+import numpy as np
+from scipy import sparse
+
+
+def columns_of(X):
+    """The columns of a table.
+
+    Parameters
+    ----------
+    X : data frame or array-like of shape (n, n_features)
+        Rows: pandas, polars, another frame with ``to_pandas`` or the data frame protocol, or an array.
+
+    Returns
+    -------
+    list of Column
+        Columns, which share their memory with X.
+
+    Raises
+    ------
+    TypeError
+        If X is sparse or no table.
+    ValueError
+        If X has not two dimensions, no rows, no columns, or columns of the same name.
+    """
+    if sparse.issparse(X):
+        raise TypeError(
+            "Sparse data was passed, but dense data is required; use '.toarray()' to convert to a dense numpy "
+            "array."
+        )
+    names, values, shape = _parts(X)
+    if len(shape) != 2:
+        raise ValueError(
+            f"Expected 2D array or data frame, got shape {tuple(shape)}. Reshape your data with X.reshape(-1, 1) if "
+            "it is one feature, or X.reshape(1, -1) if it is one row."
+        )
+    for size, what in zip(shape, ("sample", "feature"), strict=True):
+        if not size:
+            raise ValueError(
+                f"Found array with 0 {what}(s) (shape={tuple(shape)}) while a minimum of 1 is required."
+            )
+    if names is None:
+        return [Column(v, f"x{j}") for j, v in enumerate(values)]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"X has several columns named {twice!r}; give each its own name.")
+    return [Column(v, name) for v, name in zip(values, names, strict=True)]
+
+
+def _parts(X):
+    """Names or None, columns and shape."""
+    if hasattr(X, "iloc") and hasattr(X, "columns"):
+        return list(X.columns), (X.iloc[:, j] for j in range(X.shape[1])), X.shape
+    if _is_polars(X):
+        if not hasattr(X, "columns"):
+            return None, (), X.shape
+        if not hasattr(X, "shape"):
+            raise TypeError("X is a lazy frame of polars; collect() it first.")
+        return list(X.columns), (X[:, j] for j in range(X.width)), X.shape
+    if hasattr(X, "to_pandas"):
+        return _parts(X.to_pandas())
+    if hasattr(X, "__dataframe__"):
+        from pandas.api.interchange import from_dataframe
+
+        return _parts(from_dataframe(X))
+    array = np.asarray(X)
+    if array.dtype.kind in "US" and not hasattr(X, "dtype"):
+        array = np.asarray(X, dtype=object)  # a list, whose numbers have become texts
+    return None, array.T, array.shape
+
+
+def _is_polars(X):
+    return type(X).__module__.partition(".")[0] == "polars"
+
+
+class Column:
+    """A column of a table.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,), or Series of pandas or polars
+        What it holds.
+    name : object
+        Its name.
+    """
+
+    def __init__(self, values, name):
+        self.name = str(name)
+        if hasattr(getattr(values, "dtype", None), "subtype") and hasattr(values, "sparse"):
+            values = values.sparse.to_dense()
+        self.values = values
+        self._kind = _KINDS[_library(values)](values)
+        if self._kind == "complex":
+            raise ValueError(
+                f"Complex data not supported, as {self} has; split it into two numbers."
+            )
+        if self._kind == "time":
+            raise ValueError(self._of_time(values.dtype))
+
+    def __str__(self):
+        return f"column {self.name!r} of X"
+
+    @cached_property
+    def is_category(self):
+        """Whether the type says so: categories, texts, booleans, objects that are not all numbers."""
+        if self._kind != "object":
+            return self._kind in ("boolean", "level")
+        found, _ = self.levels
+        return not found or not all(_is_number(v) and not isinstance(v, bool) for v in found)
+
+    @cached_property
+    def levels(self):
+        """The distinct values, and for each row which it is, -1 where it is missing."""
+        try:
+            found, which = _DISTINCT[_library(self.values)](self.values)
+        except TypeError as error:
+            odd = next(v for v in self.values if _is_unhashable(v))
+            raise TypeError(
+                f"{self} holds a {type(odd).__name__}, {odd!r}; every argument must be a string or a number."
+            ) from error
+        found = [v.item() if isinstance(v, np.generic) else v for v in found]
+        lost = np.array([_is_missing(v) for v in found] + [True])
+        for value in found:
+            if isinstance(value, (date, time, timedelta)) and not _is_missing(value):
+                raise ValueError(self._of_time(type(value).__name__))
+        new = np.where(lost, -1, np.cumsum(~lost) - 1)
+        return [v for v, gone in zip(found, lost, strict=False) if not gone], new[which]
+
+    def sorted_levels(self):
+        """The distinct values in increasing order, equal ones of different types once."""
+        found, _ = self.levels
+        kinds = {_family(v): v for v in found}
+        if len(kinds) > 1:
+            (one, value), (other, second) = sorted(kinds.items())[:2]
+            raise ValueError(
+                f"{self} mixes {one}, as {value!r}, with {other}, as {second!r}; give all its values one type."
+            )
+        try:
+            return sorted(dict.fromkeys(found))
+        except TypeError as error:
+            raise TypeError(
+                f"{self} holds {next(iter(kinds))}, which have no order; turn them into texts or numbers."
+            ) from error
+
+    def codes(self, known):
+        """For each row 0, or the place of its value among known levels, from 1."""
+        found, which = self.levels
+        family = _family(known[0]) if known else None
+        stray = next((v for v in found if known and _family(v) != family), None)
+        if stray is not None:
+            raise ValueError(
+                f"{self} holds {stray!r} where fit saw {family}, as {known[0]!r}; give it the type that it had."
+            )
+        place = {level: k for k, level in enumerate(known, 1)}
+        return np.array([place.get(v, 0) for v in found] + [0], np.int64)[which]
+
+    def numbers(self):
+        """The values as float64, NaN where missing."""
+        if self._kind in ("number", "boolean"):
+            out = _FLOATS[_library(self.values)](self.values)
+        else:
+            found, which = self.levels
+            stray = next((v for v in found if not _is_number(v)), None)
+            if stray is not None:
+                raise ValueError(
+                    f"{self} holds {stray!r}, which is no number; if it is a category, name it in "
+                    "categorical_features."
+                )
+            out = np.array([*map(float, found), np.nan])[which]
+        if np.isinf(out).any():
+            raise ValueError(f"{self} contains infinity; replace it by NaN or a finite number.")
+        return out
+
+    def _of_time(self, kind):
+        return f"{self} holds dates or times ({kind}); turn them into numbers first, such as the days since a date."
+
+
+# --- values ------------------------------------------------------------------------------------------
+
+
+def _is_missing(value):
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, Number) and bool(value != value)
+
+
+def _is_number(value):
+    return isinstance(value, Number) and not isinstance(value, complex)
+
+
+def _is_unhashable(value):
+    try:
+        hash(value)
+    except TypeError:
+        return True
+    return False
+
+
+def _family(value):
+    if isinstance(value, str):
+        return "texts"
+    return "numbers" if _is_number(value) else f"values of type {type(value).__name__}"
+
+
+# --- libraries ---------------------------------------------------------------------------------------
+
+
+def _library(values):
+    if isinstance(values, np.ndarray):
+        return "numpy"
+    return "polars" if _is_polars(values) else "pandas"
+
+
+def _numpy_kind(values):
+    kinds = {"b": "boolean", "c": "complex", "m": "time", "M": "time", "O": "object"}
+    return kinds.get(values.dtype.kind, "number" if values.dtype.kind in "iuf" else "level")
+
+
+def _pandas_kind(values):
+    from pandas import CategoricalDtype, PeriodDtype
+    from pandas.api import types
+
+    dtype = values.dtype
+    if isinstance(dtype, CategoricalDtype):
+        return "level"
+    if isinstance(dtype, PeriodDtype) or getattr(dtype, "kind", "O") in "mM":
+        return "time"
+    if types.is_bool_dtype(dtype):
+        return "boolean"
+    if types.is_complex_dtype(dtype):
+        return "complex"
+    if types.is_numeric_dtype(dtype):
+        return "number"
+    return "object" if types.is_object_dtype(dtype) else "level"
+
+
+def _polars_kind(values):
+    dtype = values.dtype
+    if dtype.is_numeric():
+        return "number"
+    if dtype.is_temporal():
+        return "time"
+    return {"Boolean": "boolean", "Object": "object"}.get(str(dtype), "level")
+
+
+def _distinct_objects(values):
+    seen = {}
+    which = np.fromiter((seen.setdefault(v, len(seen)) for v in values), np.int64, len(values))
+    return list(seen), which
+
+
+def _numpy_distinct(values):
+    if values.dtype.kind == "O":
+        return _distinct_objects(values)
+    found, which = np.unique(values, return_inverse=True)
+    return found.tolist(), which
+
+
+def _pandas_distinct(values):
+    which, found = values.factorize()
+    return found.tolist(), which
+
+
+def _polars_distinct(values):
+    return _distinct_objects(values.to_list())
+
+
+def _polars_floats(values):
+    from polars import Float64
+
+    return values.cast(Float64).to_numpy()
+
+
+_KINDS = {"numpy": _numpy_kind, "pandas": _pandas_kind, "polars": _polars_kind}
+_DISTINCT = {"numpy": _numpy_distinct, "pandas": _pandas_distinct, "polars": _polars_distinct}
+_FLOATS = {
+    "numpy": lambda values: values.astype(np.float64),
+    "pandas": lambda values: values.to_numpy(dtype=np.float64, na_value=np.nan),
+    "polars": _polars_floats,
+}
