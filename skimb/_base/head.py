@@ -258,6 +258,14 @@ class Head(Labels):
             return log_ratio(np.stack([1 - wanted, wanted], 1), np.stack([1 - trained, trained], 1))
         return log_ratio(wanted, trained)
 
+    @property
+    def wanted(self):
+        """Label distribution that probabilities refer to: (C,), or (L, 2) for label sides."""
+        trained = self.trained
+        if self.multilabel:
+            trained = np.stack([1 - trained, trained], 1)
+        return trained if self.log_shift is None else trained * np.exp(self.log_shift)
+
     def row_weights(self, code, sample_weight, *, deferred=False):
         """Weights of mean 1 from the start, and those of deferred re-weighting; None stands for ones."""
         base = None if sample_weight is None else sample_weight / sample_weight.mean()

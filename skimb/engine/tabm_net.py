@@ -149,30 +149,31 @@ class TabM(nn.Module):
                 view.copy_(torch.from_numpy(_draw(self.shape, name, view.shape[1:], random_state)))
         return self
 
-    def member(self, k):
-        """Member k of a packed ensemble as an ensemble of one.
+    @torch.no_grad()
+    def kept(self, members):
+        """An ensemble of some of the members, with copies of their parameters.
 
         Parameters
         ----------
-        k : int
-            Its number.
+        members : list of int
+            Their numbers.
 
         Returns
         -------
         TabM
-            With copies of its parameters.
+            Its members answer as they did.
         """
-        if self.shape.ensemble != "packed":
-            raise ValueError(
-                f"Members of a {self.shape.ensemble!r} ensemble share weights, so that none can stand alone; "
-                "use ensemble='packed'."
-            )
-        one = TabM(replace(self.shape, n_members=1), dtype=self.flat.dtype)
-        with torch.no_grad():
-            one.flat.copy_(self.flat[k : k + 1])
-            for own, other in zip(one.buffers(), self.buffers(), strict=True):
-                own.copy_(other)
-        return one
+        few = TabM(replace(self.shape, n_members=len(members)), dtype=self.flat.dtype)
+        if self.shape.units > 1:
+            few.flat.copy_(self.flat[members])
+        else:
+            own = self.split(self.flat)
+            for name, view in few.split(few.flat).items():
+                whole = own[name]
+                view.copy_(whole if whole.shape == view.shape else whole[:, members])
+        for buffer, other in zip(few.buffers(), self.buffers(), strict=True):
+            buffer.copy_(other)
+        return few
 
 
 def _draw(shape, name, size, rng):
