@@ -107,7 +107,9 @@ class ModuleLayout(SideBySide):
     def mask(self, net):
         parameters = [p for p in net.step.backend.module.parameters() if p.requires_grad]
         # matrices decay, vectors do not
-        return torch.cat([torch.full_like(p, p.ndim > 1, dtype=torch.bool).view(-1) for p in parameters])
+        return torch.cat(
+            [torch.full_like(p, p.ndim > 1, dtype=torch.bool).view(-1) for p in parameters]
+        )
 
     def prepare(self, flat):
         modules = [net.step.backend.module for net in self.nets]

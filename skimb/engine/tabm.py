@@ -93,7 +93,9 @@ class Ensembles(Backend):
 
     def backward(self, d):
         d, a = d.reshape(len(self.last), -1, *d.shape[-2:]), self.last
-        if self.shape.units > 1:  # members that share nothing follow their own losses, not shares of the mean
+        if (
+            self.shape.units > 1
+        ):  # members that share nothing follow their own losses, not shares of the mean
             d = d * self.members
         d = self.heads.backward(d)
         for layer in reversed(self.layers):

@@ -127,7 +127,9 @@ class TabM(nn.Module):
         self.n_decayed = sum(map(prod, decayed.values()))
         n = self.n_decayed + sum(map(prod, free.values()))
         self.flat = nn.Parameter(torch.zeros(shape.units, n, dtype=dtype))
-        if "bins" in self.shapes:  # where bins start and how far they reach; row 0 is a missing value
+        if (
+            "bins" in self.shapes
+        ):  # where bins start and how far they reach; row 0 is a missing value
             edges = torch.zeros(shape.n_numbers, shape.n_bins + 1, dtype=dtype)
             self.register_buffer("starts", edges)
             self.register_buffer("spans", edges.clone())
@@ -200,7 +202,9 @@ def _draw(shape, name, size, rng):
     if kind in ("scale", "gain"):
         return np.ones(size)
     if kind == "bias":  # members start from the same draw
-        return np.broadcast_to(uniform(shape.width if int(number) else shape.d_in, size[1:]), size).copy()
+        return np.broadcast_to(
+            uniform(shape.width if int(number) else shape.d_in, size[1:]), size
+        ).copy()
     return uniform(shape.d_in if kind == "first" else shape.width)
 
 

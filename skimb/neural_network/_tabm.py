@@ -125,7 +125,9 @@ class TabMClassifier(ClassifierMixin, TabMBase):
             code = np.concatenate([rows.code for *_, rows in held_out])
             weight = self._held_out_weights(code, held_out)
             rows = members.log_losses(p, code)
-            constant = np.broadcast_to(head.wanted[:, 1] if head.multilabel else head.wanted, p.shape)
+            constant = np.broadcast_to(
+                head.wanted[:, 1] if head.multilabel else head.wanted, p.shape
+            )
             self.prior_log_loss_ = float(
                 np.average(members.log_losses(constant, code), weights=weight)
             )
@@ -165,7 +167,9 @@ class TabMClassifier(ClassifierMixin, TabMBase):
         scores = members.decision_of(mean, head.multilabel)
         if self._kept < 1.0:  # decisions move as the log odds of probabilities do
             p = self._posteriors(outputs).mean(0)
-            after, before = (_log_odds(q, head) for q in (members.shrunk(p, head.wanted, self._kept), p))
+            after, before = (
+                _log_odds(q, head) for q in (members.shrunk(p, head.wanted, self._kept), p)
+            )
             moved = after - before
         return scores + moved
 

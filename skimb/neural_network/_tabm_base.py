@@ -89,9 +89,7 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
             train_together([(fit.net, fit.data) for fit in fits])
         self._finish(folds, fits)
         if context is not None:
-            context.call_on_fit_task_end(
-                estimator=self, X=X, y=y, reconstruction_attributes={}
-            )
+            context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
         return self
 
     def _validate(self, X, y, sample_weight, cost):

@@ -180,4 +180,3 @@ class TabMFold(NeuralBase):
 def mean_prediction(head, raw):
     """Mean over the members of their predictions."""
     return np.mean([head.predictions(z) for z in raw], axis=0)
-
