@@ -81,6 +81,36 @@ def score(head, raw, code, weight=None, cost=None):
     return -float(np.average(log_losses(posteriors(head, raw).mean(0), code), weights=weight))
 
 
+def numeric_score(head, raw, code, weight=None):
+    """Negative loss of the mean prediction; of a loss that couples rows the members' mean.
+
+    Parameters
+    ----------
+    head : NumericHead
+        The bound loss.
+    raw : Tensor of shape (members, n, n_outputs)
+        Raw outputs.
+    code : ndarray of shape (n,) or (n, n_outputs)
+        Targets.
+    weight : ndarray of shape (n,), default=None
+        Weights of rows.
+
+    Returns
+    -------
+    float
+        Higher is better.
+    """
+    if "batch" in head.bound.requires:
+        return -float(np.mean([head.loss_of(z, code, weight) for z in raw]))
+    mean = head.bound.inverse_link(raw.double()).mean(0)
+    return -head.loss_of(head.bound.link(mean), code, weight)
+
+
+def predictions(head, raw):
+    """Predictions of each member of a regressor, (members, n) or (members, n, n_outputs)."""
+    return np.stack([head.predictions(z) for z in raw.double()])
+
+
 def log_losses(p, code):
     """Log loss of each row, summed over labels."""
     if code.ndim == 2:

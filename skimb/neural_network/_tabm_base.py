@@ -64,7 +64,7 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
         return code
 
     def _of_training(self):
-        """Parameters that training reads in the place of the estimator's own."""
+        """What training reads beside the estimator's parameters, or in the place of them."""
         return {}
 
     @abstractmethod
@@ -115,7 +115,10 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
         cost = head.costs(cost, code)
         self._reader, self._head = reader, head
         code = self._to_train(code, sample_weight)
-        self._head = head.bind(HeadParams.of(self), code, sample_weight)
+        params = HeadParams.of(self)
+        if "loss" in (other := self._of_training()):
+            params = params._replace(loss=other["loss"])
+        self._head = head.bind(params, code, sample_weight)
         for name, value in self._head.attributes().items():
             setattr(self, name, value)
         return table, Rows(None, y, code, sample_weight, cost)

@@ -108,14 +108,18 @@ class TabMFold(NeuralBase):
     def score_of(self, raw, code, weight, cost=None):
         """Validation score of raw outputs."""
         if self._head.numeric:
-            predicted = mean_prediction(self._head, raw)
-            return -float(np.average(np.square(predicted - code), axis=0, weights=weight).mean())
+            return members.numeric_score(self._head, raw, code, weight)
         return members.score(self._head, raw, code, weight, cost)
 
     def stand_in(self, head):
         """Something for scorers that answers from the net as it is now."""
         if head.numeric:
-            return Answers(predictions=lambda X: mean_prediction(head, self._raw(X)))
+            centre, spread = self.units
+
+            def predicted(X):
+                return centre + spread * members.predictions(head, self._raw(X)).mean(0)
+
+            return Answers(predictions=predicted)
 
         def decision(X):
             mean = members.votes(head, self._raw(X)).mean(0)
@@ -175,8 +179,3 @@ class TabMFold(NeuralBase):
         kept = self.ranking[:n_members]
         self.net_.module_ = self.net_.module_.kept(kept)
         self.shape, self.ranking = self.net_.module_.shape, list(range(len(kept)))
-
-
-def mean_prediction(head, raw):
-    """Mean over the members of their predictions."""
-    return np.mean([head.predictions(z) for z in raw], axis=0)
