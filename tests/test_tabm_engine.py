@@ -379,6 +379,6 @@ def test_a_step_is_that_of_adamw_with_clipping():
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
 def test_kept_members_answer_as_before(ensemble):
     shape = replace(SHAPE, ensemble=ensemble)
-    module, X = net(shape), rows(shape)
+    module, X = net(shape), Blocks(**rows(shape))
     whole = infer(module, X)
     torch.testing.assert_close(infer(module.kept([2, 0]), X), whole[[2, 0]], rtol=1e-12, atol=1e-12)

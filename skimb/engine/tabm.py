@@ -159,31 +159,33 @@ class NetTabM(Ensembles):
 
 
 @torch.no_grad()
-def infer(module, X):
+def infer(module, X, dtype=None):
     """Scores (members, n, outputs) of blocks of rows, in parts that stay in cache.
 
     Parameters
     ----------
     module : TabM
         The ensemble.
-    X : Blocks or dict of Tensor
+    X : Blocks
         The rows.
+    dtype : torch.dtype, default=None
+        Floating type to compute in; that of the parameters by default.
 
     Returns
     -------
     Tensor of shape (members, n, outputs)
         Scores.
     """
-    flat, shape = module.flat.detach(), module.shape
-    edges = [e.unsqueeze(0) for e in module.buffers()]
+    shape = module.shape
+    flat = module.flat.detach().to(dtype)
+    edges = [e.unsqueeze(0).to(flat) for e in module.buffers()]
     net = Ensembles(module, flat, flat, edges, [])
-    blocks = X if isinstance(X, dict) else X.blocks
-    n = next(iter(blocks.values())).shape[0]
     columns = shape.n_numbers + len(shape.levels)
     size = max(64, _BLOCK_NUMBERS // (shape.width * (columns + shape.n_members) * shape.units))
-    found = flat.new_empty(shape.n_members, n, shape.n_outputs)
-    for s in range(0, n, size):
-        rows = {name: block[s : s + size].to(flat.device) for name, block in blocks.items()}
+    found = flat.new_empty(shape.n_members, len(X), shape.n_outputs)
+    for s in range(0, len(X), size):
+        rows = {name: block.to(flat.device) for name, block in X[s : s + size].items()}
+        rows = {k: v.to(flat) if v.is_floating_point() else v for k, v in rows.items()}
         found[:, s : s + size] = net.forward(rows)[0]
     return found
 

@@ -303,8 +303,8 @@ class TabMClassifier(ClassifierMixin, TabMBase):
             Log odds of the second class for two classes (positive means predicted), one score per class or label
             otherwise.
         """
+        outputs = self._outputs(X)
         head, moved = self._head, 0.0
-        outputs = list(self._outputs(X))
         mean = np.concatenate([members.votes(fold._head, raw) for fold, raw in outputs]).mean(0)
         scores = members.decision_of(mean, head.multilabel)
         if self._kept < 1.0:  # decisions move as the log odds of probabilities do

@@ -210,9 +210,8 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
     def _outputs(self, X):
         """Each ensemble with its raw outputs (members, n, n_outputs) of rows."""
         check_is_fitted(self)
-        table = self._reader.read(X, self)
-        for fold in self._folds:
-            yield fold, fold._raw(fold.columns.blocks(table))
+        table, exact = self._reader.read(X, self), torch.float64  # so that no row hangs on others
+        return [(f, f._raw(f.columns.blocks(table, exact), exact)) for f in self._folds]
 
     def prune(self, n_members):
         """Keep the best members of each ensemble.

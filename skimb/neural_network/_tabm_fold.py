@@ -89,9 +89,9 @@ class TabMFold(NeuralBase):
         )
         return Step(backend, bound, optimizer, scheme)
 
-    def _raw(self, X):
+    def _raw(self, X, dtype=None):
         """Raw outputs (members, n, n_outputs) of blocks."""
-        return infer(self.net_.module_, X).cpu()
+        return infer(self.net_.module_, X, dtype).cpu()
 
     # --- validation --------------------------------------------------------------------------
 
