@@ -3,9 +3,71 @@
 from datetime import date, time, timedelta
 from functools import cached_property
 from numbers import Number
+from reprlib import repr as short
 
 import numpy as np
 from scipy import sparse
+
+
+def as_table(X):
+    """Rows as a frame of pandas or polars, or as an array.
+
+    Parameters
+    ----------
+    X : data frame or array-like
+        Rows: a frame of pandas or polars, one with ``to_pandas`` or Arrow's stream of columns, or an array.
+
+    Returns
+    -------
+    data frame or ndarray of shape (n, n_features)
+        X itself where it is one.
+
+    Raises
+    ------
+    TypeError
+        If X is sparse or lazy.
+    ValueError
+        If X has not two dimensions, no rows or no columns.
+    """
+    if sparse.issparse(X):
+        raise TypeError(
+            "Sparse data was passed, but dense data is required; use '.toarray()' to convert to a dense numpy "
+            "array."
+        )
+    X = _plain(X)
+    if len(X.shape) != 2:
+        raise ValueError(
+            f"Expected 2D array or data frame, got shape {X.shape}. Reshape your data with X.reshape(-1, 1) if it "
+            "is one feature, or X.reshape(1, -1) if it is one row."
+        )
+    for size, what in zip(X.shape, ("sample", "feature"), strict=True):
+        if not size:
+            raise ValueError(
+                f"Found array with 0 {what}(s) (shape={X.shape}) while a minimum of 1 is required."
+            )
+    return X
+
+
+def _plain(X):
+    if _is_polars(X) and not hasattr(X, "shape"):
+        raise TypeError("X is a lazy frame of polars; collect() it first.")
+    if hasattr(X, "iloc") or _is_polars(X):
+        return X
+    if hasattr(X, "__arrow_c_stream__") and not hasattr(X, "to_pandas"):
+        from pyarrow import table
+
+        X = table(X)
+    if hasattr(X, "to_pandas"):
+        return X.to_pandas()
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise ValueError(
+            "X is no table: its rows have different lengths or hold sequences; give each row one value per feature."
+        ) from error
+    if array.dtype.kind in "US" and not hasattr(X, "dtype"):
+        return np.asarray(X, dtype=object)  # a list, whose numbers have become texts
+    return array
 
 
 def columns_of(X):
@@ -13,8 +75,8 @@ def columns_of(X):
 
     Parameters
     ----------
-    X : data frame or array-like of shape (n, n_features)
-        Rows: pandas, polars, another frame with ``to_pandas`` or the data frame protocol, or an array.
+    X : data frame or ndarray of shape (n, n_features)
+        What :func:`as_table` gives.
 
     Returns
     -------
@@ -23,55 +85,17 @@ def columns_of(X):
 
     Raises
     ------
-    TypeError
-        If X is sparse or no table.
     ValueError
-        If X has not two dimensions, no rows, no columns, or columns of the same name.
+        If columns have the same name, or a type that is neither a number nor a category.
     """
-    if sparse.issparse(X):
-        raise TypeError(
-            "Sparse data was passed, but dense data is required; use '.toarray()' to convert to a dense numpy "
-            "array."
-        )
-    names, values, shape = _parts(X)
-    if len(shape) != 2:
-        raise ValueError(
-            f"Expected 2D array or data frame, got shape {tuple(shape)}. Reshape your data with X.reshape(-1, 1) if "
-            "it is one feature, or X.reshape(1, -1) if it is one row."
-        )
-    for size, what in zip(shape, ("sample", "feature"), strict=True):
-        if not size:
-            raise ValueError(
-                f"Found array with 0 {what}(s) (shape={tuple(shape)}) while a minimum of 1 is required."
-            )
-    if names is None:
-        return [Column(v, f"x{j}") for j, v in enumerate(values)]
+    if isinstance(X, np.ndarray):
+        return [Column(values, f"x{j}") for j, values in enumerate(X.T)]
+    names = list(X.columns)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"X has several columns named {twice!r}; give each its own name.")
-    return [Column(v, name) for v, name in zip(values, names, strict=True)]
-
-
-def _parts(X):
-    """Names or None, columns and shape."""
-    if hasattr(X, "iloc") and hasattr(X, "columns"):
-        return list(X.columns), (X.iloc[:, j] for j in range(X.shape[1])), X.shape
-    if _is_polars(X):
-        if not hasattr(X, "columns"):
-            return None, (), X.shape
-        if not hasattr(X, "shape"):
-            raise TypeError("X is a lazy frame of polars; collect() it first.")
-        return list(X.columns), (X[:, j] for j in range(X.width)), X.shape
-    if hasattr(X, "to_pandas"):
-        return _parts(X.to_pandas())
-    if hasattr(X, "__dataframe__"):
-        from pandas.api.interchange import from_dataframe
-
-        return _parts(from_dataframe(X))
-    array = np.asarray(X)
-    if array.dtype.kind in "US" and not hasattr(X, "dtype"):
-        array = np.asarray(X, dtype=object)  # a list, whose numbers have become texts
-    return None, array.T, array.shape
+    columns = X if _is_polars(X) else X.iloc
+    return [Column(columns[:, j], name) for j, name in enumerate(names)]
 
 
 def _is_polars(X):
@@ -97,13 +121,13 @@ class Column:
         self._kind = _KINDS[_library(values)](values)
         if self._kind == "complex":
             raise ValueError(
-                f"Complex data not supported, as {self} has; split it into two numbers."
+                f"{self}: Complex data not supported; split it into two columns of numbers."
             )
         if self._kind == "time":
             raise ValueError(self._of_time(values.dtype))
 
     def __str__(self):
-        return f"column {self.name!r} of X"
+        return f"Column {self.name!r} of X"
 
     @cached_property
     def is_category(self):
@@ -121,13 +145,13 @@ class Column:
         except TypeError as error:
             odd = next(v for v in self.values if _is_unhashable(v))
             raise TypeError(
-                f"{self} holds a {type(odd).__name__}, {odd!r}; every argument must be a string or a number."
+                f"{self} holds a {type(odd).__name__}; every argument must be a string or a number."
             ) from error
-        found = [v.item() if isinstance(v, np.generic) else v for v in found]
         lost = np.array([_is_missing(v) for v in found] + [True])
-        for value in found:
-            if isinstance(value, (date, time, timedelta)) and not _is_missing(value):
+        for value, gone in zip(found, lost, strict=False):
+            if isinstance(value, _TIMES) and not gone:
                 raise ValueError(self._of_time(type(value).__name__))
+        found = [v.item() if isinstance(v, np.generic) else v for v in found]
         new = np.where(lost, -1, np.cumsum(~lost) - 1)
         return [v for v, gone in zip(found, lost, strict=False) if not gone], new[which]
 
@@ -138,7 +162,8 @@ class Column:
         if len(kinds) > 1:
             (one, value), (other, second) = sorted(kinds.items())[:2]
             raise ValueError(
-                f"{self} mixes {one}, as {value!r}, with {other}, as {second!r}; give all its values one type."
+                f"{self} mixes {one}, as {short(value)}, with {other}, as {short(second)}; give all its values "
+                "one type."
             )
         try:
             return sorted(dict.fromkeys(found))
@@ -154,7 +179,8 @@ class Column:
         stray = next((v for v in found if known and _family(v) != family), None)
         if stray is not None:
             raise ValueError(
-                f"{self} holds {stray!r} where fit saw {family}, as {known[0]!r}; give it the type that it had."
+                f"{self} holds {short(stray)} where fit saw {family}, as {short(known[0])}; give it the type "
+                "that it had."
             )
         place = {level: k for k, level in enumerate(known, 1)}
         return np.array([place.get(v, 0) for v in found] + [0], np.int64)[which]
@@ -168,16 +194,22 @@ class Column:
             stray = next((v for v in found if not _is_number(v)), None)
             if stray is not None:
                 raise ValueError(
-                    f"{self} holds {stray!r}, which is no number; if it is a category, name it in "
+                    f"{self} holds {short(stray)}, which is no number; if it is a category, name it in "
                     "categorical_features."
                 )
-            out = np.array([*map(float, found), np.nan])[which]
+            out = np.array([*map(_as_float, found), np.nan])[which]
         if np.isinf(out).any():
-            raise ValueError(f"{self} contains infinity; replace it by NaN or a finite number.")
+            raise ValueError(
+                f"{self} contains infinity or a number too large for float64; replace it by NaN or a finite "
+                "number."
+            )
         return out
 
     def _of_time(self, kind):
         return f"{self} holds dates or times ({kind}); turn them into numbers first, such as the days since a date."
+
+
+_TIMES = (date, time, timedelta, np.datetime64, np.timedelta64)
 
 
 # --- values ------------------------------------------------------------------------------------------
@@ -191,6 +223,13 @@ def _is_missing(value):
 
 def _is_number(value):
     return isinstance(value, Number) and not isinstance(value, complex)
+
+
+def _as_float(value):
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf
 
 
 def _is_unhashable(value):

@@ -32,8 +32,8 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
     edges : {"quantile", "tree"}, default="quantile"
         Edges at equally spaced quantiles, or at the splits of one decision tree per feature fitted to the target.
     missing : {"indicator", "zeros", "error"}, default="indicator"
-        NaN becomes zeros in all bins. "indicator" adds a column of 0 and 1 for each feature with NaN in ``fit``, and
-        takes NaN in other features as their median. "error" refuses it.
+        NaN becomes zeros in all bins. "indicator" adds a column of 0 and 1 for each feature with NaN in ``fit``,
+        and takes NaN in other features as their median. "error" refuses it.
     max_extrapolation : float in [0, inf], default=1.0
         How many widths of the outer bin the first and the last component may go on, linearly, below 0 and above 1
         for values outside of the range of ``fit``.
@@ -42,8 +42,8 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
     min_impurity_decrease : float in [0, inf), default=1e-4
         What a split must gain (Gini impurity, or variance of the standardised target); for ``edges="tree"``.
     sparse_output : bool, default=False
-        Whether ``transform`` gives CSR matrices. Components are 0 above the value, about half of them: it pays where
-        many values are the smallest of their feature, as counts that are mostly 0.
+        Whether ``transform`` gives CSR matrices. Components are 0 above the value, about half of them: it pays
+        where many values are the smallest of their feature, as counts that are mostly 0.
     dtype : {numpy.float32, numpy.float64} or None, default=None
         Type of the output; None keeps that of the input.
 
@@ -183,11 +183,14 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
     def _splits(self, tree, values, target, weight):
         """Splits of one tree, with the ends of the range."""
         levels, rank = np.unique(values, return_inverse=True)
+        # by weight; a little less, so that rounding refuses no leaf that is just large enough
         mass = len(values) if weight is None else weight.sum()
+        leaf = self.min_samples_leaf * (1.0 - 1e-9) / mass
+        if leaf > 0.5:
+            return levels[[0, -1]]
         fitted = tree(
             max_leaf_nodes=self.n_bins,
-            # by weight; a little less, so that rounding refuses no leaf that is just large enough
-            min_weight_fraction_leaf=min(self.min_samples_leaf * (1.0 - 1e-9) / mass, 0.5),
+            min_weight_fraction_leaf=leaf,
             min_impurity_decrease=self.min_impurity_decrease,
             random_state=0,
         ).fit(rank[:, None], target, sample_weight=weight)
@@ -282,7 +285,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         return sparse.csr_matrix((values, columns, bounds), shape=(n, width))
 
     def get_feature_names_out(self, input_features=None):
-        """Names of the output's columns: ``x0_bin0`` and, for indicators, ``missingindicator_x0``.
+        """The output columns' names: ``x0_bin0`` and, for indicators, ``missingindicator_x0``.
 
         Parameters
         ----------
@@ -308,5 +311,5 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = self.missing != "error"
         tags.target_tags.required = self.edges == "tree"
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"] if self.dtype is None else []
         return tags

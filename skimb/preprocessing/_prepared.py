@@ -117,7 +117,18 @@ class TablePreparation:
         return self
 
     def apply(self, table):
-        """Rows of a table as a net reads them."""
+        """Scale and locate rows.
+
+        Parameters
+        ----------
+        table : Table
+            Rows.
+
+        Returns
+        -------
+        Prepared
+            The same rows.
+        """
         lost = np.isnan(table.numbers)
         missing = lost[:, self.missing_].astype(np.float64)
         if self.scaler_ is None:

@@ -43,8 +43,8 @@ class SquashingScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    NaN stays NaN. Weighted quantiles are taken such that an integer weight is a repeated row. skrub's scaler of this
-    name takes infinite values and no weights.
+    NaN stays NaN. Weighted quantiles are taken such that an integer weight is a repeated row. skrub's scaler of
+    this name takes infinite values and no weights.
 
     References
     ----------
@@ -93,7 +93,7 @@ class SquashingScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             # halves, so that no difference of finite numbers overflows
             half = 0.5 * high - 0.5 * low or 0.5 * (0.5 * values.max() - 0.5 * values.min())
             self.center_[j] = middle
-            self.scale_[j] = min(2.0 * half, np.finfo(float).max) or np.inf
+            self.scale_[j] = 2.0 * min(half, np.finfo(float).max / 2) or np.inf
         return self
 
     def _checked(self, X, *, reset):

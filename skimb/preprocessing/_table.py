@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.utils.validation import _check_feature_names, _check_n_features
 
-from skimb.preprocessing._columns import columns_of
+from skimb._core.validation import take_names
+from skimb.preprocessing._columns import as_table, columns_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +38,8 @@ class TableReader:
     Parameters
     ----------
     categorical_features : "from_dtype", None, or array-like of bool, int or str, default="from_dtype"
-        "from_dtype": columns of categories, texts and booleans, and columns of objects that are not all numbers. None:
-        all are numbers. Else a mask, positions or names; the other columns are numbers.
+        "from_dtype": columns of categories, texts and booleans, and columns of objects that are not all numbers.
+        None: all are numbers. Else a mask, positions or names; the other columns are numbers.
 
     Attributes
     ----------
@@ -76,7 +77,20 @@ class TableReader:
         return self
 
     def fit_read(self, X, owner=None):
-        """Fit, and give the table of the same rows."""
+        """Fit, and read the same rows.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n, n_features)
+            Rows.
+        owner : estimator, default=None
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        Table
+            Numbers and codes.
+        """
         columns = self._columns(X, owner, reset=True)
         chosen = self._chosen(columns)
         self.number_features_, self.category_features_ = (
@@ -108,16 +122,15 @@ class TableReader:
         return self._table(self._columns(X, owner, reset=False))
 
     def _columns(self, X, owner, *, reset):
+        X = as_table(X)
         columns = columns_of(X)
         # scikit-learn's own checks write to the object that their messages name
         owner = self if owner is None else owner
         _check_feature_names(owner, X, reset=reset)
         _check_n_features(owner, X, reset=reset)
-        if reset:
+        if reset and owner is not self:
             self.__dict__.pop("feature_names_in_", None)
-            for name in ("n_features_in_", "feature_names_in_"):
-                if hasattr(owner, name):
-                    setattr(self, name, getattr(owner, name))
+            take_names(self, owner)
         return columns
 
     def _table(self, columns):
@@ -146,7 +159,7 @@ class TableReader:
             kind = "U"
         if wanted.ndim != 1 or kind not in "biuU":
             raise ValueError(
-                f"categorical_features={given!r} must be 'from_dtype', None, a mask, or a list of positions or names."
+                f"categorical_features={given!r} must be 'from_dtype', None, a mask, or positions or names."
             )
         if kind == "b":
             if len(wanted) != n:

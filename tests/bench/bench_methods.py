@@ -26,10 +26,14 @@ from imblearn.over_sampling import SMOTE  # noqa: E402
 from imblearn.under_sampling import RandomUnderSampler  # noqa: E402
 from lightgbm import LGBMClassifier  # noqa: E402
 from scipy.special import expit  # noqa: E402
+from scipy.stats import rankdata  # noqa: E402
+from sklearn.base import clone  # noqa: E402
+from sklearn.compose import ColumnTransformer, make_column_selector  # noqa: E402
 from sklearn.datasets import load_diabetes, load_digits, make_multilabel_classification  # noqa: E402
 from sklearn.decomposition import PCA  # noqa: E402
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # noqa: E402
-from sklearn.ensemble import BaggingClassifier  # noqa: E402
+from sklearn.ensemble import BaggingClassifier, RandomForestClassifier  # noqa: E402
+from sklearn.impute import SimpleImputer  # noqa: E402
 from sklearn.linear_model import (  # noqa: E402
     LogisticRegression,
     LogisticRegressionCV,
@@ -42,10 +46,15 @@ from sklearn.metrics import (  # noqa: E402
     log_loss,
     recall_score,
 )
-from sklearn.model_selection import StratifiedShuffleSplit, train_test_split  # noqa: E402
+from sklearn.model_selection import (  # noqa: E402
+    GridSearchCV,
+    StratifiedKFold,
+    StratifiedShuffleSplit,
+    train_test_split,
+)
 from sklearn.naive_bayes import GaussianNB  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
-from sklearn.preprocessing import StandardScaler  # noqa: E402
+from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: E402
 from sklearn.tree import DecisionTreeClassifier  # noqa: E402
 from sklearn.utils.class_weight import compute_sample_weight  # noqa: E402
 
@@ -57,6 +66,7 @@ from skimb.ensemble import (  # noqa: E402
 )
 from skimb.linear_model import (  # noqa: E402
     BalancedRidge,
+    LinearClassifier,
     NormalizedLogisticClassifier,
     PrestoClassifier,
     PrestoClassifierCV,
@@ -79,6 +89,7 @@ from skimb.neural_network import MLPClassifier, MLPRegressor  # noqa: E402
 from skimb.over_sampling import MLROS, MLSMOTE, LatentSMOTE  # noqa: E402
 from skimb.pipeline import DensityWeightedRegressor, ResampledClassifier  # noqa: E402
 from skimb.posthoc import PriorCorrectedClassifier  # noqa: E402
+from skimb.preprocessing import PiecewiseLinearEncoder, SquashingScaler  # noqa: E402
 from skimb.streaming import AnalyticClassifier  # noqa: E402
 from skimb.training import BalancedMixup, ClassPowerSampler, Mixup, Remix, UniMix  # noqa: E402
 from skimb.under_sampling import AutoCoresetSampler  # noqa: E402
@@ -86,6 +97,10 @@ from skimb.under_sampling import AutoCoresetSampler  # noqa: E402
 warnings.simplefilter("ignore")
 torch.set_num_threads(1)
 F = "{:.3f}".format
+ENCODED = [
+    "abalone_7", "adb_annthyroid", "adb_cardio", "adb_wilt", "churn_telecom", "keel_winequality_red_4",
+    "mammography", "ozone_level_8h", "stroke_mldatar", "yeast_me2",
+]  # fmt: skip
 
 
 def frame(folder, name):
@@ -628,6 +643,80 @@ def bench_few_rows(folder):
     ]
 
 
+# --- encodings -----------------------------------------------------------------------------------
+
+
+def bench_encodings(folder):
+    if folder is None:
+        return []
+    words = make_column_selector(dtype_exclude="number")
+
+    def columns(numbers):
+        one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+        return ColumnTransformer([
+            ("numbers", numbers, make_column_selector(dtype_include="number")), ("words", one_hot, words),
+        ])  # fmt: skip
+
+    def linear(numbers):
+        grid = {"linearclassifier__alpha": np.logspace(-4, 0, 5)}
+        folds = StratifiedKFold(3, shuffle=True, random_state=0)
+        model = make_pipeline(columns(numbers), LinearClassifier())
+        return GridSearchCV(model, grid, cv=folds, scoring="neg_log_loss")
+
+    filled = SimpleImputer(add_indicator=True)
+    models = {
+        "StandardScaler": linear(make_pipeline(filled, StandardScaler())),
+        "SquashingScaler": linear(make_pipeline(SquashingScaler(), filled)),
+        "PiecewiseLinearEncoder(16)": linear(PiecewiseLinearEncoder(16)),
+        "PiecewiseLinearEncoder(48)": linear(PiecewiseLinearEncoder()),
+        'PiecewiseLinearEncoder(16, edges="tree")': linear(PiecewiseLinearEncoder(16, edges="tree")),
+        "random forest": make_pipeline(
+            columns(SimpleImputer()), RandomForestClassifier(300, min_samples_leaf=2, random_state=0)
+        ),
+        "LightGBM": make_pipeline(
+            columns("passthrough"),
+            LGBMClassifier(n_estimators=300, learning_rate=0.03, num_leaves=15, min_child_samples=10, verbose=-1),
+        ),
+    }  # fmt: skip
+    lines = []
+    for size in (200, 1000):
+        scores, shares = [], []
+        for name in ENCODED:
+            table = pd.read_parquet(folder / f"{name}.parquet")
+            X = table.drop(columns=[c for c in table if c.startswith("meta_") or c == "target"])
+            y = table["target"].to_numpy().astype(int)
+            for seed in range(2):
+                fit, rest = train_test_split(
+                    np.arange(len(y)),
+                    train_size=min(size, int(0.6 * len(y))),
+                    stratify=y,
+                    random_state=seed,
+                )
+                rest = rest[:20_000]
+                constant = log_loss(y[rest], np.full(len(rest), y[fit].mean()))
+                found = [
+                    clone(model).fit(X.iloc[fit], y[fit]).predict_proba(X.iloc[rest])[:, 1]
+                    for model in models.values()
+                ]
+                scores.append([average_precision_score(y[rest], p) for p in found])
+                shares.append([log_loss(y[rest], p) / constant for p in found])
+        ranks = rankdata(-np.array(scores), axis=1).mean(0), rankdata(shares, axis=1).mean(0)
+        for name, *row in zip(
+            models, np.mean(scores, 0), ranks[0], np.mean(shares, 0), ranks[1], strict=True
+        ):
+            lines.append(
+                [f"{size:,}", name, F(row[0]), f"{row[1]:.1f}", F(row[2]), f"{row[3]:.1f}"]
+            )
+    return [
+        "## PiecewiseLinearEncoder",
+        f"{len(ENCODED)} sets, 2 splits each; at most so many training rows, at most 20,000 test rows. All but the last two "
+        "are encodings of numbers in front of `LinearClassifier`, its `alpha` by cross-validated log-loss; words are "
+        "one-hot. Log-loss as a share of that of the constant prevalence, mean ranks among the 7.",
+        ["training rows", "model", "AP", "rank", "log-loss", "rank"],
+        lines,
+    ]
+
+
 def bench_labels(folder):
     found = {}
     for seed in range(5):
@@ -701,7 +790,7 @@ def main():
     args = parser.parse_args()
     parts = [
         bench_presto, bench_analytic, bench_ensembles, bench_boosted, bench_coreset, bench_mixers, bench_samplers,
-        bench_regression, bench_targets, bench_few_rows, bench_labels, bench_decisions,
+        bench_regression, bench_targets, bench_few_rows, bench_encodings, bench_labels, bench_decisions,
     ]  # fmt: skip
     out = [
         "# Methods",
