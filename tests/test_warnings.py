@@ -22,7 +22,12 @@ from skimb.linear_model import (
 )
 from skimb.losses import Asymmetric, Focal, MannWhitney
 from skimb.model_selection import LossSearchCV
-from skimb.neural_network import MLPClassifier, MLPRegressor, NeuralNetClassifier
+from skimb.neural_network import (
+    MLPClassifier,
+    MLPRegressor,
+    NeuralNetClassifier,
+    TabMClassifier,
+)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +73,11 @@ KINDS = {
         UserWarning,
         "does not give probabilities",
     ),
+    "tabm": (
+        TabMClassifier(2, 4, max_iter=2, validation_folds=1, random_state=0),
+        ConvergenceWarning,
+        "max_iter=2 epochs reached",
+    ),
     "interrupted": (
         MLPClassifier(callbacks=[Interrupt()], **SHORT),
         UserWarning,
@@ -97,7 +107,7 @@ def test_so_it_does_through_other_estimators(rows, kind):
         lambda: cross_val_score(clone(model), X, y, cv=2),
         lambda: GridSearchCV(model, {"alpha": [0.0]}, cv=2).fit(X, y),
     ]
-    if kind != "prior":
+    if kind not in ("prior", "tabm"):
         calls.append(lambda: PopulationBaggingClassifier(model, 2, power=1.0).fit(X, y))
     for call in calls:
         assert places(call, category, match) == {__file__}
