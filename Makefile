@@ -14,7 +14,7 @@ VERSION_TESTS := tests/test_versions.py tests/test_frame.py tests/test_estimator
   tests/test_meta_contracts.py tests/test_metrics.py tests/test_posthoc.py tests/test_presto.py tests/test_resampling.py \
   tests/test_small_classifiers.py tests/test_streaming.py tests/test_thresholds.py tests/test_sklearn_mlp.py
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs bench-engine bench-kernels bench-search bench-losses bench-methods bench clean install
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs bench-engine bench-kernels bench-search bench-losses bench-methods bench-tabm bench clean install
 
 install: $(STAMP)
 
@@ -102,6 +102,11 @@ bench-search: $(STAMP)
 bench-losses: $(STAMP)
 	@mkdir -p docs/benchmarks
 	$(BIN)/python tests/bench/bench_losses.py --data $(DATA) --write docs/benchmarks/losses.md
+
+# DATA: as for bench-losses, SETS: names with commas between; without them no real sets
+bench-tabm: $(STAMP)
+	@mkdir -p docs/benchmarks
+	$(BIN)/python tests/bench/bench_tabm.py $(if $(DATA),--data $(DATA) --sets $(SETS)) --write docs/benchmarks/tabm.md
 
 # DATA: as for bench-losses; without it only simulations and bundled sets
 bench-methods: $(STAMP)
