@@ -78,6 +78,11 @@ KINDS = {
         ConvergenceWarning,
         "max_iter=2 epochs reached",
     ),
+    "tabm interrupted": (
+        TabMClassifier(2, 4, max_iter=2, callbacks=[Interrupt()], random_state=0),
+        UserWarning,
+        "interrupted by user; TabMClassifier keeps",
+    ),
     "interrupted": (
         MLPClassifier(callbacks=[Interrupt()], **SHORT),
         UserWarning,
@@ -97,7 +102,9 @@ def test_fit_names_the_line_that_called_it(rows, kind):
     assert places(lambda: clone(model).fit(X, target(kind, y)), category, match) == {__file__}
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"interrupted", "regressor", "module"}))
+@pytest.mark.parametrize(
+    "kind", sorted(set(KINDS) - {"interrupted", "tabm interrupted", "regressor", "module"})
+)
 def test_so_it_does_through_other_estimators(rows, kind):
     model, category, match = KINDS[kind]
     X, y = rows

@@ -125,7 +125,7 @@ class TabMClassifier(ClassifierMixin, TabMBase):
     -----
     At most as many validation parts are made as there are rows outside of the most common class; each holds classes
     in proportion, and a row that is the only one of its class always trains. With fewer than two such rows none are
-    set aside: a warning says so, and one ensemble trains 16 epochs.
+    set aside: a warning says so, and one ensemble trains `n_iter_no_change` epochs.
 
     ``decision_function`` and ``predict`` average the decision that the loss aims at: each member's decision scores
     become probabilities, by the sigmoid or softmax, whose mean decides. For cross-entropy these are the

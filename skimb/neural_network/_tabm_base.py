@@ -175,11 +175,14 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
 
     @property
     def _few_epochs(self):
-        return int(min(self.max_iter, self.n_iter_no_change, 16))
+        return int(min(self.max_iter, self.n_iter_no_change))
 
     def _finish(self, folds, fits):
-        held_out = []
-        for fold, fit in zip(folds, fits, strict=True):
+        pairs, held_out = list(zip(folds, fits, strict=True)), []
+        # an interruption may leave some of them as they were
+        begun = [p for p in pairs if any("train_loss" in epoch for epoch in p[1].net.history)]
+        folds = [fold for fold, _ in begun or pairs]
+        for fold, fit in begun or pairs:
             fold._finish(fit)
             fold._optimizer_state = None  # training does not go on
             held, fold.held_out, fold.ranking = fold.held_out, None, None
