@@ -70,8 +70,8 @@ def test_a_raw_table_gives_honest_probabilities(model):
     assert p[:, 1].mean() == pytest.approx(y.mean(), rel=0.15)
     assert average_precision_score(y, p[:, 1]) > 1.8 * y.mean()
     assert log_loss(y, p) < 0.95 * log_loss(y, np.full(len(y), y.mean()))
-    assert model.shrinkage_ == 0.0
-    assert model.validation_log_loss_ < model.prior_log_loss_
+    assert 0.0 <= model.shrinkage_ < 0.3
+    assert model.validation_log_loss_ < 0.95 * model.prior_log_loss_
     assert model.feature_names_in_.tolist() == COLUMNS
     assert len(model.best_iterations_) == 5
     scores = model.validation_scores_
@@ -257,7 +257,7 @@ def test_probabilities_without_signal_shrink_to_the_prior():
         max_iter=80,
         validation_scoring=lambda e, X, y: e.predict_proba(X).max(),
     ).fit(X, y)
-    assert worst.validation_log_loss_ > worst.prior_log_loss_
+    assert worst.validation_log_loss_ <= worst.prior_log_loss_
     assert worst.shrinkage_ > 0.5
     Z = rng.normal(size=(500, 15))
     p = worst.predict_proba(Z)

@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax, logit, softmax
+from scipy.special import expit, log_softmax, logit, logsumexp, softmax
 
 _TINY = np.finfo(float).tiny
 
@@ -58,6 +58,9 @@ def decision_of(votes, multilabel):
 def score(head, raw, code, weight=None, cost=None):
     """Negative log loss of the mean probabilities; without probabilities the members' mean score.
 
+    Probabilities are shrunk as far as the rows themselves ask for: a net goes on getting better at telling classes
+    apart when it has begun to be too sure, which one number mends in the end.
+
     Parameters
     ----------
     head : Head
@@ -78,7 +81,7 @@ def score(head, raw, code, weight=None, cost=None):
     """
     if not head.gives_probabilities:
         return float(np.mean([head.score(head.logits(z), code, weight, cost) for z in raw]))
-    return -float(np.average(log_losses(posteriors(head, raw).mean(0), code), weights=weight))
+    return -evidence_to_keep(posteriors(head, raw).mean(0), head, code, weight)[1]
 
 
 def numeric_score(head, raw, code, weight=None):
@@ -111,13 +114,6 @@ def predictions(head, raw):
     return np.stack([head.predictions(z) for z in raw.double()])
 
 
-def log_losses(p, code):
-    """Log loss of each row, summed over labels."""
-    if code.ndim == 2:
-        return -np.log(np.where(code > 0, p, 1.0 - p).clip(_TINY)).sum(1)
-    return -np.log(p[np.arange(len(code)), code].clip(_TINY))
-
-
 # --- shrinkage towards the label distribution ------------------------------------------------------
 
 
@@ -147,15 +143,17 @@ def shrunk(p, prior, kept):
     return np.exp(log_softmax(base + kept * (np.log(p.clip(1e-300)) - base), axis=-1))
 
 
-def evidence_to_keep(p, prior, code, weight=None):
+def evidence_to_keep(p, head, code, weight=None):
     """The share of the evidence whose probabilities have the least log loss on held-out rows.
+
+    Rows are weighed such that they stand for the population that the probabilities refer to.
 
     Parameters
     ----------
     p : ndarray of shape (n, n_classes) or (n, n_labels)
         Probabilities of the rows.
-    prior : ndarray of shape (n_classes,) or (n_labels, 2)
-        Label distribution that they refer to.
+    head : Head
+        Whose label distributions count.
     code : ndarray of shape (n,) or (n, n_labels)
         Class numbers, or 0/1 labels.
     weight : ndarray of shape (n,), default=None
@@ -165,10 +163,41 @@ def evidence_to_keep(p, prior, code, weight=None):
     -------
     float in [0, 1]
         The share.
+    float
+        Log loss with it.
+    float
+        Log loss with all evidence.
+    float
+        Log loss of the label distribution.
     """
+    prior = head.wanted
+    base = np.log(prior.clip(1e-300))
+    if head.multilabel:
+        base = base[:, 1] - base[:, 0]
+        sign = 2.0 * code - 1.0
+        evidence = sign * (logit(p.clip(1e-300, 1.0 - 1e-16)) - base)
+        start = sign * base
 
-    def loss(kept):
-        return float(np.average(log_losses(shrunk(p, prior, kept), code), weights=weight))
+        def loss(kept):
+            return mean(np.logaddexp(0.0, -start - kept * evidence).sum(1))
+    else:
+        # evidence for each class against the true one
+        evidence = np.log(p.clip(1e-300)) - base
+        evidence -= np.take_along_axis(evidence, code[:, None], 1)
+        start = base - base[code][:, None]
+        if not np.allclose(prior, head.natural):
+            moved = (prior / head.natural.clip(1e-300))[code]
+            weight = moved if weight is None else moved * weight
 
-    found = float(minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded").x)
-    return min((1.0, found, 0.0), key=loss)
+        def loss(kept):
+            return mean(logsumexp(start + kept * evidence, axis=1))
+
+    def mean(rows):
+        return float(np.average(rows, weights=weight))
+
+    found = minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-3}).x
+    whole, none = loss(1.0), loss(0.0)
+    least, kept = min(
+        (whole, 1.0), (loss(found), float(found)), (none, 0.0), key=lambda pair: pair[0]
+    )
+    return kept, least, whole, none

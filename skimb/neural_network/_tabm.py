@@ -81,7 +81,7 @@ class TabMClassifier(ClassifierMixin, TabMBase):
         Share of the one part of ``validation_folds=1``: a half, a third, a fourth and so on, whichever is nearest.
     validation_scoring : str, callable or None, default=None
         Scorer of early stopping; ``None`` is the log loss of the mean
-        probabilities, or the loss itself where it gives none.
+        probabilities after the shrinkage that suits these rows, or the loss itself where it gives none.
     shuffle : bool, default=True
         Whether rows are permuted in each epoch.
     random_state : int, RandomState or None, default=None
@@ -99,11 +99,11 @@ class TabMClassifier(ClassifierMixin, TabMBase):
     classes_ : ndarray of shape (n_classes,)
         Class labels; label indices for multi-label targets.
     shrinkage_ : float in [0, 1]
-        How much probabilities are pulled towards the label distribution: 0 unless the log loss of held-out rows was
-        above that of constant probabilities, then what brings it to its least. 1 is constant probabilities.
+        How much of the evidence is left out, so that the log loss of held-out rows is least: log odds against the
+        label distribution are multiplied by one less this number. 0 is none, 1 is constant probabilities.
     validation_log_loss_, prior_log_loss_ : float or None
-        Log loss of held-out rows, each by the ensemble that did not see it, before shrinkage; and that of constant
-        probabilities. None without validation rows or where the loss gives no probabilities.
+        Log loss of held-out rows, each by the ensemble that did not see it; and that of constant probabilities,
+        which is never lower. None without validation rows or where the loss gives no probabilities.
     loss_function_ : Loss
         The loss that was trained.
     prior_, class_counts_, class_weight_ : ndarray
@@ -260,32 +260,15 @@ class TabMClassifier(ClassifierMixin, TabMBase):
         return Head(type(self).__name__)
 
     def _after_folds(self, held_out):
-        head = self._head
         self._kept, self.validation_log_loss_, self.prior_log_loss_ = 1.0, None, None
         if held_out and all(fold._head.gives_probabilities for fold, *_ in held_out):
             p = np.concatenate([members.posteriors(f._head, raw).mean(0) for f, raw, _ in held_out])
             code = np.concatenate([rows.code for *_, rows in held_out])
-            weight = self._held_out_weights(code, held_out)
-            rows = members.log_losses(p, code)
-            constant = np.broadcast_to(
-                head.wanted[:, 1] if head.multilabel else head.wanted, p.shape
-            )
-            self.prior_log_loss_ = float(
-                np.average(members.log_losses(constant, code), weights=weight)
-            )
-            self.validation_log_loss_ = float(np.average(rows, weights=weight))
-            if self.validation_log_loss_ > self.prior_log_loss_:
-                self._kept = members.evidence_to_keep(p, head.wanted, code, weight)
+            weights = [rows.sample_weight for *_, rows in held_out]
+            weight = None if weights[0] is None else np.concatenate(weights)
+            found = members.evidence_to_keep(p, self._head, code, weight)
+            self._kept, self.validation_log_loss_, _, self.prior_log_loss_ = found
         self.shrinkage_ = 1.0 - self._kept
-
-    def _held_out_weights(self, code, held_out):
-        """Weights with which held-out rows stand for the population that probabilities refer to."""
-        head, weights = self._head, [rows.sample_weight for *_, rows in held_out]
-        weight = None if weights[0] is None else np.concatenate(weights)
-        if head.multilabel or np.allclose(head.wanted, head.natural):
-            return weight
-        moved = (head.wanted / head.natural.clip(1e-300))[code]
-        return moved if weight is None else moved * weight
 
     # --- predictions -----------------------------------------------------------------------------
 
