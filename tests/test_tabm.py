@@ -1,6 +1,7 @@
 """TabMClassifier and TabMRegressor: raw tables in, honest probabilities and predictions out."""
 
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import check_estimator
 
 from skimb import losses
+from skimb._base import members
 from skimb.model_selection import batched_fits
 from skimb.neural_network import TabMClassifier, TabMRegressor
 from skimb.training import ClassPowerSampler, DeferredReweighting
@@ -282,6 +284,35 @@ def test_fits_in_a_block_are_those_alone(table):
         shared = cross_val_score(quick(), X, y, cv=2, scoring="neg_log_loss", n_jobs=2)
     np.testing.assert_allclose(shared, alone, atol=1e-4)
     assert sum(batch.sizes) == 4
+
+
+def test_the_evidence_to_keep_has_the_least_log_loss():
+    rng = np.random.default_rng(0)
+    for multilabel in (False, True):
+        p = rng.dirichlet(np.full(3, 0.4), 400)
+        if multilabel:
+            code = (rng.random((400, 3)) < 0.3 + 0.4 * p).astype(int)
+            natural = code.mean(0)
+            wanted = np.stack([1 - natural, natural], 1)
+        else:
+            code = np.array([rng.choice(3, p=0.5 * row + 1 / 6) for row in p])
+            natural = wanted = np.bincount(code) / 400
+        head = SimpleNamespace(natural=natural, wanted=wanted, multilabel=multilabel)
+
+        def loss(share, p=p, code=code, head=head):
+            q = members.shrunk(p, head.wanted, share)
+            if head.multilabel:
+                return -np.log(np.where(code > 0, q, 1 - q)).sum(1).mean()
+            return log_loss(code, q)
+
+        kept, least, whole, none = members.evidence_to_keep(p, head, code)
+        grid = [loss(share) for share in np.linspace(0, 1, 201)]
+        assert 0.1 < kept < 0.9
+        assert least == pytest.approx(min(grid), rel=1e-3)
+        assert (loss(kept), loss(1.0), loss(0.0)) == pytest.approx((least, whole, none), rel=1e-9)
+        np.testing.assert_allclose(
+            members.shrunk(p, wanted, 0.0), np.broadcast_to(natural, p.shape)
+        )
 
 
 # --- members -----------------------------------------------------------------------------------------

@@ -114,6 +114,54 @@ def predictions(head, raw):
     return np.stack([head.predictions(z) for z in raw.double()])
 
 
+def ranking(head, raw, code, weight=None):
+    """Members in the order in which a greedy choice takes them, each the one that helps the mean most.
+
+    Where means are not what is scored, members stand in the order of their own scores.
+
+    Parameters
+    ----------
+    head : Head or NumericHead
+        The bound loss.
+    raw : Tensor of shape (members, n, n_outputs)
+        Raw outputs.
+    code : ndarray of shape (n,) or (n, n_columns)
+        Targets.
+    weight : ndarray of shape (n,), default=None
+        Weights of rows.
+
+    Returns
+    -------
+    list of int
+        Numbers of the members.
+    """
+    if head.numeric and "batch" not in head.bound.requires:
+        values = predictions(head, raw)
+
+        def row_losses(mean):
+            return np.square(mean - code).reshape(len(code), -1).sum(1)
+
+    elif not head.numeric and head.gives_probabilities:
+        p = posteriors(head, raw)
+        one = not head.multilabel
+        values = p[:, np.arange(len(code)), code] if one else np.where(code > 0, p, 1.0 - p)
+
+        def row_losses(mean):
+            return -np.log(mean.clip(_TINY)).reshape(len(code), -1).sum(1)
+
+    else:
+        one = numeric_score if head.numeric else score
+        return np.argsort([-one(head, z[None], code, weight) for z in raw], kind="stable").tolist()
+    chosen, left, total = [], list(range(len(raw))), 0.0
+    while left:
+        means = [(total + values[k]) / (len(chosen) + 1) for k in left]
+        best = left[int(np.argmin([np.average(row_losses(m), weights=weight) for m in means]))]
+        chosen.append(best)
+        left.remove(best)
+        total = total + values[best]
+    return chosen
+
+
 # --- shrinkage towards the label distribution ------------------------------------------------------
 
 

@@ -201,9 +201,9 @@ class First:
             if not self.E:
                 nets, _, n, _ = E.shape
                 self.P = E.new_empty(nets, self.columns, n, W.shape[-1])
-            E = E.view(-1, *E.shape[2:])
-            self.E.append(E)
-            product(E, W.reshape(-1, *W.shape[2:]), self.P[:, columns])
+            E, W = E.view(-1, *E.shape[2:]), W.reshape(-1, *W.shape[2:])
+            self.E.append((E, W))
+            product(E, W, self.P[:, columns])
         wide = self.P.view(*self.P.shape[:2], -1)
         a = wide.sum(1, keepdim=True) if self.R is None else torch.bmm(self.R, wide)
         return self.adapt.forward(a.view(nets, -1, *self.P.shape[2:]))
@@ -217,10 +217,10 @@ class First:
             product(d, wide.transpose(1, 2), self.gR)
             dP = torch.bmm(self.R.transpose(1, 2), d)
         dP = dP.view(self.P.shape)
-        for (embedding, W, gW, columns), E in zip(self.parts, self.E, strict=True):
+        for (embedding, _, gW, columns), (E, W) in zip(self.parts, self.E, strict=True):
             own = dP[:, columns].reshape(-1, *dP.shape[2:])
             product(E.transpose(1, 2), own, gW)
-            embedding.backward(torch.bmm(own, W.reshape(-1, *W.shape[2:]).transpose(1, 2)))
+            embedding.backward(torch.bmm(own, W.transpose(1, 2)))
 
 
 class Adapt:

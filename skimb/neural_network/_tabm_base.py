@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_y, check_consistent_length, check_is_fitted
 
+from skimb._base import members
 from skimb._base.estimator import Rows, open_context
 from skimb._base.head import HeadParams
 from skimb._core.compat import CallbackSupportMixin, check_sample_weight
@@ -188,7 +189,7 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
             held, fold.held_out, fold.ranking = fold.held_out, None, None
             if held is not None:
                 raw = fold._raw(held.X)
-                fold.ranking = fold.order_members(raw, held.code, held.sample_weight)
+                fold.ranking = members.ranking(fold._head, raw, held.code, held.sample_weight)
                 held_out.append((fold, raw, held))
         self._folds = folds
         self.n_iter_ = max(fold.n_iter_ for fold in folds)

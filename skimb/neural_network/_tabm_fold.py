@@ -165,17 +165,8 @@ class TabMFold(NeuralBase):
 
     # --- what stays ------------------------------------------------------------------------------
 
-    def order_members(self, raw, code, weight):
-        """Members in the order in which a greedy choice for the mean's score takes them."""
-        chosen, left = [], list(range(len(raw)))
-        while left:
-            best = max(left, key=lambda k: self.score_of(raw[[*chosen, k]], code, weight))
-            chosen.append(best)
-            left.remove(best)
-        return chosen
-
     def prune(self, n_members):
-        """Keep the first members of that order only."""
+        """Keep the best members only."""
         kept = self.ranking[:n_members]
         self.net_.module_ = self.net_.module_.kept(kept)
         self.shape, self.ranking = self.net_.module_.shape, list(range(len(kept)))
