@@ -397,6 +397,16 @@ def test_an_end_without_convergence_is_said(table):
         quick(max_iter=2).fit(*table)
 
 
+def test_what_concerns_all_folds_is_said_once(table):
+    X, y = table
+    with pytest.warns(UserWarning) as seen:
+        quick(loss=losses.Asymmetric(), batch_size=2000).fit(X, 1 - y)
+    said = [str(w.message) for w in seen if w.category is UserWarning]
+    assert len(said) == 2
+    assert "as the positive class" in said[0]
+    assert "batch_size=2000 is clipped to the 450 rows" in said[1]
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [

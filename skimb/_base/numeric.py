@@ -35,6 +35,7 @@ class NumericHead:
 
     numeric = True
     couples_rows = False
+    warns = True
     bound = None
 
     def __init__(self, owner):

@@ -129,6 +129,12 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
         rng = check_random_state(self.random_state)
         parts, settings = self._parts(rows.code, rng)
         settings = {**self.get_params(deep=False), **self._of_training(), **settings}
+        least = min(len(train) for train, _ in parts)
+        if self.batch_size != "auto" and self.batch_size > least:
+            warn_user(
+                f"batch_size={self.batch_size} is clipped to the {least} rows of the smallest training part."
+            )
+            settings["batch_size"] = least
         columns, folds, fits = [], [], []
         for train, _ in parts:
             seed = rng.randint(np.iinfo(np.int32).max)
@@ -142,7 +148,9 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
             if len(parts) > 1:  # callbacks have a state
                 mine["callbacks"] = copy.deepcopy(self.callbacks)
             held = None if valid is None else _part(rows, valid, own.blocks(table[valid]))
-            fold = TabMFold(mine, own, self._head.fresh(), held)
+            head = self._head.fresh()
+            head.warns = False
+            fold = TabMFold(mine, own, head, held)
             fold.held_out = held
             folds.append(fold)
             fits.append(fold._prepare(_part(rows, train, own.blocks(table[train]))))
