@@ -201,8 +201,12 @@ def test_costs_of_rows_decide():
     assert model.predict(X).mean() > 2 * y.mean()
 
 
-def test_losses_with_a_memory_are_refused():
+def test_losses_that_want_more_than_batches_are_refused():
     X, y = raw_table(120)
+    with pytest.raises(
+        ValueError, match="perturbs the rows, which TabM does not allow; use another"
+    ):
+        quick(loss=losses.AdversarialCompSum()).fit(X, y)
     with pytest.raises(ValueError, match="remembers the batches before, which TabM does not allow"):
         quick(loss=losses.EqualizationV2()).fit(X, np.stack([y, 1 - y, y], 1))
 

@@ -12,6 +12,7 @@ from skimb.engine.tabm_layers import (
     Periodic,
     PiecewiseLinear,
     Plain,
+    ReluHeads,
 )
 
 COPIES = 6  # parameters, gradient, two moments, scratch, rates
@@ -57,7 +58,7 @@ class Ensembles(Backend):
     """
 
     serves = frozenset({"batch", "every class", "inputs"})
-    consumer, cure = "TabM", "use a loss of single batches"
+    consumer, cure = "TabM", "use another loss"
 
     def __init__(self, module, flat, grad, edges, dropouts):
         shape = self.shape = module.shape
@@ -77,15 +78,18 @@ class Ensembles(Backend):
             parts.append((Codes(P, G), "first_codes"))
         self.layers = [First(parts, P, G)]
         self.layers += [Hidden(P, G, i) for i in range(1, shape.n_blocks)]
-        self.heads = Heads(P, G)
-        self.training = True
+        fused = shape.n_outputs == 1 and not dropouts
+        self.heads = (ReluHeads if fused else Heads)(P, G)
 
     def forward(self, X):
         """Scores (nets, members, n, outputs) of blocks (nets, n, columns), or (n, columns) of all nets."""
         a = {name: self._each_unit(block) for name, block in X.items()}
         for layer in self.layers:
-            a = layer.forward(a).relu_()
-            if self.dropouts and self.training:
+            a = layer.forward(a)
+            if layer is self.layers[-1] and self.heads.activates:
+                break
+            a.relu_()
+            if self.dropouts:
                 a.mul_(self._masks(a))
         self.last = a
         z = self.heads.forward(a)
@@ -97,12 +101,13 @@ class Ensembles(Backend):
             self.shape.units > 1
         ):  # members that share nothing follow their own losses, not shares of the mean
             d = d * self.members
-        d = self.heads.backward(d)
+        d, sums, before = self.heads.backward(d), self.heads.sums, self.heads.activates
         for layer in reversed(self.layers):
             if self.dropouts:
                 d.mul_(self.dropouts[0].factor)
-            torch.ops.aten.threshold_backward.grad_input(d, a, 0, grad_input=d)
-            d, a = layer.backward(d), layer.a
+            if not before:
+                torch.ops.aten.threshold_backward.grad_input(d, a, 0, grad_input=d)
+            d, a, sums, before = layer.backward(d, sums), layer.a, None, False
 
     def _each_unit(self, block):
         units = self.shape.units

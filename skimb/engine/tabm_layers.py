@@ -9,6 +9,8 @@ from math import pi
 
 import torch
 
+from skimb import kernels
+
 
 def product(a, b, out):
     """Batched product into a view with two axes of batches, or one, that may have gaps."""
@@ -208,8 +210,8 @@ class First:
         a = wide.sum(1, keepdim=True) if self.R is None else torch.bmm(self.R, wide)
         return self.adapt.forward(a.view(nets, -1, *self.P.shape[2:]))
 
-    def backward(self, d):
-        d = self.adapt.backward(d)
+    def backward(self, d, sums=None):
+        d = self.adapt.backward(d, sums)
         wide, d = self.P.view(*self.P.shape[:2], -1), d.reshape(*d.shape[:2], -1)
         if self.R is None:
             dP = d.expand_as(wide)
@@ -243,11 +245,14 @@ class Adapt:
             self.a, a = a, a * self.s.unsqueeze(2)
         return a.add_(self.b.unsqueeze(2))
 
-    def backward(self, d):
-        if self.b.shape[1] == d.shape[1]:
-            self.gb.copy_(d.sum(2))
-        else:
-            self.gb.copy_(d.sum((1, 2)).unsqueeze(1))
+    def backward(self, d, sums=None):
+        """Gradient before the gains; `sums` (nets, members, width) are those of `d` over rows, where known."""
+        shared = self.b.shape[1] != d.shape[1]
+        if sums is None:
+            sums = d.sum((1, 2)).unsqueeze(1) if shared else d.sum(2)
+        elif shared:
+            sums = sums.sum(1, keepdim=True)
+        self.gb.copy_(sums)
         if self.s is None:
             return d
         self.gs.copy_((d * self.a).sum(2))
@@ -276,8 +281,8 @@ class Hidden:
         self.x = x.view(len(x), -1, x.shape[-1])
         return self.adapt.forward(torch.bmm(self.x, self.W).view(a.shape))
 
-    def backward(self, d):
-        d = self.adapt.backward(d)
+    def backward(self, d, sums=None):
+        d = self.adapt.backward(d, sums)
         flat = d.view(self.x.shape)
         product(self.x.transpose(1, 2), flat, self.gW)
         d = torch.bmm(flat, self.W.transpose(1, 2)).view(self.a.shape)
@@ -288,7 +293,18 @@ class Hidden:
 
 
 class Heads:
-    """The output layer of each member."""
+    """The output layer of each member.
+
+    Parameters
+    ----------
+    P, G : dict of str to Tensor
+        Parameters and gradients.
+    """
+
+    #: whether the inputs come before the activation, and the gradient in them is that before it
+    activates = False
+    #: sums over rows of the last gradient in the inputs, where they are known
+    sums = None
 
     def __init__(self, P, G):
         self.W, self.b, self.gW, self.gb = P["head"], P["head_bias"], G["head"], G["head_bias"]
@@ -297,19 +313,31 @@ class Heads:
         nets, k, n, h = a.shape
         self.a = a.view(-1, n, h)
         self.flat = self.W.reshape(nets * k, h, -1)
-        if self.flat.shape[-1] == 1:  # thin products are slow
-            z = torch.mul(self.a, self.flat.transpose(1, 2)).sum(-1, keepdim=True)
-        else:
-            z = torch.bmm(self.a, self.flat)
-        return z.view(nets, k, n, -1).add_(self.b.unsqueeze(2))
+        return torch.bmm(self.a, self.flat).view(nets, k, n, -1).add_(self.b.unsqueeze(2))
 
     def backward(self, d):
         self.gb.copy_(d.sum(2))
         flat = d.reshape(len(self.flat), -1, d.shape[-1])
-        if d.shape[-1] == 1:
-            self.gW.copy_(torch.bmm(flat.transpose(1, 2), self.a).view(self.gW.shape))
-            down = flat * self.flat.transpose(1, 2)
-        else:
-            product(self.a.transpose(1, 2), flat, self.gW)
-            down = torch.bmm(flat, self.flat.transpose(1, 2))
+        product(self.a.transpose(1, 2), flat, self.gW)
+        return torch.bmm(flat, self.flat.transpose(1, 2)).view(*d.shape[:3], -1)
+
+
+class ReluHeads(Heads):
+    """ReLU and one output of each member, forward and back in one pass each; thin products are slow."""
+
+    activates = True
+
+    def forward(self, a):
+        nets, k, n, h = a.shape
+        self.a, self.flat = a.view(-1, n, h), self.W.reshape(nets * k, h)
+        z = kernels.relu_output(self.a, self.flat, self.b.reshape(-1))
+        return z.view(nets, k, n, 1)
+
+    def backward(self, d):
+        self.gb.copy_(d.sum(2))
+        down = torch.empty_like(self.a)
+        flat = d.reshape(len(self.flat), -1)
+        gw, sums = kernels.relu_output_grad(self.a, flat, self.flat, down)
+        self.gW.copy_(gw.view(self.gW.shape))
+        self.sums = sums.view(*d.shape[:2], -1)
         return down.view(*d.shape[:3], -1)

@@ -11,6 +11,7 @@ from skimb.engine.optim import Adam
 from skimb.engine.step import Step
 from skimb.engine.tabm import NetTabM, infer
 from skimb.engine.tabm_net import TabM, TabMShape
+from skimb.losses._base import check_served
 
 # rows of a training part below which batches have so many rows; larger ones have the last
 _BATCHES = ((2_800, 32), (4_500, 64), (6_400, 128), (32_000, 256), (108_000, 512), (np.inf, 1024))
@@ -78,6 +79,8 @@ class TabMFold(NeuralBase):
         return TabM(self.shape)
 
     def _new_step(self, module, bound, data, order, scheme):
+        # an adversary would need gradients in the rows
+        check_served(bound, NetTabM.serves, NetTabM.consumer, NetTabM.cure)
         backend = NetTabM(module, self.dropout, order.generator.initial_seed())
         flat, n = module.flat.detach(), module.n_decayed
         optimizer = Adam(
