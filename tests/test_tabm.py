@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import torch
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
@@ -19,6 +20,8 @@ from skimb import losses
 from skimb._base import members
 from skimb.model_selection import batched_fits
 from skimb.neural_network import TabMClassifier, TabMRegressor
+from skimb.neural_network._tabm_rows import TabMRows
+from skimb.preprocessing._table import TableReader
 from skimb.training import ClassPowerSampler, DeferredReweighting
 
 TINY = {
@@ -120,6 +123,31 @@ def test_arrays_and_frames_of_all_categories():
     texts = pd.DataFrame({"a": X[:, 0].astype(str), "b": X[:, 1].astype(str)})
     other = TabMClassifier(**TINY, max_iter=60, validation_folds=2).fit(texts, y)
     np.testing.assert_allclose(other.predict_proba(texts), model.predict_proba(X), atol=1e-6)
+
+
+def test_bins_and_fractions_are_the_scaled_numbers():
+    X, _ = raw_table(300)
+    reader = TableReader()
+    table = reader.fit_read(X)
+    rows = TabMRows("piecewise_linear", "quantile", 8, 0).fit(table[:200], reader)
+    blocks = rows.blocks(table, torch.float64).blocks
+    bins = blocks["bins"].numpy() - 9 * np.arange(3)
+    starts, spans = rows.edges()
+    at = np.arange(3)
+    numbers = starts[at, bins] + blocks["fractions"].numpy() * spans[at, bins]
+    scaled = rows.preparation.scaler_.transform(table.numbers)
+    inside = np.abs(scaled) < 4  # beyond the range of the training part lines are bounded
+    np.testing.assert_allclose(numbers[inside], scaled[inside], atol=1e-12)
+    lost = np.isnan(table.numbers)
+    assert lost[:, 2].sum() > 30
+    assert (bins[lost] == 0).all()
+    assert (bins[~lost] > 0).all()
+    assert (blocks["fractions"].numpy()[lost] == 1).all()
+    assert not starts[:, 0].any()
+    assert not spans[:, 0].any()
+    sizes = [len(levels) + 1 for levels in reader.levels_]
+    codes = blocks["codes"].numpy() - np.cumsum([0, *sizes])[:-1]
+    np.testing.assert_array_equal(codes, table.codes)
 
 
 def test_a_category_of_one_part_only_is_unseen_by_the_others():
