@@ -17,7 +17,7 @@ VERSION_TESTS := tests/test_versions.py tests/test_frame.py tests/test_estimator
 # processes of the test run, one thread each
 WORKERS ?= 2
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench clean install
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench clean install
 
 install: $(STAMP)
 
@@ -106,6 +106,11 @@ bench-search: $(STAMP)
 bench-losses: $(STAMP)
 	@mkdir -p docs/benchmarks
 	$(BIN)/python tests/bench/bench_losses.py --data $(DATA) --write docs/benchmarks/losses.md
+
+# DATA: as for bench-losses, SETS: names with commas between; without them no real sets
+bench-tabm: $(STAMP)
+	@mkdir -p docs/benchmarks
+	$(BIN)/python tests/bench/bench_tabm.py $(if $(DATA),--data $(DATA) --sets $(SETS)) --write docs/benchmarks/tabm.md
 
 # DATA: as for bench-losses; without it only simulations and bundled sets
 bench-methods: $(STAMP)

@@ -37,7 +37,13 @@ from skimb.losses import (
     PartialAUC,
     VectorScaling,
 )
-from skimb.neural_network import MLPClassifier, MLPRegressor, NeuralNetClassifier
+from skimb.neural_network import (
+    MLPClassifier,
+    MLPRegressor,
+    NeuralNetClassifier,
+    TabMClassifier,
+    TabMRegressor,
+)
 from skimb.training import ClassPowerSampler, Mixup, RunningScheme, Scheme
 
 
@@ -69,6 +75,7 @@ def three():
 
 
 SHORT = {"max_iter": 3, "random_state": 0}
+TABM = {"n_members": 2, "width": 4, "validation_folds": 2, **SHORT}
 NETS = [
     MLPClassifier((4,), loss=Focal(), class_weight="balanced", prior=[0.4, 0.6], **SHORT),
     MLPClassifier((4,), loss=MannWhitney(), **SHORT),
@@ -89,6 +96,10 @@ OTHERS = [
     PopulationBaggingClassifier(MLPClassifier((4,), max_iter=2), 3, random_state=0),
     SelfPacedEnsembleClassifier(MLPClassifier((4,), max_iter=2), 2, random_state=0),
     BalanceCascadeClassifier(n_estimators=2, random_state=0),
+    TabMClassifier(**TABM, loss=Focal(), class_weight="balanced", prior=[0.4, 0.6]),
+    TabMClassifier(**TABM, loss=MannWhitney(), ensemble="packed", embedding="periodic"),
+    TabMRegressor("poisson", **TABM, ensemble="full", embedding=None),
+    TabMRegressor(BalancedMSE(learn_sigma=False), **TABM),
 ]
 #: values of parameters, of which one differs from what an estimator was fitted with
 VALUES = {
@@ -157,6 +168,18 @@ VALUES = {
     "replacement": [True, False],
     "soft": [True],
     "balancing_schedule": ["progressive"],
+    "n_members": [3],
+    "width": [3],
+    "n_blocks": [3],
+    "ensemble": ["mini", "full"],
+    "embedding": ["piecewise_linear", None],
+    "d_embedding": [3],
+    "n_bins": [5],
+    "scaling": ["squash"],
+    "categorical_features": [None],
+    "dropout": [0.2],
+    "clip_norm": [None],
+    "validation_folds": [0],
 }
 
 
@@ -292,6 +315,8 @@ def test_memory_of_a_loss_is_saved(rows):
         MLPRegressor(BalancedMSE("bni"), (4,), **SHORT),
         GradientBoostedMLPClassifier(Focal(), n_estimators=2, random_state=0),
         PopulationBaggingClassifier(MLPClassifier((4,), max_iter=2), 2, random_state=0),
+        TabMClassifier(**TABM, loss=Focal()),
+        TabMRegressor(**TABM),
     ],
     ids=named,
 )

@@ -23,7 +23,12 @@ from skimb.linear_model import (
 )
 from skimb.losses import Asymmetric, Focal, MannWhitney
 from skimb.model_selection import LossSearchCV
-from skimb.neural_network import MLPClassifier, MLPRegressor, NeuralNetClassifier
+from skimb.neural_network import (
+    MLPClassifier,
+    MLPRegressor,
+    NeuralNetClassifier,
+    TabMClassifier,
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +77,16 @@ KINDS = {
         UserWarning,
         "does not give probabilities",
     ),
+    "tabm": (
+        TabMClassifier(2, 4, max_iter=2, validation_folds=1, random_state=0),
+        ConvergenceWarning,
+        "max_iter=2 epochs reached",
+    ),
+    "tabm interrupted": (
+        TabMClassifier(2, 4, max_iter=2, callbacks=[Interrupt()], random_state=0),
+        UserWarning,
+        "interrupted by user; TabMClassifier keeps",
+    ),
     "interrupted": (
         MLPClassifier(callbacks=[Interrupt()], **SHORT),
         UserWarning,
@@ -91,7 +106,9 @@ def test_fit_names_the_line_that_called_it(rows, kind):
     assert places(lambda: clone(model).fit(X, target(kind, y)), category, match) == {__file__}
 
 
-@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"interrupted", "regressor", "module"}))
+@pytest.mark.parametrize(
+    "kind", sorted(set(KINDS) - {"interrupted", "tabm interrupted", "regressor", "module"})
+)
 def test_so_it_does_through_other_estimators(rows, kind):
     model, category, match = KINDS[kind]
     X, y = rows
@@ -101,7 +118,7 @@ def test_so_it_does_through_other_estimators(rows, kind):
         lambda: cross_val_score(clone(model), X, y, cv=2),
         lambda: GridSearchCV(model, {"alpha": [0.0]}, cv=2).fit(X, y),
     ]
-    if kind != "prior":
+    if kind not in ("prior", "tabm"):
         calls.append(lambda: PopulationBaggingClassifier(model, 2, power=1.0).fit(X, y))
     for call in calls:
         assert places(call, category, match) == {__file__}

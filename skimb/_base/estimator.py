@@ -120,7 +120,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 vars(self).update(before)
             raise
         with small_batch_settings(one_thread=fit.one_thread):
-            context = self._open_context(*given, rows.sample_weight, fit.net)
+            context = open_context(self, *given, rows.sample_weight, [fit.net])
             fit.net.partial_fit(fit.data)
         self._finish(fit)
         if context is not None:
@@ -149,7 +149,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             )
         if new:
             self._dtype = self._choose_dtype(X, device)
-        X = X.astype(self._dtype, copy=False)
+        X = self._typed(X)
         self._weight_total = float(len(code) if sample_weight is None else sample_weight.sum())
         data = self._training_data(X, code, bound, sample_weight, device, rows.cost)
         if new:
@@ -259,6 +259,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         """Name of the floating type to train in; kept until a new fit."""
         return str(X.dtype)
 
+    def _typed(self, X):
+        """Rows in the floating type to train in."""
+        return X.astype(self._dtype, copy=False)
+
     def _check_solver_params(self):
         """Refuse combinations of parameters that do not go together."""
 
@@ -305,8 +309,8 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
     def _training_data(self, X, code, bound, sample_weight, device, cost=None):
         deferred = self._deferred() is not None
         weight, late = self._head.row_weights(code, sample_weight, deferred=deferred)
-        dtype = X.dtype
-        x = X if sparse.issparse(X) else as_tensor(X, device)
+        dtype = np.dtype(self._dtype)
+        x = self._on_device(X, device)
         like = torch.empty(0, dtype=torch.float64 if dtype == np.float64 else torch.float32)
         target = torch.from_numpy(np.ascontiguousarray(code))
         one = self.n_outputs_ == 1 or code.ndim == 2 or code.dtype.kind == "f"
@@ -318,6 +322,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
 
         encoded = encoded.each(lambda part: part.to(device))
         return TrainingData(x, encoded, tensor(weight), tensor(late))
+
+    def _on_device(self, X, device):
+        """Rows as a net reads them."""
+        return X if sparse.issparse(X) else as_tensor(X, device)
 
     def _least_batch(self, module):
         """Rows that each batch must have for the module."""
@@ -333,7 +341,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         if self._full_batch():
             size = n
         elif self.batch_size == "auto":
-            size = min(AUTO_BATCH_COUPLED if self._head.couples_rows else AUTO_BATCH, n)
+            size = min(AUTO_BATCH_COUPLED if self._head.couples_rows else self._auto_batch(n), n)
         else:
             if self.batch_size > n:
                 warn_user(
@@ -350,6 +358,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             least=least,
             **self._head.order_by_class(code, getattr(self, "sampler", None)),
         )
+
+    def _auto_batch(self, n):
+        """Rows of a batch among n rows, where no loss couples them."""
+        return AUTO_BATCH
 
     def _callbacks(self, step, data, valid, n_epochs, incremental):
         """Engine callbacks in the order in which they must act, the user's before patience."""
@@ -408,18 +420,6 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         scorer = check_scoring(probe, scoring=self.validation_scoring)
         kw = {} if weight is None else {"sample_weight": weight}
         return lambda: scorer(probe, X, y, **kw)
-
-    def _open_context(self, X, y, sample_weight, net):
-        """Open scikit-learn's callback context where somebody listens."""
-        # no callback of scikit-learn was set, here or on a search around it
-        if not getattr(self, "_skl_callbacks", None):
-            return None
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        context = self._init_callback_context(max_subtasks=net.max_epochs + 1)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
-        bridge = EstimatorCallbacks(context, self, X, y, metadata, dict)
-        net.callbacks_.insert(0, ("estimator", bridge))
-        return context
 
     def _finish(self, fit):
         """Restore the best weights, free the device, set fitted attributes."""
@@ -549,6 +549,21 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def open_context(estimator, X, y, sample_weight, nets):
+    """Open scikit-learn's callback context where somebody listens, and tell it of the epochs of nets."""
+    # no callback of scikit-learn was set, here or on a search around it
+    if not getattr(estimator, "_skl_callbacks", None):
+        return None
+    metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+    epochs = sum(net.max_epochs for net in nets)
+    context = estimator._init_callback_context(max_subtasks=epochs + 1)
+    context.call_on_fit_task_begin(estimator=estimator, X=X, y=y, metadata=metadata)
+    for net in nets:
+        bridge = EstimatorCallbacks(context, estimator, X, y, metadata, dict)
+        net.callbacks_.insert(0, ("estimator", bridge))
+    return context
 
 
 def pack_state(step):

@@ -118,6 +118,8 @@ class Head(Labels):
 
     numeric = False
     bound = None
+    #: whether binding warns; parts of an estimator that has warned itself are silent
+    warns = True
 
     # --- the bound loss, priors and weights --------------------------------------------------
 
@@ -175,7 +177,7 @@ class Head(Labels):
         prior = ClassPrior(head.counts, head.trained, n_samples, self.multilabel)
         head.bound = head.loss.bind(prior)
         head.class_prior = prior
-        if not self.multilabel:
+        if self.warns and not self.multilabel:
             warn_of_common_positive(head.loss, self.classes, head.counts)
         head.class_weight = head._class_weights(params.class_weight)
         head.log_shift = head._shift(params.prior)
@@ -247,7 +249,7 @@ class Head(Labels):
             wanted = self._per_class("prior", given)
             if not self.multilabel and abs(wanted.sum() - 1.0) > 1e-6:
                 raise ValueError(f"prior={given!r} must sum to 1, got {wanted.sum()}.")
-            if not self.loss.calibrated:
+            if self.warns and not self.loss.calibrated:
                 warn_user(
                     f"{self.loss!r} does not give probabilities, so prior= cannot correct them; wrap "
                     "the estimator in CalibratedClassifierCV."
@@ -257,6 +259,14 @@ class Head(Labels):
         if self.multilabel:
             return log_ratio(np.stack([1 - wanted, wanted], 1), np.stack([1 - trained, trained], 1))
         return log_ratio(wanted, trained)
+
+    @property
+    def wanted(self):
+        """Label distribution that probabilities refer to: (C,), or (L, 2) for label sides."""
+        trained = self.trained
+        if self.multilabel:
+            trained = np.stack([1 - trained, trained], 1)
+        return trained if self.log_shift is None else trained * np.exp(self.log_shift)
 
     def row_weights(self, code, sample_weight, *, deferred=False):
         """Weights of mean 1 from the start, and those of deferred re-weighting; None stands for ones."""

@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+import torch
 from scipy import sparse
 from sklearn.base import RegressorMixin, clone
 from sklearn.metrics import r2_score
@@ -34,6 +35,7 @@ class NumericHead:
 
     numeric = True
     couples_rows = False
+    warns = True
     bound = None
 
     def __init__(self, owner):
@@ -129,6 +131,14 @@ class NumericHead:
         """Predictions from raw outputs."""
         values = self.bound.inverse_link(logits).numpy()
         return values if self.columns else values[:, 0]
+
+    def loss_of(self, raw, code, weight=None):
+        """Loss of raw outputs (n, n_outputs)."""
+        z = torch.as_tensor(np.asarray(raw))
+        z = z if self.columns else z[:, 0]
+        target = self.bound.encode(torch.from_numpy(np.ascontiguousarray(code)), z)
+        weight = None if weight is None else torch.from_numpy(weight).to(z)
+        return float(self.bound.loss_grad(z, target, weight)[0])
 
     def score(self, logits, code, weight=None, cost=None):
         """R2; not a number where a prediction is none."""

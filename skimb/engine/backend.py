@@ -6,6 +6,8 @@ losses, updates and epochs.
 
 from abc import ABC, abstractmethod
 
+import torch
+
 
 class Backend(ABC):
     """Forward and backward of one net or of several members."""
@@ -22,10 +24,15 @@ class Backend(ABC):
     whole_gradient = True
     #: inputs of the output layer in the last batch, of shape (..., n, h), or None
     inputs = None
+    #: members of an ensemble, each with scores and a loss of its own whose mean is trained, or None
+    members = None
 
     @abstractmethod
     def forward(self, X):
-        """Scores (n, C), or (K, n, C) of several members, without a gradient history."""
+        """Scores (n, C), or (K, n, C) of several nets, without a gradient history.
+
+        Ensembles have an axis for their members before that of the rows.
+        """
 
     @abstractmethod
     def backward(self, d):
@@ -100,3 +107,26 @@ class Layout(ABC):
     def scatter(self):
         """Write back what members hold beside their flat tensors."""
         return None
+
+
+class SideBySide(Layout):
+    """Nets whose parameters lie one after the other."""
+
+    def copy(self, flat, tensors, *, back=False):
+        for joint, own in zip(flat.view(len(tensors), -1), tensors, strict=True):
+            own = own.view(-1)
+            target, source = (own, joint) if back else (joint, own)
+            target.copy_(source)
+
+    def spread(self, flat, values):
+        v = flat.new_tensor(values)
+        return v.repeat_interleave(flat.numel() // len(v))
+
+    def decayed(self, flat, values, neutral):
+        v = flat.new_tensor(values)[:, None]
+        decays = self.mask(self.nets[0])
+        return torch.where(decays, v, torch.full_like(v, neutral)).reshape(-1)
+
+    @abstractmethod
+    def mask(self, net):
+        """Which of the parameters of a net weight decay shrinks, as a vector."""

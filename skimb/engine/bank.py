@@ -8,8 +8,8 @@ targets, row weights, learning rates and penalties.
 import torch
 
 from skimb.engine.data import row_batches
-from skimb.engine.optim import penalise
-from skimb.engine.step import squeeze_outputs
+from skimb.engine.optim import clip, penalise
+from skimb.engine.step import mean_of_members, squeeze_outputs
 from skimb.losses import Target
 from skimb.losses._stack import family, stack
 
@@ -133,6 +133,7 @@ class Window:
         )
         optimizer = bank.nets[bank.alive[low]].step.optimizer
         self.rule = optimizer.joint_rule(values, grads, state, self.clocks)
+        self.max_norm, self.rows = optimizer.max_norm, members * len(optimizer.grads[0])
         self.backend = bank.layout.backend(P, G, low, high)
         self.grad = G
         self.in_force = None
@@ -166,7 +167,7 @@ class Window:
         losses, d = z.new_empty(len(z)), None
         for part, (target, weight) in zip(self.parts, targets, strict=True):
             scores = z[part.members] if part.several else z[part.members.start]
-            scores = squeeze_outputs(scores, target.code).contiguous()
+            scores = squeeze_outputs(scores, target.code, self.backend.members).contiguous()
             losses[part.members], grad = part.loss_grad(scores, target, weight)
             if len(self.parts) == 1:
                 return losses, grad.reshape(z.shape)
@@ -178,6 +179,8 @@ class Window:
 
     def _update(self):
         bank = self.bank
+        if self.max_norm is not None:
+            clip(self.grad.view(self.rows, -1), self.max_norm)
         if torch.is_tensor(bank.l2) or torch.is_tensor(bank.kept):
             l2, kept = (t[self.flat] if torch.is_tensor(t) else t for t in (bank.l2, bank.kept))
             n = min(len(t) for t in (l2, kept, self.P) if torch.is_tensor(t))
@@ -209,8 +212,9 @@ class Part:
     def __init__(self, bank, members, positions):
         self.bank, self.members, self.positions = bank, members, positions
         self.several = len(positions) > 1
+        self.ensemble = bank.nets[0].step.backend.members
         self.bounds = [bank.nets[k].step.loss for k in positions]
-        self.bound = stack(self.bounds)
+        self.bound = stack([b for b in self.bounds for _ in range(self.ensemble or 1)])
         self.failed = False
         fields = zip(
             *(
@@ -227,7 +231,7 @@ class Part:
         n = float(len(target.code) if not self.several else target.code.shape[1])
         if not self.failed:
             try:
-                return self.bound.loss_grad(scores, target, weight, n)
+                return self._evaluate(self.bound, scores, target, weight, n, self.several)
             except Exception:  # whose it is shows when each member is asked alone
                 self.failed = True
         losses, grad = scores.new_zeros(len(self.positions)), torch.zeros_like(scores)
@@ -239,12 +243,17 @@ class Part:
             if k in self.bank.errors:
                 continue
             try:
-                losses[j], one = bound.loss_grad(*own, n)
+                losses[j], one = self._evaluate(bound, *own, n)
             except Exception as error:  # ends this member, whose caller raises it
                 self.bank.errors[k] = error
                 continue
             (grad[j] if self.several else grad).copy_(one)
         return losses, grad
+
+    def _evaluate(self, bound, scores, target, weight, n, nets=False):
+        if self.ensemble is None:
+            return bound.loss_grad(scores, target, weight, n)
+        return mean_of_members(bound, scores, target, weight, n, self.ensemble, nets=nets)
 
     def batches(self, index, sizes):
         """Targets and weights of an epoch on shared rows, batch by batch."""

@@ -58,6 +58,7 @@ class Coordinator:
         self.mine = threading.local()
         self.tasks = 0
         self.jobs = []
+        self.callers = 0  # fits that these jobs belong to
         self.last = 0.0
         self.stopped = False
         self.sizes = []
@@ -132,24 +133,33 @@ class Coordinator:
         """Whether the training of a net can wait here for others."""
         return threading.current_thread() is not self.thread and structure(net, data) is not None
 
-    def train(self, net, data):
-        """Wait until a net has been trained; raises what its training raised."""
-        job = Job(net, data)
-        task = int(getattr(self.mine, "task", False))
+    def train(self, pairs):
+        """Wait until nets have been trained; raises what the training of one raised.
+
+        Parameters
+        ----------
+        pairs : list of (EngineNet, TrainingData)
+            The nets of one fit.
+        """
+        jobs = [Job(net, data) for net, data in pairs]
+        task, held = int(getattr(self.mine, "task", False)), sum(job.bytes for job in jobs)
         self._rest()
         with self.news:
             self._refuse_late()
-            self.jobs.append(job)
-            self.held += job.bytes
+            self.jobs += jobs
+            self.callers += 1
+            self.held += held
             self.working -= task
             self._notify()
-        job.done.wait()
+        for job in jobs:
+            job.done.wait()
         with self.news:
-            self.held -= job.bytes
+            self.held -= held
             self.working += task
             self._notify()
-        if job.error is not None:
-            raise job.error
+        for job in jobs:
+            if job.error is not None:
+                raise job.error
 
     # --- the thread that trains ----------------------------------------------------------------
 
@@ -175,7 +185,7 @@ class Coordinator:
             return False
         if self.held >= self.max_memory and self.working == 0:
             return True
-        if len(self.jobs) < self.tasks:
+        if self.callers < self.tasks:
             return False
         return self.tasks == 0 or time.perf_counter() - self.last > _LINGER
 
@@ -186,7 +196,7 @@ class Coordinator:
                 with self.news:
                     while not self.stopped and not self._ready():
                         self.news.wait(_LINGER if self.jobs else None)
-                    jobs, self.jobs = self.jobs, []
+                    jobs, self.jobs, self.callers = self.jobs, [], 0
                 self._train(jobs)
         finally:  # whatever ended this thread: nobody may wait for it any longer
             with self.news:

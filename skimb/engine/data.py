@@ -223,6 +223,13 @@ def row_batches(X, index, sizes, axis=0):
         start = stop
 
 
+def stacked(batches):
+    """Batches of several nets as one with an axis for nets first: tensors, or dicts of them."""
+    if isinstance(batches[0], dict):
+        return {name: stacked([batch[name] for batch in batches]) for name in batches[0]}
+    return torch.stack(batches)
+
+
 def _take(tensor, rows, axis):
     if isinstance(rows, slice):
         return tensor[rows] if axis == 0 else tensor[:, rows]

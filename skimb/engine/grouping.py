@@ -3,12 +3,14 @@
 import torch
 
 from skimb.engine.bank import loss_key, same_numbers
-from skimb.engine.net import Training
-from skimb.engine.signals import raised_by_code
+from skimb.engine.data import Blocks
+from skimb.engine.net import Training, shared_training
+from skimb.engine.signals import ended_by_callback, raised_by_code
 from skimb.losses._base import unserved
 
 #: what a population offers to losses
 SERVES = frozenset({"batch", "every class"})
+MAX_MEMORY = 2**30  # bytes of the state of a population
 _FEW = 4  # members from which a group on the same rows is worth a population of its own
 
 
@@ -42,6 +44,9 @@ def _same_rows(a, b):
         return False
     if one.every_class and not (one.classes == two.classes).all():
         return False
+    if isinstance(data_a.X, Blocks):
+        pairs = zip(data_a.X.blocks.values(), data_b.X.blocks.values(), strict=True)
+        return all(same_numbers(*pair) for pair in pairs)
     if data_a.sparse:
         return data_a.X is data_b.X or _same_csr(data_a.X, data_b.X)
     return same_numbers(data_a.X, data_b.X)
@@ -109,8 +114,40 @@ def members_within(max_memory, job, shared):
         return 1
     numbers = net.step.backend.layout.numbers(net, data)
     if not shared:  # every member's rows are copied into the order of the epoch
-        numbers += 2 * data.X.numel()
+        numbers += 2 * data.nbytes // net.step.optimizer.values[0].element_size()
     return max(1, max_memory // (numbers * net.step.optimizer.values[0].element_size()))
+
+
+def train_together(jobs, max_memory=MAX_MEMORY):
+    """Train the nets of one fit side by side, from telling them that training begins to its end.
+
+    In a block of shared fits they are trained there. An interruption ends training and is remembered by nets that
+    had not finished.
+
+    Parameters
+    ----------
+    jobs : list of (EngineNet, TrainingData)
+        Nets that were initialised.
+    max_memory : int, default=2**30
+        Bytes that the state of one population may take.
+    """
+    for net, data in jobs:
+        net.notify("on_train_begin", X=data, y=None)
+    shared = shared_training()
+    if shared is not None and all(shared.takes(*job) for job in jobs):
+        shared.train(jobs)
+    else:
+        training = JointTraining(jobs, max_memory)
+        try:
+            training.run()
+        except KeyboardInterrupt as signal:
+            for k, (net, _) in enumerate(jobs):
+                if not training.finished(k):
+                    net.interrupted = not ended_by_callback(signal)
+        for error in training.errors.values():
+            raise error
+    for net, data in jobs:
+        net.notify("on_train_end", X=data, y=None)
 
 
 class JointTraining:

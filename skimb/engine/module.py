@@ -5,7 +5,7 @@ import copy
 import torch
 from torch.func import functional_call, vmap
 
-from skimb.engine.backend import Backend, Layout
+from skimb.engine.backend import Backend, SideBySide
 
 COPIES = 6  # parameters, gradient, two moments, scratch, rates
 
@@ -76,7 +76,7 @@ class ModuleBackend(Backend):
         return (ModuleLayout, *parts)
 
 
-class ModuleLayout(Layout):
+class ModuleLayout(SideBySide):
     """Modules that differ in nothing but their parameters; each member's lie side by side."""
 
     @classmethod
@@ -104,21 +104,12 @@ class ModuleLayout(Layout):
         finally:
             module.train(was_training)
 
-    def copy(self, flat, tensors, *, back=False):
-        for joint, own in zip(flat.view(len(tensors), -1), tensors, strict=True):
-            target, source = (own, joint) if back else (joint, own)
-            target.copy_(source)
-
-    def spread(self, flat, values):
-        v = flat.new_tensor(values)
-        return v.repeat_interleave(flat.numel() // len(v))
-
-    def decayed(self, flat, values, neutral):
-        mask = flat.new_zeros(flat.numel() // len(values), dtype=torch.bool)
-        for _, start, size, shape in self.places:
-            mask[start : start + size] = len(shape) > 1  # matrices decay, vectors do not
-        v = flat.new_tensor(values)[:, None]
-        return torch.where(mask, v, torch.full_like(v, neutral)).reshape(-1)
+    def mask(self, net):
+        parameters = [p for p in net.step.backend.module.parameters() if p.requires_grad]
+        # matrices decay, vectors do not
+        return torch.cat(
+            [torch.full_like(p, p.ndim > 1, dtype=torch.bool).view(-1) for p in parameters]
+        )
 
     def prepare(self, flat):
         modules = [net.step.backend.module for net in self.nets]

@@ -30,6 +30,11 @@ def end_sharing(token):
     _SHARED.reset(token)
 
 
+def shared_training():
+    """The coordinator of the block of batched fits that this thread works in, or None."""
+    return _SHARED.get()
+
+
 def training_is_shared():
     """Whether this thread works in a block of batched fits."""
     return _SHARED.get() is not None
@@ -92,7 +97,7 @@ class EngineNet(NeuralNet):
         shared = _SHARED.get()
         try:
             if shared is not None and epochs is None and shared.takes(self, X):
-                shared.train(self, X)
+                shared.train([(self, X)])
                 return self
             training = Training([(self, X)])
             training.run(until=epochs)

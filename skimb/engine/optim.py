@@ -33,6 +33,20 @@ def penalise(decayed, l2, kept):
             p.mul_(kept)
 
 
+def clip(grads, max_norm):
+    """Shorten gradients, in place.
+
+    Parameters
+    ----------
+    grads : Tensor of shape (nets, n)
+        Gradients of nets that share nothing.
+    max_norm : float
+        Length that each may have.
+    """
+    lengths = torch.linalg.vector_norm(grads, dim=1, keepdim=True)
+    grads.mul_((max_norm / (lengths + 1e-6)).clamp_(max=1.0))
+
+
 class Rule(ABC):
     """How tensors move by their gradients.
 
@@ -175,12 +189,14 @@ class LeanOptimizer(torch.optim.Optimizer):
         Decoupled weight decay of the decayed tensors.
     decayed : list of (Tensor, Tensor)
         Views of parameters and of their gradients to which `l2` and `decay` apply.
+    max_norm : float, default=None
+        Length that the gradient may have; each row of the one parameter has its own. ``None`` clips nothing.
     """
 
     #: the rule, which populations may apply to many members at once, or None
     rule = None
 
-    def __init__(self, params, lr=1e-3, l2=0.0, decay=0.0, decayed=()):
+    def __init__(self, params, lr=1e-3, l2=0.0, decay=0.0, decayed=(), max_norm=None):
         params = [p for p in params if torch.is_tensor(p)] or list(params)
         self.defaults = {"lr": lr}
         self.state = {}
@@ -188,6 +204,7 @@ class LeanOptimizer(torch.optim.Optimizer):
         self.l2 = l2
         self.decay = decay
         self.decayed = list(decayed)
+        self.max_norm = max_norm
         self.values = [p.detach() for p in params]
         self.grads = [p.grad for p in params]
 
@@ -206,8 +223,10 @@ class LeanOptimizer(torch.optim.Optimizer):
             g.zero_()
 
     def step(self, closure=None):
-        """Apply penalties and one update from the gradients in place."""
+        """Clip gradients, apply penalties and make one update in place."""
         lr = self.param_groups[0]["lr"]
+        if self.max_norm is not None:
+            clip(self.grads[0], self.max_norm)
         if self.l2 or self.decay:
             penalise(self.decayed, self.l2, 1.0 - lr * self.decay)
         self.update(lr)
@@ -244,7 +263,8 @@ class Adam(LeanOptimizer):
         self.rule = AdamRule(self.values, self.grads, betas, eps)
 
     def key(self):
-        return ("adam", self.betas, self.eps, float(self.rule.clocks[0]))  # one clock for all
+        clock = float(self.rule.clocks[0])  # one for all
+        return ("adam", self.betas, self.eps, self.max_norm, clock)
 
     def joint_rule(self, values, grads, state, clocks):
         """The rule over tensors of several members."""
@@ -260,7 +280,7 @@ class SGD(LeanOptimizer):
         self.rule = SGDRule(self.values, self.grads, momentum, nesterov)
 
     def key(self):
-        return ("sgd", self.momentum, self.nesterov)
+        return ("sgd", self.momentum, self.nesterov, self.max_norm)
 
     def joint_rule(self, values, grads, state, clocks):
         """The rule over tensors of several members."""

@@ -1,23 +1,77 @@
 """One training step of one net: the scheme's batch, scores, loss, gradient, update."""
 
+import torch
+
 from skimb.losses._base import check_served
 
 
-def squeeze_outputs(z, code):
-    """One output per row loses its axis when targets have none."""
-    return z.squeeze(-1) if z.ndim == code.ndim + 1 and z.shape[-1] == 1 else z
+def squeeze_outputs(z, code, members=None):
+    """One output per row loses its axis when targets have none; scores may have an axis for members."""
+    axes = code.ndim + 1 + (members is not None)
+    return z.squeeze(-1) if z.ndim == axes and z.shape[-1] == 1 else z
 
 
 def evaluate(loss, z, target, weight, total, backend):
     """Loss and gradient of a batch in the scores of a backend."""
+    inputs = None
     if "inputs" in loss.requires:
         if backend.inputs is None:
             raise ValueError(
                 f"{loss.name} weighs rows by the norm of the output layer's inputs: let the "
                 "module return the pair (scores, inputs of the output layer)."
             )
-        target = target.with_inputs(backend.inputs.detach().abs().sum(-1))
+        inputs = backend.inputs.detach().abs().sum(-1)
+    if backend.members is not None:
+        return mean_of_members(loss, z, target, weight, total, backend.members, inputs=inputs)
+    if inputs is not None:
+        target = target.with_inputs(inputs)
     return loss.loss_grad(z, target, weight, total)
+
+
+def mean_of_members(loss, z, target, weight, total, members, *, nets=False, inputs=None):
+    """Mean over the members of an ensemble of each one's loss, and its gradient in the scores.
+
+    Parameters
+    ----------
+    loss : BoundLoss
+        The loss; that of several nets, if `nets`, has parameters for each member of each.
+    z : Tensor of shape (members, n, ...), or (nets, members, n, ...)
+        Scores.
+    target, weight : Target and Tensor, or None
+        Targets and weights of rows (n, ...), or (nets, n, ...).
+    total : float
+        Rows of the batch.
+    members : int
+        Members of an ensemble.
+    nets : bool, default=False
+        Whether there is an axis for several ensembles.
+    inputs : Tensor of shape (members, n), default=None
+        Norms of the inputs of the output layer.
+
+    Returns
+    -------
+    Tensor of shape () or (nets,)
+        Mean loss.
+    Tensor like z
+        Its gradient.
+    """
+    if loss.task == "regression":  # has no axis for members
+        each = [loss.loss_grad(own, target, weight, total) for own in z]
+        values, grads = (torch.stack(parts) for parts in zip(*each, strict=True))
+        return values.mean(), grads / members
+
+    def repeated(part):
+        if part is None:
+            return None
+        if nets:
+            return part.repeat_interleave(members, 0)
+        return part.expand(members, *part.shape).contiguous()
+
+    own = target.each(repeated)
+    own = own if inputs is None else own.with_inputs(inputs)
+    scores = z.flatten(0, 1) if nets else z
+    values, grads = loss.loss_grad(scores, own, repeated(weight), total)
+    return values.view(-1, members).mean(1).view(z.shape[:nets]), (grads / members).view(z.shape)
 
 
 class Step:
@@ -77,7 +131,7 @@ class Step:
         """Loss of a batch, and its gradient in the outputs of the backend."""
         z = self.backend.forward(batch.X)
         target = batch.target
-        self.scores = squeeze_outputs(z, target.code)
+        self.scores = squeeze_outputs(z, target.code, self.backend.members)
         loss = self.loss if batch.loss is None else batch.loss
         total = float(target.code.shape[0])
         value, d = evaluate(loss, self.scores, target, batch.weight, total, self.backend)

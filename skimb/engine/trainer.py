@@ -3,7 +3,7 @@
 import torch
 
 from skimb.engine.bank import Bank
-from skimb.engine.data import row_batches
+from skimb.engine.data import row_batches, stacked
 from skimb.engine.signals import ended_by_callback, raised_by_code
 
 
@@ -122,7 +122,7 @@ class Trainer:
                 if size:
                     step = self.bank.step(low, high)
                     own = [next(stream) for stream in streams[low:high]]
-                    X = torch.stack([batch.X for batch in own])
+                    X = stacked([batch.X for batch in own])
                     losses = step(X, [part.stacked(own) for part in step.parts])
                     for kept, loss in zip(found[low:high], losses.tolist(), strict=True):
                         kept.append(loss)

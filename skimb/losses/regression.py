@@ -27,6 +27,10 @@ class RegressionBound(BoundLoss):
     def inverse_link(self, raw):
         """Predictions from raw outputs."""
 
+    def link(self, predictions):
+        """Raw outputs from predictions."""
+        return predictions
+
     def encode(self, target, logits, cost=None):
         """Targets in the dtype of the outputs."""
         return Target(target.to(logits.dtype))
@@ -64,6 +68,9 @@ class PoissonDeviance(RegressionBound):
 
     def inverse_link(self, raw):
         return raw.exp()
+
+    def link(self, predictions):
+        return predictions.log()
 
 
 _MOST_ROWS = 100_000  # that a mixture of weighted rows is fitted to

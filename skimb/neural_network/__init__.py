@@ -3,5 +3,13 @@
 from skimb.neural_network._custom import NeuralNetClassifier
 from skimb.neural_network._mlp import MLPClassifier
 from skimb.neural_network._regressor import MLPRegressor
+from skimb.neural_network._tabm import TabMClassifier
+from skimb.neural_network._tabm_regressor import TabMRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "NeuralNetClassifier"]
+__all__ = [
+    "MLPClassifier",
+    "MLPRegressor",
+    "NeuralNetClassifier",
+    "TabMClassifier",
+    "TabMRegressor",
+]

@@ -1,0 +1,280 @@
+"""What the TabM estimators share: raw tables, folds that are trained side by side, means over members."""
+
+import copy
+from abc import ABC, abstractmethod
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_y, check_consistent_length, check_is_fitted
+
+from skimb._base import members
+from skimb._base.estimator import Rows, open_context
+from skimb._base.head import HeadParams
+from skimb._core.compat import CallbackSupportMixin, check_sample_weight
+from skimb._core.warn import warn_user
+from skimb.engine.grouping import train_together
+from skimb.engine.runtime import small_batch_settings
+from skimb.engine.tabm_net import EMBEDDINGS, ENSEMBLES
+from skimb.neural_network._tabm_fold import TabMFold
+from skimb.neural_network._tabm_rows import TabMRows
+from skimb.preprocessing._table import TableReader
+
+_POSITIVE = [Interval(Integral, 1, None, closed="left")]
+SHARED_CONSTRAINTS = {
+    "n_members": _POSITIVE,
+    "width": _POSITIVE,
+    "n_blocks": _POSITIVE,
+    "ensemble": [StrOptions(set(ENSEMBLES))],
+    "embedding": [StrOptions({name for name in EMBEDDINGS if name}), None],
+    "d_embedding": _POSITIVE,
+    "n_bins": [Interval(Integral, 2, None, closed="left")],
+    "scaling": [StrOptions({"quantile", "squash"})],
+    "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+    "dropout": [Interval(Real, 0, 1, closed="left")],
+    "alpha": [Interval(Real, 0, None, closed="left")],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+    "batch_size": [StrOptions({"auto"}), *_POSITIVE],
+    "max_iter": _POSITIVE,
+    "n_iter_no_change": [*_POSITIVE, Options(Real, {np.inf})],
+    "validation_folds": [Interval(Integral, 0, None, closed="left")],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "validation_scoring": [str, callable, None],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "verbose": ["verbose"],
+    "device": [StrOptions({"auto", "cpu", "cuda"})],
+    "callbacks": [list, tuple, None],
+}
+
+
+class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
+    """Base of the TabM estimators, which hold one ensemble for each validation part."""
+
+    @abstractmethod
+    def _new_head(self):
+        """An object that will hold what is done with targets and scores."""
+
+    def _to_train(self, code, sample_weight):
+        """The target as nets learn it."""
+        return code
+
+    def _of_training(self):
+        """What training reads beside the estimator's parameters, or in the place of them."""
+        return {}
+
+    @abstractmethod
+    def _after_folds(self, held_out):
+        """Set what follows from the outputs of held-out rows: a list of (fold, outputs, Rows)."""
+
+    # --- fit ---------------------------------------------------------------------------------
+
+    @torch.inference_mode(False)  # weights made in that mode could not be trained
+    def _fit(self, X, y, sample_weight=None, cost=None):
+        before = vars(self).copy()
+        try:
+            table, rows = self._validate(X, y, sample_weight, cost)
+            folds, fits = self._prepare(table, rows)
+        except BaseException:  # nothing was trained: what was fitted stays
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+        nets = [fit.net for fit in fits]
+        with small_batch_settings(one_thread=all(fit.one_thread for fit in fits)):
+            context = open_context(self, X, y, rows.sample_weight, nets)
+            train_together([(fit.net, fit.data) for fit in fits])
+        self._finish(folds, fits)
+        if context is not None:
+            context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
+        return self
+
+    def _validate(self, X, y, sample_weight, cost):
+        """The table, and its rows with their targets."""
+        head = self._new_head()
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None."
+            )
+        reader = TableReader(self.categorical_features)
+        table = reader.fit_read(X, self)
+        y = _check_y(head.plain(y), multi_output=True, y_numeric=head.numeric, estimator=self)
+        check_consistent_length(X, y)
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(
+                sample_weight, table.numbers[:, :0], dtype=np.float64, ensure_non_negative=True
+            )
+            used = sample_weight > 0
+            if not used.all():
+                cost = None if cost is None else np.asarray(cost)[used]
+                table, y, sample_weight = table[used], y[used], sample_weight[used]
+        code = head.read(y)
+        cost = head.costs(cost, code)
+        self._reader, self._head = reader, head
+        code = self._to_train(code, sample_weight)
+        params = HeadParams.of(self)
+        if "loss" in (other := self._of_training()):
+            params = params._replace(loss=other["loss"])
+        self._head = head.bind(params, code, sample_weight)
+        for name, value in self._head.attributes().items():
+            setattr(self, name, value)
+        return table, Rows(None, y, code, sample_weight, cost)
+
+    def _prepare(self, table, rows):
+        """An ensemble for each validation part, ready to be trained."""
+        rng = check_random_state(self.random_state)
+        parts, settings = self._parts(rows.code, rng)
+        settings = {**self.get_params(deep=False), **self._of_training(), **settings}
+        least = min(len(train) for train, _ in parts)
+        if self.batch_size != "auto" and self.batch_size > least:
+            warn_user(
+                f"batch_size={self.batch_size} is clipped to the {least} rows of the smallest training part."
+            )
+            settings["batch_size"] = least
+        columns, folds, fits = [], [], []
+        for train, _ in parts:
+            seed = rng.randint(np.iinfo(np.int32).max)
+            own = TabMRows(self.embedding, self.scaling, self.n_bins, seed)
+            weight = None if rows.sample_weight is None else rows.sample_weight[train]
+            columns.append(own.fit(table[train], self._reader, weight))
+        most = max(own.most_bins for own in columns)
+        for own, (train, valid) in zip(columns, parts, strict=True):
+            own.n_bins = most  # so that all ensembles have one shape
+            mine = {**settings, "random_state": rng.randint(np.iinfo(np.int32).max)}
+            if len(parts) > 1:  # callbacks have a state
+                mine["callbacks"] = copy.deepcopy(self.callbacks)
+            held = None if valid is None else _part(rows, valid, own.blocks(table[valid]))
+            head = self._head.fresh()
+            head.warns = False
+            fold = TabMFold(mine, own, head, held)
+            fold.held_out = held
+            folds.append(fold)
+            fits.append(fold._prepare(_part(rows, train, own.blocks(table[train]))))
+        return folds, fits
+
+    def _parts(self, code, rng):
+        """Pairs of training and validation rows, and settings of a training without the latter."""
+        n, strata = len(code), self._head.strata(code)
+        wanted = self.validation_folds
+        if not wanted:
+            return [(np.arange(n), None)], {}
+        strata = np.zeros(n, int) if strata is None else np.unique(strata, return_inverse=True)[1]
+        counts = np.bincount(strata)
+        rare = n if len(counts) == 1 else n - counts.max()
+        pieces = wanted if wanted > 1 else max(2, round(1 / self.validation_fraction))
+        pieces = min(pieces, rare, n)
+        if pieces < 2:
+            warn_user(
+                f"{type(self).__name__} sets no validation rows aside: {n} rows with {rare} outside of the "
+                f"most common class are too few. It trains {self._few_epochs} epochs on all of them."
+            )
+            return [(np.arange(n), None)], {"max_iter": self._few_epochs}
+        part = np.full(n, -1)  # rows that are the only ones of their class always train
+        order, at = rng.permutation(n), 0
+        for stratum in np.flatnonzero(counts > 1):
+            own = order[strata[order] == stratum]
+            part[own] = (np.arange(len(own)) + at) % pieces
+            at += len(own)
+        folds = range(pieces if wanted > 1 else 1)
+        return [(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in folds], {}
+
+    @property
+    def _few_epochs(self):
+        return int(min(self.max_iter, self.n_iter_no_change))
+
+    def _finish(self, folds, fits):
+        pairs, held_out = list(zip(folds, fits, strict=True)), []
+        # an interruption may leave some of them as they were
+        begun = [p for p in pairs if any("train_loss" in epoch for epoch in p[1].net.history)]
+        folds = [fold for fold, _ in begun or pairs]
+        for fold, fit in begun or pairs:
+            fold._finish(fit)
+            fold._optimizer_state = None  # training does not go on
+            held, fold.held_out, fold.ranking = fold.held_out, None, None
+            if held is not None:
+                raw = fold._raw(held.X)
+                fold.ranking = members.ranking(fold._head, raw, held.code, held.sample_weight)
+                held_out.append((fold, raw, held))
+        self._folds = folds
+        self.n_iter_ = max(fold.n_iter_ for fold in folds)
+        self.best_iterations_ = [fold.best_iteration for fold in folds]
+        self.validation_scores_ = [fold.validation_scores_ for fold in folds]
+        self._after_folds(held_out)
+        self._tell()
+
+    def _tell(self):
+        name = type(self).__name__
+        if any(fold.interrupted for fold in self._folds):
+            warn_user(f"Training interrupted by user; {name} keeps the best weights so far.")
+        elif self.validation_folds and not all(f.converged for f in self._folds if f.ranking):
+            warn_user(
+                f"{name}: max_iter={self.max_iter} epochs reached, and the validation score was still getting "
+                "better; raise max_iter.",
+                ConvergenceWarning,
+            )
+
+    # --- predictions -----------------------------------------------------------------------------
+
+    def _outputs(self, X):
+        """Each ensemble with its raw outputs (members, n, n_outputs) of rows."""
+        check_is_fitted(self)
+        table, exact = self._reader.read(X, self), torch.float64  # so that no row hangs on others
+        return [(f, f._raw(f.columns.blocks(table, exact), exact)) for f in self._folds]
+
+    def prune(self, n_members):
+        """Keep the best members of each ensemble.
+
+        Members are taken greedily: each is the one with which the mean has the best validation score.
+
+        Parameters
+        ----------
+        n_members : int
+            Members that each ensemble keeps.
+
+        Returns
+        -------
+        TabMBase
+            Itself, changed.
+
+        Raises
+        ------
+        ValueError
+            If an ensemble has fewer members, or was fitted without validation rows.
+        """
+        check_is_fitted(self)
+        least = min(fold.shape.n_members for fold in self._folds)
+        if isinstance(n_members, bool) or not isinstance(n_members, Integral) or n_members < 1:
+            raise ValueError(f"prune: n_members={n_members!r} must be an integer, 1 or more.")
+        if n_members > least:
+            raise ValueError(f"prune: n_members={n_members} of ensembles of {least} members.")
+        if any(fold.ranking is None for fold in self._folds):
+            raise ValueError(
+                f"{type(self).__name__} was fitted without validation rows, so that no member is known to be "
+                "better than another; fit with validation_folds=1 or more."
+            )
+        for fold in self._folds:
+            fold.prune(n_members)
+        return self
+
+    @property
+    def history_(self):
+        """skorch's history of each ensemble: one record per epoch."""
+        if "_folds" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no history_ before fit.")
+        return [fold.net_.history for fold in self._folds]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+
+def _part(rows, at, X):
+    """Some of the rows, with the blocks they became."""
+    return Rows(X, *(None if value is None else value[at] for value in rows[1:]))

@@ -1,0 +1,538 @@
+"""TabMClassifier and TabMRegressor: raw tables in, honest probabilities and predictions out."""
+
+import pickle
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+import torch
+from sklearn.base import clone
+from sklearn.datasets import make_classification
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import average_precision_score, log_loss
+from sklearn.model_selection import cross_val_score
+from sklearn.utils.estimator_checks import check_estimator
+
+from skimb import losses
+from skimb._base import members
+from skimb.model_selection import batched_fits
+from skimb.neural_network import TabMClassifier, TabMRegressor
+from skimb.neural_network._tabm_rows import TabMRows
+from skimb.preprocessing._table import TableReader
+from skimb.training import ClassPowerSampler, DeferredReweighting
+
+TINY = {
+    "n_members": 3, "width": 12, "d_embedding": 4, "n_bins": 8, "learning_rate_init": 0.01,
+    "n_iter_no_change": 6, "random_state": 0,
+}  # fmt: skip
+QUICK = {**TINY, "max_iter": 6, "validation_folds": 2}
+COLUMNS = ["amount", "age", "lost", "flag", "city", "grade"]
+
+
+def raw_table(n=500, seed=0):
+    """A frame of numbers, missing values, booleans, texts and categories, and whether a rare thing happens."""
+    rng = np.random.default_rng(seed)
+    amount, age = rng.lognormal(3, 2, n), rng.uniform(18, 90, n).round()
+    flag, city = rng.random(n) < 0.3, rng.choice(["Aarhus", "Bern", "Cork"], n, p=[0.6, 0.3, 0.1])
+    grade = pd.Categorical(rng.choice(["low", "high"], n), ["low", "high"], ordered=True)
+    missing = rng.random(n) < 0.2
+    risk = 1.2 * (age > 60) + 1.5 * (city == "Cork") + 1.0 * missing + np.sin(np.log(amount)) - 3.2
+    y = (rng.random(n) < 1 / (1 + np.exp(-risk))).astype(int)
+    lost = np.where(missing, np.nan, rng.normal(size=n))
+    frame = pd.DataFrame(dict(zip(COLUMNS, (amount, age, lost, flag, city, grade), strict=True)))
+    return frame, y
+
+
+@pytest.fixture(scope="module")
+def table():
+    return raw_table(900)
+
+
+@pytest.fixture(scope="module")
+def model(table):
+    return TabMClassifier(**TINY, max_iter=60).fit(*table)
+
+
+def quick(**params):
+    return TabMClassifier(**{**QUICK, **params})
+
+
+def fitted(estimator, *data, **kw):
+    """Fits that are cut short say so, which does not matter here."""
+    return estimator.fit(*data, **kw)
+
+
+# --- tables ------------------------------------------------------------------------------------------
+
+
+def test_a_raw_table_gives_honest_probabilities(model):
+    X, y = raw_table(3000, seed=1)
+    p = model.predict_proba(X)
+    assert p.shape == (3000, 2)
+    np.testing.assert_allclose(p.sum(1), 1.0, rtol=1e-12)
+    assert p[:, 1].mean() == pytest.approx(y.mean(), rel=0.15)
+    assert average_precision_score(y, p[:, 1]) > 1.8 * y.mean()
+    assert log_loss(y, p) < 0.95 * log_loss(y, np.full(len(y), y.mean()))
+    assert 0.0 <= model.shrinkage_ < 0.3
+    assert model.validation_log_loss_ < 0.95 * model.prior_log_loss_
+    assert model.feature_names_in_.tolist() == COLUMNS
+    assert len(model.best_iterations_) == 5
+    scores = model.validation_scores_
+    assert all(
+        np.argmax(own) + 1 == best for own, best in zip(scores, model.best_iterations_, strict=True)
+    )
+
+
+def test_what_is_missing_unseen_or_another_type_is_read(model, table):
+    X, _ = table
+    moved = X.head(20).copy()
+    expected = model.predict_proba(moved)
+    same = moved.astype({"city": "category", "age": "Int64"}).set_index(np.arange(20) + 7)
+    np.testing.assert_array_equal(model.predict_proba(same), expected)
+    gone = moved.assign(city="Delft", grade=None, flag=None, amount=np.nan)
+    p = model.predict_proba(gone.astype({"flag": "boolean"}))
+    assert np.isfinite(p).all()
+    assert np.abs(p - expected).max() > 0.001
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict_proba(moved[COLUMNS[::-1]])
+
+
+def test_missing_values_matter():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 2))
+    y = (rng.random(600) < 0.3).astype(int)
+    X[y == 1, 1] = np.nan  # only that it is missing says something
+    for embedding in ("piecewise_linear", "periodic", None):
+        model = TabMClassifier(**TINY, embedding=embedding, max_iter=40, validation_folds=2).fit(
+            X, y
+        )
+        assert model.score(X, y) == 1.0
+
+
+def test_arrays_and_frames_of_all_categories():
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 4, (300, 2))
+    y = (X[:, 0] == 2).astype(int)
+    model = TabMClassifier(
+        **TINY, categorical_features=[0, 1], max_iter=60, validation_folds=2
+    ).fit(X, y)
+    assert model.score(X, y) == 1.0
+    texts = pd.DataFrame({"a": X[:, 0].astype(str), "b": X[:, 1].astype(str)})
+    other = TabMClassifier(**TINY, max_iter=60, validation_folds=2).fit(texts, y)
+    np.testing.assert_allclose(other.predict_proba(texts), model.predict_proba(X), atol=1e-6)
+
+
+def test_bins_and_fractions_are_the_scaled_numbers():
+    X, _ = raw_table(300)
+    reader = TableReader()
+    table = reader.fit_read(X)
+    rows = TabMRows("piecewise_linear", "quantile", 8, 0).fit(table[:200], reader)
+    blocks = rows.blocks(table, torch.float64).blocks
+    bins = blocks["bins"].numpy() - 9 * np.arange(3)
+    starts, spans = rows.edges()
+    at = np.arange(3)
+    numbers = starts[at, bins] + blocks["fractions"].numpy() * spans[at, bins]
+    scaled = rows.preparation.scaler_.transform(table.numbers)
+    inside = np.abs(scaled) < 4  # beyond the range of the training part lines are bounded
+    np.testing.assert_allclose(numbers[inside], scaled[inside], atol=1e-12)
+    lost = np.isnan(table.numbers)
+    assert lost[:, 2].sum() > 30
+    assert (bins[lost] == 0).all()
+    assert (bins[~lost] > 0).all()
+    assert (blocks["fractions"].numpy()[lost] == 1).all()
+    assert not starts[:, 0].any()
+    assert not spans[:, 0].any()
+    sizes = [len(levels) + 1 for levels in reader.levels_]
+    codes = blocks["codes"].numpy() - np.cumsum([0, *sizes])[:-1]
+    np.testing.assert_array_equal(codes, table.codes)
+
+
+def test_a_category_of_one_part_only_is_unseen_by_the_others():
+    X, y = raw_table(200)
+    X.loc[3, "city"] = "Delft"  # one row: one validation part
+    model = quick().fit(X, y)
+    without = [
+        fold for fold in model._folds if fold.columns.places[1][4] == fold.columns.places[1][0]
+    ]
+    assert len(without) == 1
+
+
+# --- losses and targets ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        losses.CrossEntropy(),
+        losses.Focal(2.0),
+        losses.LogitAdjusted(),
+        losses.LDAM(),
+        losses.AUCMargin(),
+        losses.Poly(),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_probabilities_of_calibrated_losses_are_honest(loss, table):
+    model = TabMClassifier(**TINY, loss=loss, max_iter=60, validation_folds=2).fit(*table)
+    X, y = raw_table(2000, seed=2)
+    p = model.predict_proba(X)[:, 1]
+    if loss.calibrated:
+        assert p.mean() == pytest.approx(y.mean(), rel=0.2)
+    assert average_precision_score(y, p) > 1.5 * y.mean()
+    assert clone(model).get_params()["loss"] is not model.loss_function_
+
+
+def test_class_weights_samplers_and_late_weights_are_undone(table):
+    X, y = raw_table(2000, seed=2)
+    for kw in (
+        {"class_weight": "balanced"},
+        {"sampler": ClassPowerSampler()},
+        {"class_weight": "balanced", "deferred_reweighting": 0.1},
+    ):
+        model = TabMClassifier(**TINY, **kw, max_iter=50, validation_folds=2).fit(*table)
+        assert model.predict_proba(X)[:, 1].mean() == pytest.approx(y.mean(), rel=0.2), kw
+
+
+def test_another_prior_moves_the_odds(table):
+    X, y = table
+    plain, moved = quick().fit(X, y), quick(prior=[0.5, 0.5]).fit(X, y)
+    p, q = plain.predict_proba(X), moved.predict_proba(X)
+    assert q[:, 1].mean() > 2 * p[:, 1].mean()
+    np.testing.assert_array_equal(plain.predict(X), moved.predict(X))
+
+
+def test_several_classes_and_several_labels():
+    X, y = make_classification(
+        400, 6, n_informative=4, n_classes=4, weights=[0.6, 0.2, 0.15], random_state=0
+    )
+    names = np.array(["a", "b", "c", "d"])[y]
+    model = TabMClassifier(**TINY, max_iter=60, validation_folds=2).fit(X, names)
+    p = model.predict_proba(X)
+    assert p.shape == (400, 4)
+    assert model.decision_function(X).shape == (400, 4)
+    np.testing.assert_array_equal(model.predict(X), model.classes_[p.argmax(1)])
+    assert model.score(X, names) > 0.75
+    labels = np.stack([y == 1, X[:, 0] > 1, X[:, 1] > 0], 1).astype(int)
+    several = TabMClassifier(**TINY, max_iter=60, validation_folds=2).fit(X, labels)
+    q = several.predict_proba(X)
+    assert q.shape == (400, 3)
+    np.testing.assert_allclose(q.mean(0), labels.mean(0), atol=0.05)
+    np.testing.assert_array_equal(several.predict(X), (q > 0.5).astype(int))
+
+
+def test_costs_of_rows_decide():
+    X, y = raw_table(400)
+    cost = np.where(np.arange(2) == y[:, None], 0.0, np.where(y == 1, 50.0, 1.0)[:, None])
+    model = quick(loss=losses.ExpectedCost(), max_iter=20).fit(X, y, cost=cost)
+    assert model.predict(X).mean() > 2 * y.mean()
+
+
+def test_losses_that_want_more_than_batches_are_refused():
+    X, y = raw_table(120)
+    with pytest.raises(
+        ValueError, match="perturbs the rows, which TabM does not allow; use another"
+    ):
+        quick(loss=losses.AdversarialCompSum(eps=0.1)).fit(X, y)
+    with pytest.raises(ValueError, match="remembers the batches before, which TabM does not allow"):
+        quick(loss=losses.EqualizationV2()).fit(X, np.stack([y, 1 - y, y], 1))
+
+
+# --- folds, early stopping, shrinkage ----------------------------------------------------------------
+
+
+def test_every_row_validates_once_and_classes_in_proportion(table):
+    X, y = table
+    model = TabMClassifier(**QUICK)
+    model._validate(X, y, None, None)
+    parts, _ = model.set_params(validation_folds=5)._parts(y, np.random.RandomState(0))
+    assert sorted(np.concatenate([valid for _, valid in parts])) == list(range(len(y)))
+    for train, valid in parts:
+        assert not set(train) & set(valid)
+        assert abs(y[valid].sum() - y.sum() / 5) < 1
+    ((train, valid),), _ = model.set_params(validation_folds=1, validation_fraction=0.25)._parts(
+        y, np.random.RandomState(0)
+    )
+    assert abs(len(valid) - len(y) / 4) <= 1
+    assert len(train) + len(valid) == len(y)
+
+
+def test_few_rare_rows_make_few_parts():
+    X, _ = raw_table(60)
+    rare = np.zeros(60, int)
+    rare[:3] = 1
+    assert len(quick(validation_folds=5).fit(X, rare).best_iterations_) == 3
+    lonely = np.where(np.arange(60) < 1, 2, np.arange(60) % 2)  # one row of a third class
+    model = quick().fit(X, lonely)
+    assert model.predict_proba(X).shape == (60, 3)
+    rare[1:3] = 0
+    with pytest.warns(UserWarning, match="sets no validation rows aside: 60 rows with 1 outside"):
+        model = quick(max_iter=30).fit(X, rare)
+    assert model.n_iter_ == 6
+    assert model.validation_log_loss_ is None
+
+
+def test_without_folds_all_epochs_are_trained(table):
+    model = quick(validation_folds=0).fit(*table)
+    assert model.n_iter_ == 6
+    assert model.best_iterations_ == [6]
+    with pytest.raises(ValueError, match="without validation rows"):
+        model.prune(1)
+
+
+def test_probabilities_without_signal_shrink_to_the_prior():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(120, 15)), (rng.random(120) < 0.2).astype(int)
+    # a score that likes the most certain weights: overfitting on purpose
+    worst = TabMClassifier(
+        **TINY,
+        validation_folds=2,
+        max_iter=80,
+        validation_scoring=lambda e, X, y: e.predict_proba(X).max(),
+    ).fit(X, y)
+    assert worst.validation_log_loss_ <= worst.prior_log_loss_
+    assert worst.shrinkage_ > 0.5
+    Z = rng.normal(size=(500, 15))
+    p = worst.predict_proba(Z)
+    expected = -(y.mean() * np.log(p[:, 1]) + (1 - y.mean()) * np.log(p[:, 0])).mean()
+    assert expected < 1.05 * worst.prior_log_loss_
+    np.testing.assert_array_equal(worst.predict(Z), p.argmax(1))
+    assert worst.predict_proba_std(Z).max() < 0.2
+
+
+def test_folds_trained_together_are_those_trained_alone(table, monkeypatch):
+    together = quick().fit(*table).predict_proba(table[0])
+    from skimb.engine import grouping
+
+    monkeypatch.setattr(grouping, "structure", lambda net, data: None)
+    np.testing.assert_allclose(quick().fit(*table).predict_proba(table[0]), together, atol=1e-4)
+
+
+def test_fits_in_a_block_are_those_alone(table):
+    X, y = table
+    alone = cross_val_score(quick(), X, y, cv=2, scoring="neg_log_loss")
+    with batched_fits() as batch:
+        shared = cross_val_score(quick(), X, y, cv=2, scoring="neg_log_loss", n_jobs=2)
+    np.testing.assert_allclose(shared, alone, atol=1e-4)
+    assert sum(batch.sizes) == 4
+
+
+def test_the_evidence_to_keep_has_the_least_log_loss():
+    rng = np.random.default_rng(0)
+    for multilabel in (False, True):
+        p = rng.dirichlet(np.full(3, 0.4), 400)
+        if multilabel:
+            code = (rng.random((400, 3)) < 0.3 + 0.4 * p).astype(int)
+            natural = code.mean(0)
+            wanted = np.stack([1 - natural, natural], 1)
+        else:
+            code = np.array([rng.choice(3, p=0.5 * row + 1 / 6) for row in p])
+            natural = wanted = np.bincount(code) / 400
+        head = SimpleNamespace(natural=natural, wanted=wanted, multilabel=multilabel)
+
+        def loss(share, p=p, code=code, head=head):
+            q = members.shrunk(p, head.wanted, share)
+            if head.multilabel:
+                return -np.log(np.where(code > 0, q, 1 - q)).sum(1).mean()
+            return log_loss(code, q)
+
+        kept, least, whole, none = members.evidence_to_keep(p, head, code)
+        grid = [loss(share) for share in np.linspace(0, 1, 201)]
+        assert 0.1 < kept < 0.9
+        assert least == pytest.approx(min(grid), rel=1e-3)
+        assert (loss(kept), loss(1.0), loss(0.0)) == pytest.approx((least, whole, none), rel=1e-9)
+        np.testing.assert_allclose(
+            members.shrunk(p, wanted, 0.0), np.broadcast_to(natural, p.shape)
+        )
+
+
+# --- members -----------------------------------------------------------------------------------------
+
+
+def test_members_spread_and_are_pruned(model, table):
+    X, y = table
+    few = pickle.loads(pickle.dumps(model)).prune(2)
+    assert few is not model
+    p = few.predict_proba(X)
+    assert np.abs(p - model.predict_proba(X)).max() < 0.2
+    assert few.predict_proba_std(X).shape == p.shape
+    assert [fold.net_.module_.shape.n_members for fold in few._folds] == [2] * 5
+    one = few.prune(1).predict_proba(X)
+    best = [fold.ranking for fold in few._folds]
+    assert best == [[0]] * 5
+    assert log_loss(y, one) < log_loss(y, np.full(len(y), y.mean()))
+    for wrong in (0, 2, 1.5):
+        with pytest.raises(ValueError, match="n_members"):
+            few.prune(wrong)
+
+
+# --- weights, state, callbacks -----------------------------------------------------------------------
+
+
+def test_weights_of_rows(table):
+    X, y = table
+    zero = np.arange(len(y)) % 3 > 0
+    masked = quick().fit(X, y, sample_weight=zero.astype(float))
+    few = quick().fit(X[zero], y[zero])
+    np.testing.assert_allclose(masked.predict_proba(X), few.predict_proba(X), atol=1e-6)
+    up = quick(max_iter=20).fit(X, y, sample_weight=np.where(y == 1, 5.0, 1.0))
+    assert up.predict_proba(X)[:, 1].mean() > 1.5 * y.mean()
+
+
+def test_what_was_fitted_stays(model, table):
+    X, _ = table
+    p, d = model.predict_proba(X), model.decision_function(X)
+    copied = pickle.loads(pickle.dumps(model))
+    copied.set_params(
+        n_members=1, width=3, loss=losses.Focal(), class_weight="balanced", prior=[0.5, 0.5]
+    )
+    copied.set_params(embedding=None, scaling="squash", categorical_features=None)
+    np.testing.assert_array_equal(copied.predict_proba(X), p)
+    np.testing.assert_array_equal(copied.decision_function(X), d)
+    copied.set_params(categorical_features="from_dtype")
+    with pytest.raises(ValueError, match="prior"):
+        copied.set_params(prior=[1.0]).fit(*table)
+    np.testing.assert_array_equal(copied.predict_proba(X), p)
+    again = TabMClassifier(**TINY, max_iter=60).fit(*table)
+    np.testing.assert_array_equal(again.predict_proba(X), p)
+
+
+def test_metadata_is_routed(table):
+    X, y = table
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = quick().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        weight = np.where(y == 1, 5.0, 1.0)
+        scores = cross_val_score(model, X, y, cv=2, params={"sample_weight": weight})
+    assert np.isfinite(scores).all()
+
+
+def test_callbacks_see_every_ensemble(table):
+    from skorch.callbacks import Callback
+
+    seen = []
+
+    class Watch(Callback):
+        def on_epoch_end(self, net, **kw):
+            seen.append((id(net), net.history[-1]["valid_score"]))
+
+    model = quick(callbacks=[Watch()]).fit(*table)
+    assert len(seen) == 12
+    assert len({net for net, _ in seen}) == 2
+    assert [len(h) for h in model.history_] == [6, 6]
+    late = quick(callbacks=[DeferredReweighting(0.5)], class_weight="balanced").fit(*table)
+    assert np.isfinite(late.predict_proba(table[0])).all()
+
+
+def test_an_end_without_convergence_is_said(table):
+    with pytest.warns(ConvergenceWarning, match="TabMClassifier: max_iter=2 epochs reached"):
+        quick(max_iter=2).fit(*table)
+
+
+def test_what_concerns_all_folds_is_said_once(table):
+    X, y = table
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        quick(loss=losses.Asymmetric(), batch_size=2000).fit(X, 1 - y)
+    said = [str(w.message) for w in seen if w.category is UserWarning]
+    assert len(said) == 2
+    assert "as the positive class" in said[0]
+    assert "batch_size=2000 is clipped to the 450 rows" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"ensemble": "huge"}, "'ensemble' parameter"),
+        ({"n_bins": 1}, "'n_bins' parameter"),
+        ({"validation_folds": -1}, "'validation_folds' parameter"),
+        ({"categorical_features": ["town"]}, "'town'"),
+    ],
+)
+def test_wrong_parameters(params, message, table):
+    with pytest.raises(ValueError, match=message):
+        quick(**params).fit(*table)
+
+
+def test_wrong_rows(table):
+    X, y = table
+    with pytest.raises(ValueError, match="infinity"):
+        quick().fit(X.assign(amount=np.inf), y)
+    with pytest.raises(ValueError, match="only one class"):
+        quick().fit(X, np.zeros(len(y)))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        quick().fit(X, y[:-1])
+    with pytest.raises(ValueError, match="requires y"):
+        quick().fit(X, None)
+
+
+# --- regression --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("loss", "least"),
+    [
+        ("squared_error", 0.8),
+        ("poisson", 0.8),
+        (losses.BalancedMSE(learn_sigma=False, noise_sigma=300.0), 0.4),
+    ],
+    ids=["squared_error", "poisson", "balanced"],
+)
+def test_regression_in_any_units(loss, least):
+    rng = np.random.default_rng(0)
+    X, _ = raw_table(300)
+    y = 1000.0 * np.exp(0.5 * (X["city"] == "Cork") + X["age"] / 60 + 0.05 * rng.normal(size=300))
+    settings = {**TINY, "validation_folds": 2}
+    model = TabMRegressor(loss=loss, **settings).fit(X, y)
+    assert model.score(X, y) > least
+    assert model.shrinkage_ == 0.0
+    other = TabMRegressor(**settings)
+    if loss == "squared_error":
+        moved = other.fit(X, 7.0 * y + 100.0)
+        np.testing.assert_allclose(moved.predict(X), 7.0 * model.predict(X) + 100.0, rtol=0.02)
+        np.testing.assert_allclose(
+            moved.predict_std(X), 7.0 * model.predict_std(X), rtol=0.2, atol=100
+        )
+    restored = pickle.loads(pickle.dumps(model)).set_params(
+        loss="poisson" if loss != "poisson" else "squared_error"
+    )
+    np.testing.assert_array_equal(restored.predict(X), model.predict(X))
+
+
+def test_regression_of_several_targets_and_of_noise():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3))
+    Y = np.stack([X[:, 0] ** 2, 100 * X[:, 1]], 1)
+    settings = {**TINY, "validation_folds": 2}
+    model = TabMRegressor(**settings).fit(X, Y, sample_weight=rng.uniform(0.5, 2, 300))
+    assert model.predict(X).shape == (300, 2)
+    assert model.score(X, Y) > 0.8
+    noise = TabMRegressor(**settings).fit(X, rng.normal(size=300))
+    assert noise.predict(X).std() < 0.3
+    scored = TabMRegressor(
+        **TINY, validation_folds=2, validation_scoring="neg_mean_absolute_error"
+    ).fit(X, Y[:, 1])
+    assert -max(scored.validation_scores_[0]) < 20  # in units of the target
+    with pytest.raises(ValueError, match="remembers"):
+        TabMRegressor(**QUICK, loss=losses.BalancedMSE()).fit(X, Y[:, 0])
+
+
+# --- scikit-learn ------------------------------------------------------------------------------------
+
+NOT_KEPT = {
+    "check_sample_weight_equivalence_on_dense_data": "validation parts are drawn by rows",
+}
+
+
+@pytest.mark.parametrize("estimator", [TabMClassifier, TabMRegressor])
+def test_scikit_learn_checks(estimator):
+    small = {"n_members": 2, "width": 16, "validation_folds": 1, "learning_rate_init": 0.02}
+    results = check_estimator(
+        estimator(**{**QUICK, **small, "max_iter": 15}),
+        on_fail=None,
+        on_skip=None,
+        expected_failed_checks=NOT_KEPT,
+    )
+    failed = {r["check_name"]: repr(r["exception"]) for r in results if r["status"] == "failed"}
+    assert not failed
