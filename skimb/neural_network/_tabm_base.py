@@ -48,7 +48,7 @@ SHARED_CONSTRAINTS = {
     "shuffle": ["boolean"],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
-    "device": [StrOptions({"auto", "cpu", "cuda"})],
+    "device": [str],
     "callbacks": [list, tuple, None],
 }
 

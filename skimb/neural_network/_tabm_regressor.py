@@ -73,7 +73,7 @@ class TabMRegressor(RegressorMixin, TabMBase):
         Seed of parts, initial weights and permutations.
     verbose : bool or int, default=False
         Whether to print each epoch.
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "cuda:<number>", "auto"}, default="cpu"
         Where to train. Fitted models live on the CPU.
     callbacks : list of skorch callbacks or None, default=None
         Further callbacks, or pairs (name, callback); each ensemble gets copies. For scikit-learn's use
