@@ -10,7 +10,7 @@ import torch
 from scipy import sparse
 
 from skimb import kernels
-from skimb.functional import _hidden, _lazy_adam, confusion, sigmoid, softmax
+from skimb.functional import _hidden, _lazy_adam, _piecewise, confusion, sigmoid, softmax
 from skimb.functional import _shapes as shapes
 from skimb.kernels import cpu
 from skimb.linear_model import LinearClassifier
@@ -40,12 +40,13 @@ def draw(*size, seed=0, scale=3.0, dtype=torch.float64):
     return (scale * torch.randn(*size, generator=generator, dtype=torch.float64)).to(dtype)
 
 
-def compare(found, expected, dtype):
+def compare(found, expected, dtype, slack=1.0):
     """Against the reference in float64."""
     assert found is not None
+    allowed = {name: slack * value for name, value in TOLERANCE[dtype].items()}
     for a, b in zip(found, expected, strict=True):
         assert a.dtype == dtype
-        torch.testing.assert_close(a.double(), b, **TOLERANCE[dtype])
+        torch.testing.assert_close(a.double(), b, **allowed)
 
 
 def test_the_compiled_losses_are_there_where_a_compiler_is():
@@ -309,6 +310,59 @@ def test_relu_output(dtype, layout, members, n, h):
     z = torch.relu(x).mul(w.double().unsqueeze(1)).sum(-1)
     z.backward(d.double())
     torch.testing.assert_close(wanted_out, x.grad)
+
+
+def piecewise(nets, d, m, e, n, dtype, shared):
+    """Parameters with gaps between nets, edges, rows; rows may be those of all nets."""
+    sizes = d * m * e, d * e, d * e
+    flat = draw(nets, sum(sizes) + 3, scale=0.2).to(dtype)
+    V, w, b = (part.view(nets, d, *rest, e) for part, rest in zip(
+        flat[:, :-3].split(sizes, 1), ((m,), (), ()), strict=True
+    ))  # fmt: skip
+    edges = [draw(nets, d, m, seed=s).to(dtype) for s in (1, 2)]
+    generator = torch.Generator().manual_seed(3)
+    bins = torch.randint(
+        0, m, (1 if shared else nets, n, d), generator=generator, dtype=torch.int32
+    )
+    bins = bins + (torch.arange(d) * m).int()
+    t = draw(*bins.shape, seed=4).to(dtype)
+    return (V, w, b), edges, [x.expand(nets, n, d) for x in (bins, t)]
+
+
+@needs_c
+@dtypes
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("sizes", [(1, 1, 2, 1, 1), (1, 7, 49, 16, 40), (3, 4, 9, 5, 33)])
+def test_piecewise_embeddings(dtype, sizes, shared):
+    own, edges, at = piecewise(*sizes, dtype, shared)
+    found = cpu.piecewise_rows(*own, *edges, *at)
+    exact = [x.double() for x in (*own, *edges)]
+    places = at[0], at[1].double()
+    compare([found], [_piecewise.piecewise_rows(*exact, *places)], dtype, slack=20.0)
+    d = draw(*found.shape, seed=5).to(dtype)
+    grads, wanted = piecewise(*sizes, dtype, shared)[0], [torch.empty_like(x) for x in exact[:3]]
+    assert cpu.piecewise_grads(d, *edges, *at, *grads) is grads[0]
+    _piecewise.piecewise_grads(d.double(), *exact[3:], *places, *wanted)
+    compare(grads, wanted, dtype, slack=20.0)  # sums over rows, then over bins
+    leaves = [x.clone().requires_grad_() for x in exact[:3]]
+    plain_piecewise(*leaves, *exact[3:], *places).backward(d.double())
+    for got, leaf in zip(wanted, leaves, strict=True):
+        torch.testing.assert_close(got, leaf.grad)
+    with pytest.raises(IndexError, match="do not fit tables"):
+        cpu.piecewise_rows(*own, *edges, at[0] + sizes[2], at[1])
+    assert cpu.piecewise_rows(*own, *edges, at[0].long(), at[1]) is None
+
+
+def plain_piecewise(V, w, b, starts, spans, bins, t):
+    """The formula with encodings written out."""
+    m = V.shape[2]
+    bins = (bins - torch.arange(V.shape[1]) * m).transpose(1, 2).unsqueeze(-1).long()
+    t, place = t.transpose(1, 2).unsqueeze(-1), torch.arange(m)
+    code = ((place > 0) & (place < bins)).double() + (place == bins) * t
+    x = starts.gather(2, bins[..., 0]).unsqueeze(-1) + t * spans.gather(2, bins[..., 0]).unsqueeze(
+        -1
+    )
+    return x * w.unsqueeze(2) + b.unsqueeze(2) + code @ V
 
 
 @needs_c

@@ -10,6 +10,7 @@ from math import pi
 import torch
 
 from skimb import kernels
+from skimb.functional._piecewise import places, sums
 
 
 def product(a, b, out):
@@ -45,36 +46,8 @@ class Plain(Embedding):
         pass
 
 
-class Lookup:
-    """Rows of tables of all nets by number, and sums of gradients by row."""
-
-    def __init__(self, tables):
-        self.nets, self.height = tables.shape[0], tables[0].numel() // tables.shape[-1]
-
-    def places(self, numbers):
-        """Numbers (nets, n, columns) as places (nets * columns * n,) in the tables, column by column."""
-        numbers = numbers.transpose(1, 2)
-        if self.nets > 1:
-            offset = torch.arange(self.nets, device=numbers.device) * self.height
-            numbers = numbers + offset.view(-1, 1, 1)
-        return numbers.reshape(-1).long()
-
-    def rows(self, tables, places):
-        """Rows of the tables."""
-        return tables.reshape(-1, tables.shape[-1]).index_select(0, places)
-
-    def sums(self, d, places, shape):
-        """Sums of rows of gradients by place, of the shape of the tables."""
-        total = d.new_zeros(self.nets * self.height, d.shape[-1])
-        return total.index_add_(0, places, d).view(shape)
-
-
 class PiecewiseLinear(Embedding):
-    """x w + b + PLE(x) V by two look-ups in place of an encoding.
-
-    In bin j, which starts at s and spans r, a value is x = s + r t with a fraction t, and its embedding is
-    ``(s w + b + V_1 + ... + V_{j-1}) + t (r w + V_j)``. Bin 0 stands for a missing value, with s = r = 0 and
-    t = 1: its embedding is b + V_0, and V_0 enters no other.
+    """x w + b + PLE(x) V by look-ups in place of an encoding, see :mod:`skimb.functional._piecewise`.
 
     Parameters
     ----------
@@ -85,35 +58,17 @@ class PiecewiseLinear(Embedding):
     """
 
     def __init__(self, P, G, starts, spans):
-        self.w, self.b, self.V = P["slope"], P["level"], P["bins"]
-        self.gw, self.gb, self.gV = G["slope"], G["level"], G["bins"]
-        self.starts, self.spans = starts.unsqueeze(-1), spans.unsqueeze(-1)
-        self.width = self.V.shape[-1]
-        self.lookup = Lookup(self.V)
+        self.own = P["bins"], P["slope"], P["level"]
+        self.grads = G["bins"], G["slope"], G["level"]
+        self.edges = starts.contiguous(), spans.contiguous()
 
     def forward(self, X):
-        e, w, V = self.width, self.w.unsqueeze(2), self.V
-        table = V.new_empty(*V.shape[:-1], 2 * e)
-        start, rise = table[..., :e], table[..., e:]
-        torch.mul(self.starts, w, out=start).add_(self.b.unsqueeze(2))
-        start[:, :, 2:].add_(V[:, :, 1:-1].cumsum(2))
-        torch.addcmul(V, self.spans, w, out=rise)
-        self.at = self.lookup.places(X["bins"])
-        self.t = X["fractions"].transpose(1, 2).reshape(-1, 1)
-        rows = self.lookup.rows(table, self.at)
-        found = torch.addcmul(rows[:, :e], self.t, rows[:, e:])
-        return found.view(*V.shape[:2], -1, e)
+        self.at = X["bins"], X["fractions"]
+        return kernels.piecewise_rows(*self.own, *self.edges, *self.at)
 
     def backward(self, d):
-        e, d = self.width, d.view(-1, self.width)
-        both = torch.cat([d, d * self.t], 1)
-        sums = self.lookup.sums(both, self.at, (*self.V.shape[:-1], 2 * e))
-        start, rise = sums[..., :e], sums[..., e:]
-        self.gb.copy_(start.sum(2))
-        self.gw.copy_((start * self.starts).add_(rise * self.spans).sum(2))
-        above = start.flip(2).cumsum(2).flip(2)
-        self.gV.copy_(rise)
-        self.gV[:, :, 1:-1].add_(above[:, :, 2:])
+        d = d.view(*self.own[0].shape[:2], -1, d.shape[-1])
+        kernels.piecewise_grads(d, *self.edges, *self.at, *self.grads)
 
 
 class Periodic(Embedding):
@@ -158,16 +113,15 @@ class Codes(Embedding):
 
     def __init__(self, P, G):
         self.table, self.grad = P["codes"], G["codes"]
-        self.lookup = Lookup(self.table)
 
     def forward(self, X):
-        codes = X["codes"]
-        self.at = self.lookup.places(codes)
-        nets, n, columns = codes.shape
-        return self.lookup.rows(self.table, self.at).view(nets, columns, n, -1)
+        nets, n, columns = X["codes"].shape
+        self.at = places(X["codes"], self.table.shape[1])
+        rows = self.table.reshape(-1, self.table.shape[-1]).index_select(0, self.at)
+        return rows.view(nets, columns, n, -1)
 
     def backward(self, d):
-        self.grad.copy_(self.lookup.sums(d.view(-1, d.shape[-1]), self.at, self.table.shape))
+        self.grad.copy_(sums(d.view(-1, d.shape[-1]), self.at, self.table.shape))
 
 
 class First:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from skimb.functional import _hidden, _lazy_adam, confusion, pairs, sigmoid, softmax
+from skimb.functional import _hidden, _lazy_adam, _piecewise, confusion, pairs, sigmoid, softmax
 from skimb.kernels import cpu
 
 _enabled = True
@@ -91,6 +91,8 @@ TABLE = {
     "lazy_adam": _lazy_adam.lazy_adam,
     "relu_output": _hidden.relu_output,
     "relu_output_grad": _hidden.relu_output_grad,
+    "piecewise_rows": _piecewise.piecewise_rows,
+    "piecewise_grads": _piecewise.piecewise_grads,
 }
 margin_rows = _dispatch("margin_rows", softmax.margin_rows)
 rows = _dispatch("rows", softmax.rows)
@@ -100,5 +102,7 @@ logistic_pairs = _dispatch("logistic_pairs", pairs.logistic_pairs)
 lazy_adam = _dispatch("lazy_adam", _lazy_adam.lazy_adam)
 relu_output = _dispatch("relu_output", _hidden.relu_output)
 relu_output_grad = _dispatch("relu_output_grad", _hidden.relu_output_grad)
+piecewise_rows = _dispatch("piecewise_rows", _piecewise.piecewise_rows)
+piecewise_grads = _dispatch("piecewise_grads", _piecewise.piecewise_grads)
 
 __all__ = ["backends", "reference_only"]

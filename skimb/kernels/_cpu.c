@@ -34,7 +34,7 @@ enum { CROSS_ENTROPY = 0, FOCAL = 1, POLY = 2 };
 #endif
 
 /* Number of the signatures below: the loader refuses a library that was built for other ones. */
-EXPORT int interface_version(void) { return 2; }
+EXPORT int interface_version(void) { return 3; }
 
 /* Whether all of n numbers index something of the given size; what fails here is never indexed with.
  * A number out of range, or its distance from the last one, has the sign bit.
@@ -457,6 +457,93 @@ RELU_OUTPUT(relu_output_f32, float)
 RELU_OUTPUT(relu_output_f64, double)
 RELU_OUTPUT_GRAD(relu_output_grad_f32, float)
 RELU_OUTPUT_GRAD(relu_output_grad_f64, double)
+
+/* ---- piecewise linear embeddings of columns by look-ups ------------------------------------------ */
+
+/* V, w, b, bins and t have strides between nets, 0 where nets share them; all else lies without gaps.
+ * Both return 0 if a bin lies outside of its column; what was written until then is of no use. */
+#define PIECEWISE_ROWS(NAME, T)                                                                    \
+    CLONES EXPORT int NAME(int64_t nets, int64_t d, int64_t m, int64_t e, int64_t n, int64_t to_V, \
+                           int64_t to_w, int64_t to_b, int64_t to_bins, int64_t to_t,              \
+                           const T *restrict V, const T *restrict w, const T *restrict b,          \
+                           const int32_t *restrict bins, const T *restrict t,                      \
+                           const T *restrict starts, const T *restrict spans, T *restrict table,   \
+                           T *restrict out)                                                        \
+    {                                                                                              \
+        for (int64_t g = 0; g < nets; g++)                                                         \
+            for (int64_t f = 0; f < d; f++) {                                                      \
+                const T *restrict steps = V + g * to_V + f * m * e;                                \
+                const T *restrict slope = w + g * to_w + f * e, *restrict level = b + g * to_b + f * e; \
+                const T *restrict s = starts + (g * d + f) * m, *restrict r = spans + (g * d + f) * m; \
+                for (int64_t j = 0; j < m; j++) {                                                  \
+                    T *restrict row = table + 2 * j * e;                                           \
+                    for (int64_t q = 0; q < e; q++) {                                              \
+                        row[q] = level[q] + s[j] * slope[q];                                       \
+                        row[e + q] = steps[j * e + q] + r[j] * slope[q];                           \
+                    }                                                                              \
+                }                                                                                  \
+                for (int64_t q = 0; q < e; q++) {                                                  \
+                    T sum = 0;                                                                     \
+                    for (int64_t j = 1; j < m; j++) {                                              \
+                        table[2 * j * e + q] += sum;                                               \
+                        sum += steps[j * e + q];                                                   \
+                    }                                                                              \
+                }                                                                                  \
+                T *restrict rows = out + (g * d + f) * n * e;                                      \
+                for (int64_t i = 0; i < n; i++) {                                                  \
+                    const int64_t j = bins[g * to_bins + i * d + f] - f * m;                       \
+                    const T part = t[g * to_t + i * d + f];                                        \
+                    if (j < 0 || j >= m) return 0;                                                 \
+                    const T *restrict row = table + 2 * j * e;                                     \
+                    for (int64_t q = 0; q < e; q++) rows[i * e + q] = row[q] + part * row[e + q];  \
+                }                                                                                  \
+            }                                                                                      \
+        return 1;                                                                                  \
+    }
+
+#define PIECEWISE_GRADS(NAME, T)                                                                   \
+    CLONES EXPORT int NAME(int64_t nets, int64_t d, int64_t m, int64_t e, int64_t n, int64_t to_V, \
+                           int64_t to_w, int64_t to_b, int64_t to_bins, int64_t to_t,              \
+                           T *restrict V, T *restrict w, T *restrict b,                            \
+                           const int32_t *restrict bins, const T *restrict t,                      \
+                           const T *restrict starts, const T *restrict spans, T *restrict table,   \
+                           const T *restrict grad)                                                 \
+    {                                                                                              \
+        for (int64_t g = 0; g < nets; g++)                                                         \
+            for (int64_t f = 0; f < d; f++) {                                                      \
+                T *restrict steps = V + g * to_V + f * m * e;                                      \
+                T *restrict slope = w + g * to_w + f * e, *restrict level = b + g * to_b + f * e;  \
+                const T *restrict s = starts + (g * d + f) * m, *restrict r = spans + (g * d + f) * m; \
+                const T *restrict rows = grad + (g * d + f) * n * e;                               \
+                for (int64_t q = 0; q < 2 * m * e; q++) table[q] = 0;                              \
+                for (int64_t i = 0; i < n; i++) {                                                  \
+                    const int64_t j = bins[g * to_bins + i * d + f] - f * m;                       \
+                    const T part = t[g * to_t + i * d + f];                                        \
+                    if (j < 0 || j >= m) return 0;                                                 \
+                    T *restrict row = table + 2 * j * e;                                           \
+                    for (int64_t q = 0; q < e; q++) {                                              \
+                        row[q] += rows[i * e + q];                                                 \
+                        row[e + q] += part * rows[i * e + q];                                      \
+                    }                                                                              \
+                }                                                                                  \
+                for (int64_t q = 0; q < e; q++) slope[q] = level[q] = 0;                           \
+                for (int64_t j = m - 1; j >= 0; j--) {                                             \
+                    const T *restrict row = table + 2 * j * e;                                     \
+                    const int counts = j > 0; /* V_0 enters no other bin, nor others bin 0 */      \
+                    for (int64_t q = 0; q < e; q++) {                                              \
+                        steps[j * e + q] = row[e + q] + (counts ? level[q] : 0);                   \
+                        slope[q] += s[j] * row[q] + r[j] * row[e + q];                             \
+                        level[q] += row[q]; /* so far the sums of the bins above */                \
+                    }                                                                              \
+                }                                                                                  \
+            }                                                                                      \
+        return 1;                                                                                  \
+    }
+
+PIECEWISE_ROWS(piecewise_rows_f32, float)
+PIECEWISE_ROWS(piecewise_rows_f64, double)
+PIECEWISE_GRADS(piecewise_grads_f32, float)
+PIECEWISE_GRADS(piecewise_grads_f64, double)
 
 /* ---- Adam on some rows of a table, with moments that catch up ---------------------------------- */
 

@@ -10,22 +10,24 @@ from pathlib import Path
 
 import torch
 
-from skimb.functional import _lazy_adam, _targets, confusion
+from skimb.functional import _lazy_adam, _piecewise, _targets, confusion
 from skimb.functional import _shapes as shapes
 
 #: below this many logits the call overhead eats the gain
 MIN_SIZE = 512
 _TYPES = {torch.float32: "f32", torch.float64: "f64"}
 _I, _P, _D, _N = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double, ctypes.c_int
-_VERSION = 2  # of the signatures; `interface_version` of the library
+_VERSION = 3  # of the signatures; `interface_version` of the library
 # functions that index check first, and answer 0 if an index is out of range
-_CHECKED = ("lazy_adam", "softmax_rows")
+_CHECKED = ("lazy_adam", "piecewise_grads", "piecewise_rows", "softmax_rows")
 _SIGNATURES = {
     "margin_rows": (_I, _P, _P, _P, _P, _N, *[_D] * 6),
     "margin_members": (_I, _I, _P, _P, _P, _P, _N, _P, *[_D] * 5),
     "lazy_adam": (_I, _I, _I, *[_P] * 11, *[_D] * 6),
     "relu_output": (*[_I] * 5, *[_P] * 4),
     "relu_output_grad": (*[_I] * 5, *[_P] * 6),
+    "piecewise_rows": (*[_I] * 10, *[_P] * 9),
+    "piecewise_grads": (*[_I] * 10, *[_P] * 9),
     "softmax_rows": (_I, _I, _P, _P, _P, _P, _D, _N, _D, _D, _P, _P),
     "asymmetric": (_I, _P, _P, _P, _P, _D, _D, _D, _D),
     "confusion_counts": (_I, _P, _P, _P, _D, _D, _P, _P),
@@ -121,6 +123,57 @@ def relu_output_grad(a, d, w, out):
     pointers = [t.data_ptr() for t in (d, a, w, out, gw, gb)]
     _FUNCTIONS["relu_output_grad", a.dtype](*a.shape, *a.stride()[:2], *pointers)
     return gw, gb
+
+
+def _in_runs(*tensors):
+    """Whether each net's part of tensors is a run of memory, on the CPU."""
+    return all(x.is_cpu and x[0].is_contiguous() for x in tensors)
+
+
+def _places(bins, fractions, edges, shape, dtype):
+    """Whether bins, fractions and edges are those of columns of this shape (nets, columns, m, e)."""
+    nets, d, m, _ = shape
+    alike = [x.dtype == dtype and x.shape == (nets, d, m) and x.is_contiguous() for x in edges]
+    same = bins.dtype == torch.int32 and fractions.dtype == dtype and bins.shape == fractions.shape
+    return same and all(alike) and bins.shape[::2] == (nets, d) and _in_runs(bins, fractions)
+
+
+def piecewise_rows(V, w, b, starts, spans, bins, fractions):
+    """As :func:`skimb.functional._piecewise.piecewise_rows`, or None."""
+    nets, d, m, e = V.shape
+    fits = w.shape == b.shape == (nets, d, e) and w.dtype == b.dtype == V.dtype
+    if not fits or not _places(bins, fractions, (starts, spans), V.shape, V.dtype):
+        return None
+    if not _in_runs(V, w, b):
+        return None
+    n = bins.shape[1]
+    table, out = V.new_empty(m, 2 * e), V.new_empty(nets, d, n, e)
+    tensors = (V, w, b, bins, fractions)
+    call = _FUNCTIONS["piecewise_rows", V.dtype]
+    inside = call(
+        nets, d, m, e, n, *(x.stride(0) for x in tensors),
+        *(x.data_ptr() for x in (*tensors, starts, spans, table, out)),
+    )  # fmt: skip
+    return out if inside else _piecewise.refuse_bins(bins, d * m)
+
+
+def piecewise_grads(d, starts, spans, bins, fractions, gV, gw, gb):
+    """As :func:`skimb.functional._piecewise.piecewise_grads`, or None."""
+    nets, columns, m, e = gV.shape
+    n = bins.shape[1]
+    fits = d.shape == (nets, columns, n, e) and gw.shape == gb.shape == (nets, columns, e)
+    fits = fits and d.dtype == gV.dtype == gw.dtype == gb.dtype and d.is_contiguous()
+    if not fits or not _places(bins, fractions, (starts, spans), gV.shape, d.dtype):
+        return None
+    if not _in_runs(gV, gw, gb):
+        return None
+    table, tensors = d.new_empty(m, 2 * e), (gV, gw, gb, bins, fractions)
+    call = _FUNCTIONS["piecewise_grads", d.dtype]
+    inside = call(
+        nets, columns, m, e, n, *(x.stride(0) for x in tensors),
+        *(x.data_ptr() for x in (*tensors, starts, spans, table, d)),
+    )  # fmt: skip
+    return gV if inside else _piecewise.refuse_bins(bins, columns * m)
 
 
 def lazy_adam(grad, table, m, v, used, kept, move, lr, *, l2, decay, betas, eps, t):

@@ -32,6 +32,7 @@ from skimb.engine.optim import Adam  # noqa: E402
 from skimb.engine.step import Step  # noqa: E402
 from skimb.engine.tabm import NetTabM  # noqa: E402
 from skimb.engine.tabm_net import TabM, TabMShape  # noqa: E402
+from skimb.kernels import reference_only  # noqa: E402
 from skimb.losses import CrossEntropy, Focal, Target  # noqa: E402
 from skimb.neural_network import MLPClassifier, TabMClassifier  # noqa: E402
 
@@ -41,7 +42,7 @@ torch.set_num_threads(1)
 STEPS = (
     "Forward, loss, backward, gradient clipping and AdamW of TabM-mini with piecewise linear embeddings (48 bins, 16 "
     "numbers a column, 2 hidden layers), cross-entropy, against the same architecture in torch with autograd and fused AdamW. "
-    "Then the step by hand with dropout 0.1, and with a focal loss in the place of cross-entropy."
+    "Then the step by hand in torch calls alone, with dropout 0.1, and with a focal loss in the place of cross-entropy."
 )
 FOLDS = (
     "Whole fits of `TabMClassifier`, its five ensembles trained as one population against one after another. What is gained "
@@ -141,12 +142,21 @@ def times(function, n):
     return several
 
 
+def without_kernels(function):
+    def plain():
+        with reference_only():
+            function()
+
+    return plain
+
+
 def step_table(rounds):
     lines = []
     for d, n, k, h in SHAPES:
         count = max(3, 60_000 // (n * k))
         functions = steps(d, n, k, h)
         functions["focal"] = steps(d, n, k, h, loss=Focal())["by hand"]
+        functions["torch"] = without_kernels(functions["by hand"])
         functions["dropout"] = steps(d, n, k, h, dropout=0.1)["by hand"]
         found = interleaved({name: times(f, count) for name, f in functions.items()}, rounds)
         ms = {name: 1e3 * median(v) / count for name, v in found.items()}
@@ -156,7 +166,10 @@ def step_table(rounds):
                 n,
                 k,
                 h,
-                *(f"{ms[name]:.2f}" for name in ("autograd", "by hand", "dropout", "focal")),
+                *(
+                    f"{ms[name]:.2f}"
+                    for name in ("autograd", "by hand", "torch", "dropout", "focal")
+                ),
             ]
             + [f"{ratio(found['autograd'], found['by hand']):.1f}"]
         )
@@ -167,6 +180,7 @@ def step_table(rounds):
         "width",
         "autograd ms",
         "by hand",
+        "without C",
         "with dropout",
         "Focal",
         "ratio",
