@@ -47,7 +47,7 @@ from skimb.model_selection import (
 )
 from skimb.model_selection._advice import compare
 from skimb.model_selection._loss_report import labels
-from skimb.neural_network import MLPClassifier
+from skimb.neural_network import MLPClassifier, TabMClassifier
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 LOSSES = [Focal(gamma=1.0), LogitAdjusted()]
@@ -397,6 +397,21 @@ def test_a_fitted_search_is_copied_and_keeps_what_it_found(rare, kw):
         np.testing.assert_array_equal(now.predict_proba(X), proba)
         pd.testing.assert_frame_equal(now.results_frame(), frame)
         now.plot()
+
+
+def test_nets_on_raw_tables_take_part(rare):
+    X, y = rare
+    X = pd.DataFrame(X).add_prefix("x").assign(kind=np.where(X[:, 0] > 0, "a", "b"))
+    tabm = TabMClassifier(max_iter=6, validation_folds=2, width=8, n_members=2, random_state=0)
+    pairs = [("tabm", tabm), ("hist", HistGradientBoostingClassifier(max_iter=8))]
+    X["kind"] = X["kind"].astype("category")
+    search = search_over(pairs, losses=LOSSES[:1], ensemble=2).fit(X, y)
+    table = search.results_frame()
+    assert (table["estimator"] == "tabm").sum() == 3  # plain, with class weights, focal
+    alone = clone(tabm).set_params(loss=LOSSES[0])
+    expected = cross_val_score(alone, X, y, cv=FOLDS, scoring=search.scoring).mean()
+    assert np.isclose(table.loc[table["estimator"] == "tabm", "mean"], expected).any()
+    np.testing.assert_allclose(search.predict_proba(X).sum(1), 1.0)
 
 
 # --- rows, weights, metadata -----------------------------------------------------------------------

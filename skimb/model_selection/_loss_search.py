@@ -343,7 +343,8 @@ class LossSearchCV(SeveralEstimators, BaseSearchCV):
             raise ValueError(
                 f"ensemble={self.ensemble} picks members by a metric that is computed for many at once "
                 "(average precision, ROC AUC, log loss, Brier, metrics of decisions), got "
-                f"scoring={self.scoring!r}, refit={metric!r}."
+                f"scoring={self.scoring!r}, refit={metric!r}. With labels other than 0 and 1 a scorer of two "
+                "classes needs its pos_label."
             )
         if not self.threshold:
             return
