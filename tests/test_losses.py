@@ -302,7 +302,9 @@ GOLDEN6 = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("loss", "value", "grad"), GOLDEN6, ids=lambda v: repr(v)[:40])
+@pytest.mark.parametrize(
+    ("loss", "value", "grad"), GOLDEN6, ids=lambda v: getattr(v, "__name__", None) or repr(v)[:40]
+)
 def test_golden_batch_of_six(loss, value, grad):
     bound = loss.bind(ClassPrior(counts=[3, 3]))
     found, slope = bound.loss_grad(Z6, bound.encode(Y6, Z6))
@@ -322,7 +324,9 @@ GOLDEN5 = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("loss", "value", "grad"), GOLDEN5, ids=lambda v: repr(v)[:40])
+@pytest.mark.parametrize(
+    ("loss", "value", "grad"), GOLDEN5, ids=lambda v: getattr(v, "__name__", None) or repr(v)[:40]
+)
 def test_golden_batch_of_three_classes(loss, value, grad):
     bound = loss.bind(ClassPrior(counts=[2, 2, 1]))
     found, slope = bound.loss_grad(Z5, bound.encode(Y5, Z5))
@@ -361,7 +365,9 @@ NAIVE = [
 ]
 
 
-@pytest.mark.parametrize(("loss", "naive"), NAIVE, ids=lambda v: repr(v)[:30])
+@pytest.mark.parametrize(
+    ("loss", "naive"), NAIVE, ids=lambda v: getattr(v, "__name__", None) or repr(v)[:30]
+)
 def test_closed_form_is_autograd_of_the_naive_formula(loss, naive):
     batch = make_batch("multiclass")
     z = batch.logits.requires_grad_()
@@ -473,7 +479,7 @@ def test_tiles_do_not_change_the_logistic_pair_loss(monkeypatch):
         (AnyLoss("mcc", 5.0), lambda z, y, b: functional.anyloss(z, y, metric="mcc", amplification=5.0)),
         (ScoreOriented(), lambda z, y, b: functional.score_oriented(z, y)),
     ],
-    ids=lambda v: repr(v)[:30],
+    ids=lambda v: getattr(v, "__name__", None) or repr(v)[:30],
 )  # fmt: skip
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 def test_module_equals_functional(loss, function, task):

@@ -196,7 +196,7 @@ def _influence(z, y, n):
         (LDR(1.0, 0.0, "softplus_mean"), lambda z, y, n: _ce(F.softplus(z) / F.softplus(z).mean(-1, keepdim=True), y) - np.log(4)),
         (LDR(1.0, 0.0, "l1_mean"), lambda z, y, n: _ce(z / z.abs().mean(-1, keepdim=True), y) - np.log(4)),
     ],
-    ids=lambda v: repr(v)[:30],
+    ids=lambda v: getattr(v, "__name__", None) or repr(v)[:30],
 )  # fmt: skip
 def test_rows_and_gradients_of_naive_formulas(loss, naive):
     batch = make_batch("multiclass")
@@ -239,7 +239,7 @@ def _equalization(z, t, n, rows):
         (DistributionBalanced(mu=0.3, spread=2.0), _distribution),
         (Equalization(0.2), _equalization),
     ],
-    ids=lambda v: repr(v)[:25],
+    ids=lambda v: getattr(v, "__name__", None) or repr(v)[:25],
 )
 def test_labels_and_gradients_of_naive_formulas(loss, naive):
     batch = make_batch("multilabel")

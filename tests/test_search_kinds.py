@@ -399,10 +399,11 @@ def test_a_fitted_search_is_copied_and_keeps_what_it_found(rare, kw):
         now.plot()
 
 
-def test_nets_on_raw_tables_take_part(rare):
+@pytest.mark.parametrize("folds", [1, 2])  # one: all nets of the search are trained as populations
+def test_nets_on_raw_tables_take_part(rare, folds):
     X, y = rare
     X = pd.DataFrame(X).add_prefix("x").assign(kind=np.where(X[:, 0] > 0, "a", "b"))
-    tabm = TabMClassifier(max_iter=6, validation_folds=2, width=8, n_members=2, random_state=0)
+    tabm = TabMClassifier(max_iter=6, validation_folds=folds, width=8, n_members=2, random_state=0)
     pairs = [("tabm", tabm), ("hist", HistGradientBoostingClassifier(max_iter=8))]
     X["kind"] = X["kind"].astype("category")
     search = search_over(pairs, losses=LOSSES[:1], ensemble=2).fit(X, y)
@@ -410,7 +411,7 @@ def test_nets_on_raw_tables_take_part(rare):
     assert (table["estimator"] == "tabm").sum() == 3  # plain, with class weights, focal
     alone = clone(tabm).set_params(loss=LOSSES[0])
     expected = cross_val_score(alone, X, y, cv=FOLDS, scoring=search.scoring).mean()
-    assert np.isclose(table.loc[table["estimator"] == "tabm", "mean"], expected).any()
+    assert np.isclose(table.loc[table["estimator"] == "tabm", "mean"], expected, atol=1e-3).any()
     np.testing.assert_allclose(search.predict_proba(X).sum(1), 1.0)
 
 

@@ -81,6 +81,6 @@ def batched_fits(*, max_memory=1 << 30, backend="threads", client=None):
         yield coordinator
 
 
-def batched_fits_once():
+def batched_fits_once(max_memory=1 << 30):
     """A block of batched fits, or nothing where one is open already."""
-    return nullcontext() if training_is_shared() else batched_fits()
+    return nullcontext() if training_is_shared() else batched_fits(max_memory=max_memory)

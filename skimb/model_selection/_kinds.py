@@ -2,6 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from traceback import format_exception
 
 import joblib
@@ -12,6 +13,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from skimb._base.classifier import NeuralClassifier
 from skimb._core.inner import last_step, unfitted
 from skimb._core.priors import ClassPrior
+from skimb.model_selection._batched import batched_fits_once
 from skimb.model_selection._candidates import (
     SPECIAL,
     chosen_losses,
@@ -24,6 +26,7 @@ from skimb.model_selection._fold import Candidate, Fold
 from skimb.model_selection._responses import class_scores
 from skimb.model_selection._rows import Outcome
 from skimb.model_selection._several import checked_grids, checked_pairs
+from skimb.neural_network import TabMClassifier
 
 
 class Kind(ABC):
@@ -173,14 +176,26 @@ class PlainKind(Kind):
         n, verbose = len(self.candidates), max(0, search.verbose - 1)
 
         def advance(until):
-            found = Parallel(n_jobs=search.n_jobs, verbose=verbose)(
-                delayed(fit_alone)(candidate, rows, j, self.fit_params, k in keep_proba)
-                for j in range(len(rows.splits))
-                for k, candidate in enumerate(self.candidates)
-            )
+            with self._block(search):
+                found = Parallel(n_jobs=search.n_jobs, verbose=verbose)(
+                    delayed(fit_alone)(candidate, rows, j, self.fit_params, k in keep_proba)
+                    for j in range(len(rows.splits))
+                    for k, candidate in enumerate(self.candidates)
+                )
             return [dict(enumerate(found[n * j : n * j + n])) for j in range(len(rows.splits))]
 
         return advance
+
+    def _block(self, search):
+        """What the tasks run in."""
+        return nullcontext()
+
+
+class SharedKind(PlainKind):
+    """An estimator of several nets, or a pipeline that ends in one: the nets of all tasks are populations."""
+
+    def _block(self, search):
+        return batched_fits_once(search.max_memory)
 
 
 def fit_alone(candidate, rows, number, fit_params, keep_proba):
@@ -237,6 +252,14 @@ def _advance(fold, until, kept):
     return fold.advance(until, kept)
 
 
+def _kind_for(classifier):
+    if isinstance(classifier, NeuralClassifier):
+        return NeuralKind
+    # the ensembles of several folds are a population already, and larger ones of them were slower
+    one = isinstance(classifier, TabMClassifier) and classifier.validation_folds <= 1
+    return SharedKind if one else PlainKind
+
+
 def kinds_of(search, fit_params, y, task):
     """The estimators of a search with their candidates.
 
@@ -267,10 +290,8 @@ def kinds_of(search, fit_params, y, task):
     for name, estimator in estimators.items():
         own = losses_for(estimator, chosen, prior)
         used |= {id(loss) for loss in own or []}
-        neural = isinstance(last_step(estimator), NeuralClassifier)
-        kind = (NeuralKind if neural else PlainKind)(
-            name, estimator, settings(estimator, own, grids[name]), fit_params[name]
-        )
+        how = settings(estimator, own, grids[name]), fit_params[name]
+        kind = _kind_for(last_step(estimator))(name, estimator, *how)
         errors = [c.error for c in kind.candidates]
         if all(errors):
             raise ValueError(
