@@ -124,7 +124,7 @@ class SideBySide(Layout):
 
     def decayed(self, flat, values, neutral):
         v = flat.new_tensor(values)[:, None]
-        decays = self.mask(self.nets[0])
+        decays = self.mask(self.nets[0]).to(flat.device)
         return torch.where(decays, v, torch.full_like(v, neutral)).reshape(-1)
 
     @abstractmethod
