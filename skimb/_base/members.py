@@ -1,10 +1,10 @@
 """What an ensemble answers whose members have scores of their own: means over them, and shrinkage."""
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax, logit, logsumexp, softmax
+from scipy.special import expit, log_softmax, logit, softmax
 
 _TINY = np.finfo(float).tiny
+_PRECISION = 1e-3  # of the share of evidence
 
 
 def posteriors(head, raw):
@@ -222,30 +222,53 @@ def evidence_to_keep(p, head, code, weight=None):
     base = np.log(prior.clip(1e-300))
     if head.multilabel:
         base = base[:, 1] - base[:, 0]
-        sign = 2.0 * code - 1.0
-        evidence = sign * (logit(p.clip(1e-300, 1.0 - 1e-16)) - base)
+        sign = 1.0 - 2.0 * code
+        against = sign * (logit(p.clip(1e-300, 1.0 - 1e-16)) - base)
         start = sign * base
-
-        def loss(kept):
-            return mean(np.logaddexp(0.0, -start - kept * evidence).sum(1))
     else:
-        # evidence for each class against the true one
+        # evidence for each other class against the true one
         evidence = np.log(p.clip(1e-300)) - base
-        evidence -= np.take_along_axis(evidence, code[:, None], 1)
-        start = base - base[code][:, None]
+        others = np.arange(p.shape[1]) != code[:, None]
+        against = (evidence - np.take_along_axis(evidence, code[:, None], 1))[others]
+        start = (base - base[code][:, None])[others]
+        against, start = (a.reshape(len(code), -1) for a in (against, start))
         if not np.allclose(prior, head.natural):
             moved = (prior / head.natural.clip(1e-300))[code]
             weight = moved if weight is None else moved * weight
+    share = np.full(len(code), 1.0 / len(code)) if weight is None else weight / weight.sum()
+    single = head.multilabel or against.shape[1] == 1
 
-        def loss(kept):
-            return mean(logsumexp(start + kept * evidence, axis=1))
+    def loss(kept):
+        """Log loss, its slope and its curvature: it is convex."""
+        z = start + kept * against
+        if single:
+            q = expit(z)
+            losses, slope, bend = _softplus(z), q * against, q * (1.0 - q) * against**2
+            losses, slope, bend = (v.sum(1) for v in (losses, slope, bend))
+        else:
+            top = z.max(1, keepdims=True).clip(0.0)
+            q = np.exp(z - top)
+            total = np.exp(-top[:, 0]) + q.sum(1)
+            q /= total[:, None]
+            losses, slope = np.log(total) + top[:, 0], (q * against).sum(1)
+            bend = (q * against**2).sum(1) - slope**2
+        return float(share @ losses), float(share @ slope), float(share @ bend)
 
-    def mean(rows):
-        return float(np.average(rows, weights=weight))
-
-    found = minimize_scalar(loss, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-3}).x
-    whole, none = loss(1.0), loss(0.0)
-    least, kept = min(
-        (whole, 1.0), (loss(found), float(found)), (none, 0.0), key=lambda pair: pair[0]
-    )
+    whole, slope, bend = loss(1.0)
+    none = loss(0.0)[0]
+    kept, least = 1.0, whole
+    if slope > 0.0:  # the least value lies below 1: Newton's steps, halved intervals where they lead out
+        low, high, move = 0.0, 1.0, 1.0
+        while abs(move) > _PRECISION and high - low > _PRECISION:
+            target = kept - slope / bend if bend > 0.0 else -1.0
+            target = target if low < target < high else (low + high) / 2.0
+            move, kept = target - kept, target
+            least, slope, bend = loss(kept)
+            low, high = (low, kept) if slope > 0.0 else (kept, high)
+        points = (whole, 1.0), (least, kept), (none, 0.0)
+        least, kept = min(points, key=lambda point: point[0])
     return kept, least, whole, none
+
+
+def _softplus(z):
+    return np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))
