@@ -536,3 +536,95 @@ def test_scikit_learn_checks(estimator):
     )
     failed = {r["check_name"]: repr(r["exception"]) for r in results if r["status"] == "failed"}
     assert not failed
+
+
+# --- training that goes on ---------------------------------------------------------------------------
+
+
+def test_partial_fit_is_fit_without_validation_epoch_by_epoch(table):
+    X, y = table
+    params = {**QUICK, "validation_folds": 0, "max_iter": 3}
+    whole = fitted(TabMClassifier(**params), X, y)
+    pieces = TabMClassifier(**params)
+    for _ in range(3):
+        pieces.partial_fit(X, y)
+    np.testing.assert_array_equal(pieces.predict_proba(X), whole.predict_proba(X))
+    assert len(pieces.history_[0]) == 3
+    assert pieces.class_counts_.sum() == 3 * len(y)
+
+
+def test_partial_fit_goes_on_after_pickling(table):
+    X, y = table
+    a = quick(validation_folds=0).partial_fit(X, y)
+    b = pickle.loads(pickle.dumps(a))
+    np.testing.assert_array_equal(
+        a.partial_fit(X, y).predict_proba(X), b.partial_fit(X, y).predict_proba(X)
+    )
+
+
+def test_partial_fit_after_fit_trains_every_ensemble_and_keeps_what_held_out_rows_said(table):
+    X, y = table
+    model = fitted(quick(), X, y)
+    kept, before = model.shrinkage_, model.predict_proba(X)
+    weights = [fold.net_.module_.flat.detach().clone() for fold in model._folds]
+    model.partial_fit(X, y)
+    assert len(model._folds) == 2
+    for fold, old in zip(model._folds, weights, strict=True):
+        assert not torch.equal(fold.net_.module_.flat, old)
+    assert model.shrinkage_ == kept
+    assert not np.array_equal(model.predict_proba(X), before)
+    assert model.prune(1)._folds[0].shape.n_members == 1
+
+
+def test_partial_fit_meets_classes_and_categories_later(table):
+    X, y = table
+    first = np.flatnonzero(y == 0)[:200]
+    model = quick().partial_fit(X.iloc[first], y[first], classes=[0, 1])
+    assert model.predict_proba(X).shape == (len(y), 2)
+    later = X.assign(city="Dublin")
+    model.partial_fit(later, y)
+    assert np.isfinite(model.predict_proba(later)).all()
+    with pytest.raises(ValueError, match=r"classes|labels"):
+        model.partial_fit(X, np.where(y, "a", "b"))
+    with pytest.raises(ValueError, match=r"lacks|missing|feature"):
+        model.partial_fit(X[COLUMNS[:3]], y)
+
+
+def test_warm_start_goes_on_from_the_fitted_ensembles(table):
+    X, y = table
+    model = quick(warm_start=True, max_iter=2)
+    fitted(model, X, y)
+    columns = [fold.columns for fold in model._folds]
+    first = [fold.net_.module_.flat.detach().clone() for fold in model._folds]
+    model.set_params(learning_rate_init=1e-12, width=7).fit(X, y)
+    assert [fold.columns for fold in model._folds] == columns
+    for fold, old in zip(model._folds, first, strict=True):
+        torch.testing.assert_close(fold.net_.module_.flat.detach(), old, atol=1e-7, rtol=1e-5)
+    assert [len(h) for h in model.history_] == [4, 4]
+    with pytest.raises(
+        ValueError, match="2 ensembles were fitted, and training with warm_start asks for 3"
+    ):
+        model.set_params(validation_folds=3).fit(X, y)
+    assert len(model._folds) == 2  # what was fitted stays
+    assert model.predict(X).shape == y.shape
+
+
+def test_a_refused_partial_fit_changes_nothing(table):
+    X, y = table
+    model = fitted(quick(), X, y)
+    before = model.predict_proba(X)
+    with pytest.raises(ValueError, match="cost"):
+        model.partial_fit(X, y, cost=np.ones((3, 2)))
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+
+
+def test_the_regressor_goes_on_in_the_same_units(table):
+    X, _ = table
+    y = 100.0 + 10.0 * X["age"].to_numpy()
+    params = {**QUICK, "validation_folds": 0, "max_iter": 2}
+    whole = fitted(TabMRegressor(**params), X, y)
+    pieces = TabMRegressor(**params).partial_fit(X, y).partial_fit(X, y)
+    np.testing.assert_array_equal(pieces.predict(X), whole.predict(X))
+    warm = TabMRegressor(**QUICK, warm_start=True)
+    units = fitted(warm, X, y)._centre
+    assert fitted(warm, X, y + 5.0)._centre == units

@@ -84,6 +84,9 @@ class TabMClassifier(ClassifierMixin, TabMBase):
         probabilities after the shrinkage that suits these rows, or the loss itself where it gives none.
     shuffle : bool, default=True
         Whether rows are permuted in each epoch.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the fitted ensembles, whose columns, scales, bins and shape stay. With an
+        integer `random_state` and the same rows each keeps its validation part.
     random_state : int, RandomState or None, default=None
         Seed of parts, initial weights and permutations.
     verbose : bool or int, default=False
@@ -132,8 +135,7 @@ class TabMClassifier(ClassifierMixin, TabMBase):
     probabilities of ``predict_proba``; for a loss that decides for balanced classes they are those under balanced
     classes. Means of probabilities weigh members equally, means of scores would follow the most certain one.
 
-    Training does not go on: there is no ``partial_fit``, and mixtures of rows and schemes, which change rows before
-    they are embedded, are those of :class:`MLPClassifier`.
+    Mixtures of rows and schemes, which change rows before they are embedded, are those of :class:`MLPClassifier`.
 
     Deviations from the paper: 8 members of 64 units in place of 32 of 512; no dropout; the first scales of
     ``ensemble="full"`` are one per column, as those of "mini", not one per number of its embedding; folds.
@@ -197,6 +199,7 @@ class TabMClassifier(ClassifierMixin, TabMBase):
         validation_fraction=0.2,
         validation_scoring=None,
         shuffle=True,
+        warm_start=False,
         random_state=None,
         verbose=False,
         device="cpu",
@@ -228,6 +231,7 @@ class TabMClassifier(ClassifierMixin, TabMBase):
         self.validation_fraction = validation_fraction
         self.validation_scoring = validation_scoring
         self.shuffle = shuffle
+        self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
         self.device = device
@@ -255,6 +259,38 @@ class TabMClassifier(ClassifierMixin, TabMBase):
             Itself.
         """
         return self._fit(X, y, sample_weight, cost)
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None, cost=None):
+        """Train every ensemble for one epoch on these rows.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels.
+        classes : array-like, default=None
+            All classes; needed in the first call if `y` lacks some.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+        cost : array-like of shape (n_samples, n_classes), default=None
+            Costs of rows, as in :meth:`fit`.
+
+        Returns
+        -------
+        TabMClassifier
+            Itself.
+
+        Notes
+        -----
+        After ``fit`` all its ensembles go on. A first call makes one ensemble, and its rows fix what the columns
+        are: categories, scales and bins, so that it should have some hundred of them. No rows are held out:
+        ``shrinkage_`` and the ranking of members stay those of ``fit``. Counts of classes add up, and the
+        optimiser's moments are kept from one call to the next.
+        """
+        return self._fit(X, y, sample_weight, cost, incremental=True, classes=classes)
 
     def _new_head(self):
         return Head(type(self).__name__)

@@ -46,6 +46,7 @@ SHARED_CONSTRAINTS = {
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "validation_scoring": [str, callable, None],
     "shuffle": ["boolean"],
+    "warm_start": ["boolean"],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
     "device": [str],
@@ -60,8 +61,8 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
     def _new_head(self):
         """An object that will hold what is done with targets and scores."""
 
-    def _to_train(self, code, sample_weight):
-        """The target as nets learn it."""
+    def _to_train(self, code, sample_weight, *, new=True):
+        """The target as nets learn it; units of a `new` one are learned first."""
         return code
 
     def _of_training(self):
@@ -75,11 +76,13 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
     # --- fit ---------------------------------------------------------------------------------
 
     @torch.inference_mode(False)  # weights made in that mode could not be trained
-    def _fit(self, X, y, sample_weight=None, cost=None):
+    def _fit(self, X, y, sample_weight=None, cost=None, *, incremental=False, classes=None):
         before = vars(self).copy()
+        new = not (incremental or self.warm_start) or not hasattr(self, "_folds")
+        going = {"new": new, "incremental": incremental}
         try:
-            table, rows = self._validate(X, y, sample_weight, cost)
-            folds, fits = self._prepare(table, rows)
+            table, rows = self._validate(X, y, sample_weight, cost, classes, **going)
+            folds, fits = self._prepare(table, rows, **going)
         except BaseException:  # nothing was trained: what was fitted stays
             vars(self).clear()
             vars(self).update(before)
@@ -88,20 +91,24 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
         with small_batch_settings(one_thread=all(fit.one_thread for fit in fits)):
             context = open_context(self, X, y, rows.sample_weight, nets)
             train_together([(fit.net, fit.data) for fit in fits])
-        self._finish(folds, fits)
+        self._finish(folds, fits, **going)
         if context is not None:
             context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
         return self
 
-    def _validate(self, X, y, sample_weight, cost):
+    def _validate(self, X, y, sample_weight, cost, classes, *, new, incremental):
         """The table, and its rows with their targets."""
-        head = self._new_head()
+        head = self._new_head() if new else self._head
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
-        reader = TableReader(self.categorical_features)
-        table = reader.fit_read(X, self)
+        if new:
+            reader = TableReader(self.categorical_features)
+            table = reader.fit_read(X, self)
+        else:
+            reader = self._reader
+            table = reader.read(X, self)
         y = _check_y(head.plain(y), multi_output=True, y_numeric=head.numeric, estimator=self)
         check_consistent_length(X, y)
         if sample_weight is not None:
@@ -112,22 +119,32 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
             if not used.all():
                 cost = None if cost is None else np.asarray(cost)[used]
                 table, y, sample_weight = table[used], y[used], sample_weight[used]
-        code = head.read(y)
+        code = head.read(y, classes) if new else head.encode(y, classes, partial=incremental)
         cost = head.costs(cost, code)
         self._reader, self._head = reader, head
-        code = self._to_train(code, sample_weight)
+        code = self._to_train(code, sample_weight, new=new)
         params = HeadParams.of(self)
         if "loss" in (other := self._of_training()):
             params = params._replace(loss=other["loss"])
-        self._head = head.bind(params, code, sample_weight)
+        self._head = head.bind(params, code, sample_weight, go_on=incremental and not new)
         for name, value in self._head.attributes().items():
             setattr(self, name, value)
         return table, Rows(None, y, code, sample_weight, cost)
 
-    def _prepare(self, table, rows):
+    def _prepare(self, table, rows, *, new, incremental):
         """An ensemble for each validation part, ready to be trained."""
         rng = check_random_state(self.random_state)
-        parts, settings = self._parts(rows.code, rng)
+        if incremental:
+            everything = np.arange(len(table)), None
+            parts, settings = [everything] * (1 if new else len(self._folds)), {}
+        else:
+            parts, settings = self._parts(rows.code, rng)
+        if not new and len(parts) != len(self._folds):
+            raise ValueError(
+                f"{type(self).__name__}: {len(self._folds)} ensembles were fitted, and training with warm_start "
+                f"asks for {len(parts)}; keep validation_folds={self.validation_folds} and the rows, or fit anew "
+                "with warm_start=False."
+            )
         settings = {**self.get_params(deep=False), **self._of_training(), **settings}
         least = min(len(train) for train, _ in parts)
         if self.batch_size != "auto" and self.batch_size > least:
@@ -136,24 +153,31 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
             )
             settings["batch_size"] = least
         columns, folds, fits = [], [], []
-        for train, _ in parts:
+        for k, (train, _) in enumerate(parts):
             seed = rng.randint(np.iinfo(np.int32).max)
-            own = TabMRows(self.embedding, self.scaling, self.n_bins, seed)
-            weight = None if rows.sample_weight is None else rows.sample_weight[train]
-            columns.append(own.fit(table[train], self._reader, weight))
+            if new:
+                own = TabMRows(self.embedding, self.scaling, self.n_bins, seed)
+                weight = None if rows.sample_weight is None else rows.sample_weight[train]
+                columns.append(own.fit(table[train], self._reader, weight))
+            else:
+                columns.append(self._folds[k].columns)
         most = max(own.most_bins for own in columns)
-        for own, (train, valid) in zip(columns, parts, strict=True):
+        for k, (own, (train, valid)) in enumerate(zip(columns, parts, strict=True)):
             own.n_bins = most  # so that all ensembles have one shape
             mine = {**settings, "random_state": rng.randint(np.iinfo(np.int32).max)}
             if len(parts) > 1:  # callbacks have a state
                 mine["callbacks"] = copy.deepcopy(self.callbacks)
             held = None if valid is None else _part(rows, valid, own.blocks(table[valid]))
-            head = self._head.fresh()
-            head.warns = False
-            fold = TabMFold(mine, own, head, held)
+            if new:
+                head = self._head.fresh()
+                head.warns = False
+                fold = TabMFold(mine, own, head, held)
+            else:
+                fold = self._folds[k].again(mine, held)
             fold.held_out = held
             folds.append(fold)
-            fits.append(fold._prepare(_part(rows, train, own.blocks(table[train]))))
+            train = _part(rows, train, own.blocks(table[train]))
+            fits.append(fold._prepare(train, new=new, incremental=incremental))
         return folds, fits
 
     def _parts(self, code, rng):
@@ -186,15 +210,18 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
     def _few_epochs(self):
         return int(min(self.max_iter, self.n_iter_no_change))
 
-    def _finish(self, folds, fits):
+    def _finish(self, folds, fits, *, new, incremental):
         pairs, held_out = list(zip(folds, fits, strict=True)), []
         # an interruption may leave some of them as they were
         begun = [p for p in pairs if any("train_loss" in epoch for epoch in p[1].net.history)]
         folds = [fold for fold, _ in begun or pairs]
         for fold, fit in begun or pairs:
             fold._finish(fit)
-            fold._optimizer_state = None  # training does not go on
-            held, fold.held_out, fold.ranking = fold.held_out, None, None
+            held, fold.held_out = fold.held_out, None
+            if not incremental:
+                fold._optimizer_state = None  # the best weights are not those that it belongs to
+            if new or not incremental:
+                fold.ranking = None
             if held is not None:
                 raw = fold._raw(held.X)
                 fold.ranking = members.ranking(fold._head, raw, held.code, held.sample_weight)
@@ -203,14 +230,15 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
         self.n_iter_ = max(fold.n_iter_ for fold in folds)
         self.best_iterations_ = [fold.best_iteration for fold in folds]
         self.validation_scores_ = [fold.validation_scores_ for fold in folds]
-        self._after_folds(held_out)
-        self._tell()
+        if new or not incremental:
+            self._after_folds(held_out)
+        self._tell(incremental)
 
-    def _tell(self):
+    def _tell(self, incremental):
         name = type(self).__name__
         if any(fold.interrupted for fold in self._folds):
             warn_user(f"Training interrupted by user; {name} keeps the best weights so far.")
-        elif self.validation_folds and not all(f.converged for f in self._folds if f.ranking):
+        elif not incremental and not all(f.converged for f in self._folds if f.ranking):
             warn_user(
                 f"{name}: max_iter={self.max_iter} epochs reached, and the validation score was still getting "
                 "better; raise max_iter.",

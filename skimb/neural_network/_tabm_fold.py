@@ -1,5 +1,7 @@
 """One ensemble of a TabM estimator: trained on one part of the rows, stopped by another."""
 
+import copy
+
 import numpy as np
 import torch
 from sklearn.metrics import check_scoring
@@ -40,6 +42,13 @@ class TabMFold(NeuralBase):
         self.early_stopping = valid is not None
         self.warm_start, self.scheme, self.tol = False, None, 0.0
         self.learning_rate = "constant"
+
+    def again(self, settings, valid):
+        """The same ensemble with other settings, to be trained further; its shape stays."""
+        other = copy.copy(self)
+        vars(other).update({k: v for k, v in settings.items() if k not in _SHAPE})
+        other.valid, other.early_stopping = valid, valid is not None
+        return other
 
     # --- what the shared fit asks for --------------------------------------------------------
 

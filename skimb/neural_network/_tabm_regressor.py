@@ -69,6 +69,9 @@ class TabMRegressor(RegressorMixin, TabMBase):
         Scorer of early stopping; ``None`` is the loss of the ensemble's mean prediction.
     shuffle : bool, default=True
         Whether rows are permuted in each epoch.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the fitted ensembles, whose columns, scales, bins and shape stay. With an
+        integer `random_state` and the same rows each keeps its validation part.
     random_state : int, RandomState or None, default=None
         Seed of parts, initial weights and permutations.
     verbose : bool or int, default=False
@@ -143,6 +146,7 @@ class TabMRegressor(RegressorMixin, TabMBase):
         validation_fraction=0.2,
         validation_scoring=None,
         shuffle=True,
+        warm_start=False,
         random_state=None,
         verbose=False,
         device="cpu",
@@ -169,6 +173,7 @@ class TabMRegressor(RegressorMixin, TabMBase):
         self.validation_fraction = validation_fraction
         self.validation_scoring = validation_scoring
         self.shuffle = shuffle
+        self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
         self.device = device
@@ -194,6 +199,27 @@ class TabMRegressor(RegressorMixin, TabMBase):
             Itself.
         """
         return self._fit(X, y, sample_weight)
+
+    @with_callbacks
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train every ensemble for one epoch on these rows, as :meth:`TabMClassifier.partial_fit`.
+
+        Parameters
+        ----------
+        X : data frame or array-like of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets; the first ones set the unit in which all are learned.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights.
+
+        Returns
+        -------
+        TabMRegressor
+            Itself.
+        """
+        return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X):
         """Predicted targets: the mean over all members.
@@ -236,8 +262,10 @@ class TabMRegressor(RegressorMixin, TabMBase):
     def _new_head(self):
         return NumericHead(type(self).__name__)
 
-    def _to_train(self, code, sample_weight):
-        """Targets of mean 0 and spread 1, or, with a log link, of mean 1."""
+    def _to_train(self, code, sample_weight, *, new=True):
+        """Targets of mean 0 and spread 1, or, with a log link, of mean 1; further ones in the same units."""
+        if not new:
+            return (code - self._centre) / self._spread
         mean = np.average(code, axis=0, weights=sample_weight)
         if self.loss == "poisson":
             self._centre, self._spread = 0.0, np.where(mean > 0.0, mean, 1.0)
