@@ -96,7 +96,9 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
             context.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes={})
         return self
 
-    def _validate(self, X, y, sample_weight, cost, classes, *, new, incremental):
+    def _validate(
+        self, X, y, sample_weight=None, cost=None, classes=None, *, new=True, incremental=False
+    ):
         """The table, and its rows with their targets."""
         head = self._new_head() if new else self._head
         if y is None:

@@ -16,7 +16,7 @@ from skimb.engine.tabm_net import TabM, TabMShape
 from skimb.losses._base import check_served
 
 # rows of a training part below which batches have so many rows; larger ones have the last
-_BATCHES = ((2_800, 32), (4_500, 64), (6_400, 128), (32_000, 256), (108_000, 512), (np.inf, 1024))
+_BATCHES = ((6_400, 128), (32_000, 256), (108_000, 512), (np.inf, 1024))
 _SHAPE = ("ensemble", "embedding", "n_members", "width", "n_blocks", "d_embedding")
 
 

@@ -35,7 +35,7 @@ from rich.progress import (  # noqa: E402
     TextColumn,
     TimeElapsedColumn,
 )
-from scipy.stats import rankdata, studentized_range  # noqa: E402
+from scipy.stats import loguniform, rankdata, studentized_range  # noqa: E402
 from sklearn.base import BaseEstimator, TransformerMixin  # noqa: E402
 from sklearn.compose import ColumnTransformer  # noqa: E402
 from sklearn.impute import SimpleImputer  # noqa: E402
@@ -44,8 +44,12 @@ from sklearn.metrics import (  # noqa: E402
     balanced_accuracy_score,
     log_loss,
 )
-from sklearn.model_selection import train_test_split  # noqa: E402
-from sklearn.pipeline import make_pipeline  # noqa: E402
+from sklearn.model_selection import (  # noqa: E402
+    RandomizedSearchCV,
+    StratifiedKFold,
+    train_test_split,
+)
+from sklearn.pipeline import Pipeline, make_pipeline  # noqa: E402
 from sklearn.preprocessing import (  # noqa: E402
     FunctionTransformer,
     OneHotEncoder,
@@ -171,9 +175,13 @@ class Common(TransformerMixin, BaseEstimator):
 def catboost(X, seed):
     from catboost import CatBoostClassifier
 
+    class OnFrames(CatBoostClassifier):  # lists of columns as a parameter cannot be cloned
+        def fit(self, X, y):
+            return super().fit(X, y, cat_features=X.select_dtypes(object).columns.tolist())
+
     kw = {"thread_count": 1, "allow_writing_files": False, "verbose": False, "random_seed": seed}
-    model = CatBoostClassifier(cat_features=categorical(X), **kw)
-    return make_pipeline(FunctionTransformer(as_text), model)
+    steps = [("text", FunctionTransformer(as_text)), ("catboostclassifier", OnFrames(**kw))]
+    return Pipeline(steps)
 
 
 def lightgbm(X, seed):
@@ -247,6 +255,112 @@ def bare():
     return codes(impute=True)
 
 
+class Imputed(TransformerMixin, BaseEstimator):
+    """Numbers without holes: medians in their place; categories as texts."""
+
+    def fit(self, X, y=None):
+        self.medians_ = X[numeric(X)].median().fillna(0.0)
+        return self
+
+    def transform(self, X):
+        return as_text(X).fillna(self.medians_)
+
+
+def of_pytabkit(name, **kw):
+    def make(X, seed):
+        import pytabkit
+
+        kw_all = {"device": "cpu", "n_threads": 1, "random_state": seed, **kw}
+        return Named(getattr(pytabkit, name)(**kw_all), categorical(X))
+
+    return make
+
+
+class Named(BaseEstimator):
+    """A classifier of pytabkit that is told the names of categories when it is fitted."""
+
+    def __init__(self, model, names):
+        self.model, self.names = model, names
+
+    def fit(self, X, y):
+        self.before_ = Imputed().fit(X)
+        self.model.fit(self.before_.transform(X), y, cat_col_names=self.names)
+        return self
+
+    def predict_proba(self, X):
+        return self.model.predict_proba(self.before_.transform(X))
+
+    def predict(self, X):
+        return self.model.predict(self.before_.transform(X))
+
+
+# --- searches: each makes 30 settings x 3 folds -----------------------------------------------------
+
+SETTINGS, FOLDS = 30, 3
+BOOSTED = {
+    "learning_rate": loguniform(0.01, 0.3),
+    "reg_lambda": loguniform(0.01, 10.0),
+    "subsample": [0.6, 0.8, 1.0],
+}
+SPACES = {
+    "LightGBM": BOOSTED
+    | {"num_leaves": [4, 8, 16, 31], "min_child_samples": [5, 10, 20, 40], "subsample_freq": [1]}
+    | {"n_estimators": [50, 100, 200, 400], "colsample_bytree": [0.5, 0.75, 1.0]},
+    "XGBoost": BOOSTED
+    | {"max_depth": [2, 3, 4, 6], "min_child_weight": [0.1, 1.0, 5.0]}
+    | {"n_estimators": [50, 100, 200, 400], "colsample_bytree": [0.5, 0.75, 1.0]},
+    "CatBoost": {
+        "catboostclassifier__learning_rate": loguniform(0.01, 0.3),
+        "catboostclassifier__l2_leaf_reg": loguniform(0.5, 20.0),
+        "catboostclassifier__depth": [3, 4, 6, 8],
+        "catboostclassifier__iterations": [100, 200, 400, 800],
+        "catboostclassifier__random_strength": [0.5, 1.0, 3.0],
+    },
+}
+
+
+def tuned(name):
+    """The best of 30 random settings by log loss over three folds."""
+
+    def make(X, seed):
+        cv = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+        kw = {"n_iter": SETTINGS, "cv": cv, "scoring": "neg_log_loss", "random_state": seed}
+        return RandomizedSearchCV(METHODS[name][1](X, seed), SPACES[name], **kw)
+
+    return make
+
+
+def across_kinds(X, seed):
+    """Nets, linear models, a forest and boosted trees in one search with an ensemble: 30 settings as well."""
+    from skimb.losses import Focal, LogitAdjusted
+    from skimb.model_selection import LossSearchCV
+    from skimb.neural_network import TabMClassifier
+
+    trees = [("cat", "CatBoost"), ("light", "LightGBM"), ("xgb", "XGBoost")]
+    kinds = [
+        ("tabm", TabMClassifier(random_state=seed, validation_folds=1)),
+        ("linear", encoded_linear(X, seed)),
+        ("forest", forest(X, seed)),
+        *((short, METHODS[name][1](X, seed)) for short, name in trees if not missing(name)),
+    ]
+    leaf = "randomforestclassifier__min_samples_leaf"
+    grids = {
+        "linear": {"linearclassifier__alpha": [1e-4, 1e-2]},  # 8 with the losses, as TabM's 4 and the forest's 2
+        "forest": {leaf: [1, 5]},
+        "cat": {f"catboostclassifier__{k}": v for k, v in {"depth": [4, 6], "iterations": [200, 500]}.items()},
+        "light": {"learning_rate": [0.03, 0.1], "num_leaves": [4, 16], "min_child_samples": [10, 30]},
+        "xgb": {"learning_rate": [0.03, 0.1], "max_depth": [3, 6]},
+    }  # fmt: skip
+    cv = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    kw = {
+        "losses": [Focal(1.0), LogitAdjusted()],
+        "scoring": "neg_log_loss",
+        "cv": cv,
+        "ensemble": 12,
+    }
+    return LossSearchCV(kinds, {k: v for k, v in grids.items() if k in dict(kinds)}, **kw)
+
+
 # name -> (what must be there: module or module:name, function of (training rows, seed))
 METHODS = {
     "TabMClassifier": ("skimb.neural_network:TabMClassifier", tabm),
@@ -261,9 +375,20 @@ METHODS = {
     "MLPClassifier, scaled, early stopping": ("skimb", ours(scaled, early_stopping=True)),
     "MLPClassifier, encoded": ("skimb.preprocessing:PiecewiseLinearEncoder", ours(encoded)),
     "LinearClassifier, encoded": ("skimb.preprocessing:PiecewiseLinearEncoder", encoded_linear),
+    "RealMLP": ("pytabkit", of_pytabkit("RealMLP_TD_Classifier")),
+    "TabM of pytabkit": ("pytabkit", of_pytabkit("TabM_D_Classifier")),
     "scikit-learn's MLPClassifier": ("sklearn", theirs(bare)),
     "scikit-learn's MLPClassifier, scaled": ("sklearn", theirs(scaled)),
 }
+
+SEARCHES = {
+    "LossSearchCV across kinds": ("skimb.neural_network:TabMClassifier", across_kinds),
+    "LightGBM, tuned": ("lightgbm", tuned("LightGBM")),
+    "XGBoost, tuned": ("xgboost", tuned("XGBoost")),
+    "CatBoost, tuned": ("catboost", tuned("CatBoost")),
+}
+DEFAULTS = list(METHODS)
+METHODS |= SEARCHES
 
 
 def missing(method):
@@ -311,6 +436,7 @@ def fit(method, X, y, split):
         found["ratio"] = found["log_loss"] / constant
         if len(labels) == 2:
             found["ap"] = average_precision_score(y[test], proba[:, 1])
+            found["risk"] = float(proba[:, 1].mean() / y[test].mean())
     except Exception as error:  # one row of the results says so; the next run tries again
         seconds = time.process_time() - began
         found = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
@@ -422,7 +548,7 @@ def ranks(values, largest):
     return pd.Series(rankdata(signed, axis=1).mean(0), index=values.columns)
 
 
-def section(title, frame, metrics):
+def section(title, frame, metrics, each=True):
     """One kind of target: what is ranked, then every set."""
     ratio = means(frame, "ratio", largest=False)
     parts, first = [], None
@@ -435,6 +561,9 @@ def section(title, frame, metrics):
         columns[f"{name}, mean rank"] = rank.map("{:.2f}".format)
         columns[f"mean {name}"] = finite.mean().map("{:.3f}".format)
     columns["sets above the constant by 2 %"] = (ratio > ABOVE).sum()
+    if "risk" in frame and frame["risk"].notna().any():
+        risk = means(frame, "risk", False)
+        columns["sets whose mean risk is off by 10 %"] = ((risk - 1.0).abs() > 0.1).sum()
     columns["CPU s, median"] = means(frame, "seconds", False).median().map("{:.2f}".format)
     columns["failed fits"] = (frame["error"] != "").groupby(frame["method"]).sum()
     order = first.sort_values(kind="stable").index
@@ -446,7 +575,7 @@ def section(title, frame, metrics):
         )
     rows = [[m, *(column.get(m, "-") for column in columns.values())] for m in order]
     parts.append(table(["method", *columns], rows))
-    for metric, name, largest in metrics[:2]:
+    for metric, name, largest in metrics[:2] if each else ():
         values = means(frame, metric, largest)[order]
         size = frame.groupby("set")[["rows", "rare"]].first()
         rows = [
@@ -458,35 +587,60 @@ def section(title, frame, metrics):
     return parts
 
 
+DEFAULT_WORDS = (
+    "Defaults only, one thread each. Categories and missing values reach boosted trees of CatBoost, LightGBM, XGBoost and "
+    'HistGradientBoosting and TabMClassifier as they are; a forest takes categories as codes; "scaled" and logistic regression are '
+    'behind median imputation, scaling and one-hot columns, "encoded" behind a PiecewiseLinearEncoder and one-hot columns; plain nets take codes '
+    "and medians."
+)
+SEARCH_WORDS = (
+    f"Every method tries {SETTINGS} settings in {FOLDS} stratified folds and is chosen by log loss: boosted trees by random search over "
+    "learning rate, size, regularisation, rounds and shares of rows and columns; LossSearchCV over TabM (one validation part), "
+    "linear models on encoded numbers, a forest and the boosted trees that are installed, with three losses, as an ensemble of at most 12 picks. "
+    "One thread each."
+)
+
+
 def page(frame, args):
     """The whole page."""
+    frame = frame[frame["method"].isin(args.methods)]
+    searches = set(frame["method"]) <= set(SEARCHES)
     seen = frame.groupby("method")["set"].nunique()
     partial = seen.index[seen < 0.5 * seen.max()].tolist()
-    frame = frame[~frame["method"].isin(partial)]
-    skipped = [f"{m} ({why})" for m in args.methods if (why := missing(m))]
-    used = sorted(set(frame["release"]))
-    skipped += [f"{m} (run on {seen[m]} of {seen.max()} sets so far)" for m in partial]
+    every, frame = frame, frame[~frame["method"].isin(partial)]
+    skipped = [f"{m} ({why})" for m in args.methods if m not in seen and (why := missing(m))]
+    used = sorted(set(every["release"]))
+    title = (
+        "Searches of 30 settings, on tables"
+        if searches
+        else "Classifiers at their defaults, on tables"
+    )
     parts = [
-        "# Classifiers at their defaults, on tables",
+        f"# {title}",
         f"{date.today()}, {machine()} `make bench-tables DATA=folder` repeats it. Versions: {', '.join(used)}.",
         f"Tables of a folder, at most {ROWS:,} rows each (drawn by class, of a rare class at least {LEAST_RARE} rows where there are "
-        f"some), {frame['split'].max() + 1} stratified splits of 60 % for training, two-class sets of at least {LEAST_ROWS} rows and {LEAST_RARE} of the rare "
-        "class. Defaults only, one thread each. Categories and missing values reach boosted trees of CatBoost, LightGBM, XGBoost and "
-        "HistGradientBoosting and TabMClassifier as they are; a forest takes categories as codes; \"scaled\" and logistic regression are "
-        "behind median imputation, scaling and one-hot columns, \"encoded\" behind a PiecewiseLinearEncoder and one-hot columns; plain nets take codes "
-        "and medians. AP is average precision; the log loss is given as a share of that of a constant, the classes' shares among the training rows; CPU seconds "
+        f"some), {frame['split'].max() + 1} stratified split(s) of 60 % for training, two-class sets of at least {LEAST_ROWS} rows and {LEAST_RARE} of the rare "
+        f"class. {SEARCH_WORDS if searches else DEFAULT_WORDS} AP is average precision; the log loss is given as a share of that of a constant, the classes' shares among the training rows; "
+        "mean risk is the mean probability of the rare class as a share of its share among test rows; CPU seconds "
         "are those of `fit`. Sets count where all methods have been run; a fit that failed ranks last.",
         f"Skipped: {'; '.join(skipped)}." if skipped else "No method was skipped.",
     ]  # fmt: skip
     loss = ("ratio", "log-loss ratio", False)
     right = ("balanced_accuracy", "balanced accuracy", True)
-    for task, title, metrics in (
+    kinds = (
         ("binary", "Two classes", [("ap", "AP", True), loss, right]),
         ("multiclass", "Several classes", [right, loss]),
-    ):
+    )
+    for task, name, metrics in kinds:
         part = frame[frame["task"] == task]
         if len(part):
-            parts += section(title, part, metrics)
+            parts += section(name, part, metrics)
+        part = every[every["task"] == task]
+        if partial and part["method"].isin(partial).any():
+            few = part[part["method"].isin(partial)].groupby("method")["set"].agg(set)
+            part = part[part["set"].isin(set.intersection(*few)) & part["split"].eq(0)]
+            words = f"{name}, first split, with {' and '.join(partial)}"
+            parts += section(words, part, metrics, each=False)
     return "\n\n".join(parts) + "\n"
 
 
@@ -495,7 +649,7 @@ def main():
     parser.add_argument("--data", type=Path, required=True, help="folder of parquet files")
     parser.add_argument("--write", type=Path, default=Path("docs/benchmarks/tables.md"))
     parser.add_argument("--sets", nargs="+", help="names of sets; all where left out")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD", help=", ".join(METHODS))  # fmt: skip
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=DEFAULTS, metavar="METHOD", help=", ".join(METHODS))  # fmt: skip
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--limit", type=float, help="seconds after which no further fit begins")
     parser.add_argument("--again", nargs="+", choices=METHODS, default=[], metavar="METHOD", help="methods whose results are thrown away first")  # fmt: skip
