@@ -245,10 +245,13 @@ def encoded_linear(X, seed):
     return make_pipeline(encoded(), LinearClassifier(random_state=seed))
 
 
-def tabm(X, seed):
-    from skimb.neural_network import TabMClassifier
+def tabm(**kw):
+    def make(X, seed):
+        from skimb.neural_network import TabMClassifier
 
-    return TabMClassifier(random_state=seed)
+        return TabMClassifier(random_state=seed, **kw)
+
+    return make
 
 
 def bare():
@@ -363,7 +366,7 @@ def across_kinds(X, seed):
 
 # name -> (what must be there: module or module:name, function of (training rows, seed))
 METHODS = {
-    "TabMClassifier": ("skimb.neural_network:TabMClassifier", tabm),
+    "TabMClassifier": ("skimb.neural_network:TabMClassifier", tabm()),
     "CatBoost": ("catboost", catboost),
     "LightGBM": ("lightgbm", lightgbm),
     "XGBoost": ("xgboost", xgboost),
@@ -387,8 +390,28 @@ SEARCHES = {
     "XGBoost, tuned": ("xgboost", tuned("XGBoost")),
     "CatBoost, tuned": ("catboost", tuned("CatBoost")),
 }
+CHANGES = [
+    {"n_members": 4},
+    {"n_members": 16},
+    {"width": 32},
+    {"width": 128},
+    {"validation_folds": 1},
+    {"validation_folds": 3},
+    {"d_embedding": 8},
+    {"dropout": 0.1},
+    {"embedding": "periodic"},
+    {"ensemble": "packed"},
+]
+SIZES = {
+    f"TabMClassifier, {name}={value}": (
+        "skimb.neural_network:TabMClassifier",
+        tabm(**{name: value}),
+    )
+    for change in CHANGES
+    for name, value in change.items()
+}
 DEFAULTS = list(METHODS)
-METHODS |= SEARCHES
+METHODS |= SEARCHES | SIZES
 
 
 def missing(method):
