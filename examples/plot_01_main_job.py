@@ -242,7 +242,7 @@ for name, rows in results.items():
     gain = rows[best][0][1] - base
     noise = max(rows[best][1][1], rows[tuned[0]][1][1])
     verdict = (
-        "within the spread of the splits" if gain < noise else "beyond the spread of the splits"
+        "within the spread of the splits" if gain <= noise else "beyond the spread of the splits"
     )
     print(
         f"{name}: best F1 {best} ({rows[best][0][1]:.3f}); against {tuned[0]} {gain:+.3f}, {verdict}"

@@ -13,6 +13,7 @@ from skimb._base.head import Head, warn_of_common_positive
 from skimb._base.together import FitsTogether
 from skimb._core.priors import class_shares
 from skimb._core.validation import drop_weightless, exclusive_target
+from skimb.engine.grouping import MAX_MEMORY
 from skimb.losses import CrossEntropy
 from skimb.neural_network import MLPClassifier
 
@@ -84,7 +85,13 @@ class PopulationBaggingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
     }
 
     def __init__(
-        self, estimator=None, n_estimators=10, *, power=0.0, max_memory=2**30, random_state=None
+        self,
+        estimator=None,
+        n_estimators=10,
+        *,
+        power=0.0,
+        max_memory=MAX_MEMORY,
+        random_state=None,
     ):
         self.estimator = estimator
         self.n_estimators = n_estimators

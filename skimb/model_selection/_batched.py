@@ -5,12 +5,13 @@ from contextlib import contextmanager, nullcontext
 from joblib import parallel_config
 
 from skimb.engine.batching import bytes_of_memory
+from skimb.engine.grouping import MAX_MEMORY
 from skimb.engine.net import training_is_shared
 from skimb.model_selection._threads import populations_in_threads
 
 
 @contextmanager
-def batched_fits(*, max_memory=1 << 30, backend="threads", client=None):
+def batched_fits(*, max_memory=MAX_MEMORY, backend="threads", client=None):
     """Train the fits that scikit-learn runs in parallel inside the block as populations.
 
     Whatever goes through joblib inside (``GridSearchCV``, ``cross_validate``, ``BaggingClassifier``,
@@ -81,6 +82,6 @@ def batched_fits(*, max_memory=1 << 30, backend="threads", client=None):
         yield coordinator
 
 
-def batched_fits_once(max_memory=1 << 30):
+def batched_fits_once(max_memory=MAX_MEMORY):
     """A block of batched fits, or nothing where one is open already."""
     return nullcontext() if training_is_shared() else batched_fits(max_memory=max_memory)

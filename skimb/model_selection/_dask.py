@@ -9,6 +9,7 @@ from joblib import Parallel, delayed
 from joblib.parallel import ParallelBackendBase, register_parallel_backend
 
 from skimb._core.optional import require
+from skimb.engine.grouping import MAX_MEMORY
 from skimb.model_selection._threads import Outcome, populations_in_threads
 
 _TASKS = 4096  # tasks of one parallel call that may be collected
@@ -97,7 +98,7 @@ class DaskBundles(ParallelBackendBase):
     supports_retrieve_callback = True
     supports_sharedmem = False
 
-    def __init__(self, client=None, max_memory=1 << 30, sizes=None, **kwargs):
+    def __init__(self, client=None, max_memory=MAX_MEMORY, sizes=None, **kwargs):
         super().__init__(**kwargs)
         self.client = client
         self.max_memory = max_memory

@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_method_params
 
 from skimb._core.compat import with_callbacks
 from skimb._core.warn import warn_user
+from skimb.engine.grouping import MAX_MEMORY
 from skimb.model_selection._advice import WEIGHTED_RIVAL, advise, advise_estimators
 from skimb.model_selection._average import WeightedAverage
 from skimb.model_selection._candidates import SPECIAL, is_baseline
@@ -220,7 +221,7 @@ class LossSearchCV(SeveralEstimators, BaseSearchCV):
         verbose=0,
         error_score=np.nan,
         return_train_score=False,
-        max_memory=1 << 30,
+        max_memory=MAX_MEMORY,
     ):
         self.estimator = estimator
         self.param_grid = param_grid
