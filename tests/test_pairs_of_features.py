@@ -123,7 +123,7 @@ REFUSED = [
     ("sampler", FEATURES["sampler"][1:], "y", ["labels"]),
     ("early_stopping", [True], "how", ["partial_fit"]),
     ("solver", ["muon"], "X", ["csr"]),
-    ("solver", ["muon"], "estimator", ["linear", "module"]),
+    ("solver", ["muon"], "estimator", ["linear"]),
     ("solver", ["lbfgs"], "how", ["partial_fit"]),
     ("solver", ["lbfgs"], "deferred_reweighting", [0.5]),
     ("solver", ["lbfgs"], "scheme", FEATURES["scheme"][1:]),

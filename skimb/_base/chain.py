@@ -1,5 +1,6 @@
 """Estimators whose net is an MLP: module, steps, coefficients."""
 
+from itertools import accumulate
 from numbers import Integral, Real
 
 import numpy as np
@@ -57,7 +58,7 @@ CLASSIFIER_CONSTRAINTS = {
 CHAIN_CONSTRAINTS = {
     **SHARED_CONSTRAINTS,
     "solver": [StrOptions(set(SOLVERS))],
-    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine"})],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine", "linear"})],
     "power_t": [Interval(Real, 0, None, closed="left")],
     "momentum": [Interval(Real, 0, 1, closed="both")],
     "nesterovs_momentum": ["boolean"],
@@ -200,25 +201,23 @@ class ChainEstimator(NeuralBase):
         if self.solver == "sgd":
             return SGD([flat], momentum=self.momentum, nesterov=self.nesterovs_momentum, **kw)
         if self.solver == "muon":
-            return self._muon(module, flat, decay, betas)
+            places = self._hidden_places(module)
+            n = sum(a * b for _, a, b in places)
+            kw["decayed"] = [(value[:, :n], grad[:, :n])]
+            return Muon([flat], places, betas=betas, eps=self.epsilon, **kw)
         return Adam([flat], betas=betas, eps=self.epsilon, **kw)
 
-    def _muon(self, module, flat, decay, betas):
+    def _hidden_places(self, module):
+        """Where the hidden weight matrices lie in the flat parameter."""
         hidden = len(module.shapes) - 1
         if hidden < 1:
             raise ValueError(
                 f"solver='muon' orthogonalises hidden weight matrices; hidden_layer_sizes="
                 f"{self._hidden()} on this input leaves none. Use solver='adamw'."
             )
-        value, grad = flat.detach().view(1, -1), flat.grad.view(1, -1)
-        weights, grads = module.split(value)[0], module.split(grad)[0]
-        pairs = [(w[0], g[0]) for w, g in zip(weights[:hidden], grads[:hidden], strict=True)]
-        start = sum(a * b for a, b in module.shapes[:hidden])
-        rest = (value[0, start:], grad[0, start:])
-        return Muon(
-            [flat], pairs, rest, lr=self.learning_rate_init, decay=decay, betas=betas,
-            eps=self.epsilon,
-        )  # fmt: skip
+        sizes = [a * b for a, b in module.shapes[:hidden]]
+        starts = [0, *accumulate(sizes)]
+        return tuple((o, *shape) for o, shape in zip(starts, module.shapes[:hidden], strict=False))
 
     # --- outputs -----------------------------------------------------------------------------
 

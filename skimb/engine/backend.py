@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 
 import torch
 
+from skimb.engine.optim import at_places
+
 
 class Backend(ABC):
     """Forward and backward of one net or of several members."""
@@ -91,6 +93,10 @@ class Layout(ABC):
 
         The vector may end where the decayed parameters end.
         """
+
+    def matrices(self, flat, members):
+        """The matrices (members, in, out) that the optimisers update on their own, as views of a tensor."""
+        return at_places(flat, members, self.nets[0].step.optimizer.places)
 
     @abstractmethod
     def prepare(self, flat):

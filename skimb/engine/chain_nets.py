@@ -196,12 +196,22 @@ class ChainLayout(Layout):
         return found
 
     def decayed(self, flat, values, neutral):
-        if self.shared:  # weights lie before intercepts
-            return self.spread(flat, values)[: self.n_weights]
+        decayed = self.nets[0].step.optimizer.decayed  # weights lie before intercepts
+        n = sum(value.numel() for value, _ in decayed)
+        if self.shared:
+            return self.spread(flat, values)[: len(values) * n]
         found = torch.full_like(flat, neutral)
-        for w in self._views(found, len(values))[0]:
-            w.copy_(found.new_tensor(values)[:, None, None].expand_as(w))
+        found.view(len(values), -1)[:, :n] = found.new_tensor(values)[:, None]
         return found
+
+    def matrices(self, flat, members):
+        places = self.nets[0].step.optimizer.places
+        if not (places and self.shared):
+            return super().matrices(flat, members)
+        weights = [w for w in self._views(flat, members)[0] if w is not None][: len(places)]
+        if not self.sparse:
+            weights[0] = weights[0].view(len(weights[0]), members, -1).transpose(0, 1)
+        return weights
 
     def prepare(self, flat):
         if self.sparse:

@@ -29,13 +29,13 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         'lbfgs' on all rows at once.
     alpha : float in [0, inf), default=0.0001
         'adam' and 'sgd': L2 strength in scikit-learn's units (divided by the batch size, 200 for
-        'auto'); 'lbfgs': divided by the total weight; 'adamw' and 'muon': weight decay. Intercepts
-        are free.
+        'auto'); 'lbfgs': divided by the total weight; 'adamw' and 'muon': weight decay, 'muon' of hidden
+        matrices. Intercepts are free.
     batch_size : int or "auto", default="auto"
         Rows per update; 'auto' is ``min(200, n)``, and ``min(1024, n)`` for losses that couple rows.
-    learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, default="constant"
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine", "linear"}, default="constant"
         Schedule after each epoch. 'invscaling' and 'adaptive' act with 'sgd' only, as in
-        scikit-learn; 'cosine' falls to zero over `max_iter` epochs with every stochastic solver.
+        scikit-learn; 'cosine' and 'linear' fall to zero over `max_iter` epochs with every stochastic solver.
     learning_rate_init : float in (0, inf), default=0.001
         Initial learning rate.
     power_t : float in [0, inf), default=0.5
