@@ -103,6 +103,7 @@ FEATURES = {
     "deferred_reweighting": [None, 0.5],
     "estimator": ["mlp", "linear", "module"],
     "scheme": [None, Noise()],
+    "head": ["linear", "cosine"],
 }
 PLAIN = {name: values[0] for name, values in FEATURES.items()}
 MIXERS = FEATURES["mix"][1:]
@@ -115,6 +116,7 @@ REFUSED = [
     ("loss", ["adversary"], "X", ["csr"]),
     ("loss", ["adversary", "costs"], "y", ["labels"]),
     ("loss", ["inputs"], "estimator", ["module"]),
+    ("loss", ["inputs"], "head", ["cosine"]),
     ("mix", MIXERS, "solver", ["lbfgs"]),
     ("mix", MIXERS, "X", ["csr"]),
     ("mix", MIXERS, "y", ["labels"]),
@@ -188,7 +190,7 @@ def model_of(config, rate):
         return LinearClassifier(**kw)
     if config["estimator"] == "module":
         return NeuralNetClassifier(Net, **kw)
-    return MLPClassifier((4,), **kw)
+    return MLPClassifier((4,), head=config["head"], **kw)
 
 
 def fitted(model, config, X, y, cost):

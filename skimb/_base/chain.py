@@ -86,6 +86,10 @@ class ChainEstimator(NeuralBase):
     def _wants_skip(self, is_sparse):
         return False
 
+    def _output_config(self):
+        """What the module is told of how it makes scores."""
+        return {}
+
     # --- module ------------------------------------------------------------------------------
 
     def _new_module(self, data, bound, rng):
@@ -95,6 +99,7 @@ class ChainEstimator(NeuralBase):
             "activation": self.activation,
             "sparse": data.sparse,
             "linear_skip": self._wants_skip(data.sparse),
+            **self._output_config(),
         }
         module = self._empty_module()
         if (
@@ -136,6 +141,11 @@ class ChainEstimator(NeuralBase):
     # --- steps -------------------------------------------------------------------------------
 
     def _new_step(self, module, bound, data, order, scheme):
+        if module.head == "etf" and bound.shift_invariant:
+            raise ValueError(
+                f"{bound.name} leaves the level of the scores free, and head='etf' has no intercept to set it; use "
+                "head='cosine'."
+            )
         if self.solver == "lbfgs":
             cure = "use a stochastic solver"
             check_served(bound, FULL_BATCH_SERVES, "solver='lbfgs'", cure)

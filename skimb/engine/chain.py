@@ -11,7 +11,7 @@ import torch
 
 from skimb import kernels
 from skimb.engine.backend import Backend
-from skimb.nets.mlp import ACTIVATIONS
+from skimb.nets.mlp import ACTIVATIONS, simplex_scale
 
 # gradient before an activation from the gradient after it and its value, in place
 ACTIVATION_GRADIENTS = {
@@ -343,6 +343,90 @@ class ReluVector(Batched):
         below.summed = True
         torch.sum(d, 1, keepdim=True, out=self.gb)
         return below.d
+
+
+class Cosine(Layer):
+    """An output layer whose scores are scaled cosines, of one net or of several members.
+
+    ``z = s a'w / (|a| |w|) + b``; b has no gradient.
+
+    Parameters
+    ----------
+    W, b, gW, gb : Tensor
+        Weights (..., in, out), intercepts (..., out), and their gradients.
+    scale : float
+        s.
+    below : Layer
+        See `Layer`.
+    """
+
+    def __init__(self, W, b, gW, gb, scale, below):
+        super().__init__(below)
+        self.W, self.b, self.gW, self.gb, self.scale = W, b, gW, gb, scale
+
+    def cut(self, n):
+        self.n = n
+
+    def forward(self, a):
+        self.a = a
+        self.rows, self.row_lengths = _directions(a, -1)
+        self.columns, self.column_lengths = _directions(self.W, -2)
+        self.cosines = torch.matmul(self.rows, self.columns)
+        return (self.scale * self.cosines).add_(self.b.unsqueeze(-2))
+
+    def backward(self, d):
+        d = self.scale * d
+        along = d * self.cosines
+        g = torch.matmul(self.rows.mT, d)
+        g.sub_(self.columns * along.sum(-2, keepdim=True))
+        torch.div(g, self.column_lengths, out=self.gW)
+        self.gb.zero_()
+        g = torch.matmul(d, self.columns.mT)
+        g.sub_(self.rows * along.sum(-1, keepdim=True))
+        return g.div_(self.row_lengths)
+
+
+class Simplex(Layer):
+    """An output layer whose scores are the scaled cosines of its features with the vertices of a simplex.
+
+    ``z = s sqrt(C / (C - 1)) (f / |f| - mean)`` of the C outputs f of another layer: the vertices are the unit
+    vectors of C classes, less their mean.
+
+    Parameters
+    ----------
+    features : Layer
+        The layer that gives f.
+    scale : float
+        s.
+    """
+
+    def __init__(self, features, scale):
+        super().__init__(features.below)
+        self.features, self.scale = features, scale
+
+    def cut(self, n):
+        self.n = n
+
+    @property
+    def a(self):
+        """Inputs of the layer."""
+        return self.features.a
+
+    def forward(self, a):
+        self.rows, self.lengths = _directions(self.features.forward(a), -1)
+        self.factor = simplex_scale(self.scale, self.rows.shape[-1])
+        return (self.rows - self.rows.mean(-1, keepdim=True)).mul_(self.factor)
+
+    def backward(self, d):
+        g = self.factor * (d - d.mean(-1, keepdim=True))
+        g = g - self.rows * (g * self.rows).sum(-1, keepdim=True)
+        return self.features.backward(g.div_(self.lengths))
+
+
+def _directions(vectors, axis):
+    """Vectors of length 1 along an axis, and their lengths before; zeros stay zeros."""
+    lengths = torch.linalg.vector_norm(vectors, dim=axis, keepdim=True).clamp_min(1e-12)
+    return vectors / lengths, lengths
 
 
 class Chain(Backend):

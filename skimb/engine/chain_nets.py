@@ -8,8 +8,10 @@ from skimb.engine.chain import (
     Batched,
     BatchedVector,
     Chain,
+    Cosine,
     FromTable,
     ReluVector,
+    Simplex,
     Vector,
     WideAffine,
     WideTable,
@@ -38,12 +40,15 @@ class NetChain(Chain):
         if flat.grad is None:
             flat.grad = torch.zeros_like(flat)
         self.module, self.table = module, table
-        views = (*module.split(flat.detach()), *module.split(flat.grad))
-        super().__init__(_net_layers(module, views, size, table), module.activation)
+        values, grads = module.split(flat.detach()), module.split(flat.grad)
+        super().__init__(_net_layers(module, values, grads, size, table), module.activation)
         self.whole_gradient = table is None
         if table is not None and not self.rest:
             self.serves = self.serves - {"inputs"}
             self.consumer, self.cure = "a linear model of sparse X", "use dense X or a hidden layer"
+        if module.head != "linear":  # whose scores do not grow with the inputs
+            self.serves = self.serves - {"inputs"}
+            self.consumer, self.cure = f"head={module.head!r}", "use head='linear'"
 
     @property
     def layout(self):
@@ -54,6 +59,7 @@ class NetChain(Chain):
         """Widths, activation and type; on CSR rows also the rule of the table, which must be untouched."""
         module = self.module
         same = (ChainLayout, tuple(module.widths), module.activation, str(module.flat.dtype))
+        same = (*same, module.head, module.scale)
         if not module.sparse:
             return same
         table = self.table
@@ -69,16 +75,30 @@ class NetChain(Chain):
             self.table.settle()
 
 
-def _net_layers(module, views, size, table):
-    """Layers of one net from views of its weights, intercepts and their gradients."""
-    W, b, gW, gb = ([v[0] for v in views[k]] for k in range(4))
+def _net_layers(module, values, grads, size, table):
+    """Layers of one net from views of weights and intercepts, and of their gradients unless it only predicts."""
+    W, b = ([v[0] for v in views] for views in values)
+    gW, gb = ([None] * len(views) if grads is None else [v[0] for v in grads[k]]
+              for k, views in enumerate(values))  # fmt: skip
     layers = []
     if table is not None:
         layers.append(FromTable(table, b[0], gb[0], module.linear_skip, size))
         b, gb = b[1:], gb[1:]
     for i, own in enumerate(zip(W, b, gW, gb, strict=True)):
-        alone = table is None and i == len(W) - 1 and module.widths[-1] == 1
-        layers.append((Vector if alone else Affine)(*own, size, layers[-1] if layers else None))
+        last, below = i == len(W) - 1, layers[-1] if layers else None
+        alone = table is None and last and module.widths[-1] == 1 and grads is not None
+        kind = Vector if alone else Affine
+        if last and module.head == "cosine":
+            layers.append(Cosine(*own, module.scale, below))
+        else:
+            layers.append(kind(*own, size, below))
+    return _with_simplex(layers, module)
+
+
+def _with_simplex(layers, module):
+    """The layers with the vertices of a simplex at their end, if the module has them."""
+    if module.head == "etf":
+        layers[-1] = Simplex(layers[-1], module.scale)
     return layers
 
 
@@ -112,16 +132,10 @@ def infer(module, X):
     widest = max(module.widths[1:]) if module.sparse else max(module.widths)
     size = max(256, _BLOCK_BYTES // (widest * flat.element_size()))
     n = X.shape[0]
-    W, b = ([v[0] for v in views] for views in module.split(flat))
-    layers = []
-    if module.sparse:
-        layers.append(
-            FromTable(_Product(module.table), b[0], None, module.linear_skip, min(size, n))
-        )
-        b = b[1:]
-    for w, c in zip(W, b, strict=True):
-        layers.append(Affine(w, c, None, None, min(size, n), layers[-1] if layers else None))
-    chain = Chain(layers, module.activation)
+    table = _Product(module.table) if module.sparse else None
+    chain = Chain(
+        _net_layers(module, module.split(flat), None, min(size, n), table), module.activation
+    )
     result = flat.new_empty(n, module.widths[-1])
     for s in range(0, n, size):
         rows = X[s : s + size]
@@ -247,8 +261,12 @@ class ChainLayout(Layout):
                 kind = BatchedVector
             out = self.deep[i - 1][own]
             d = self.d_deep[i - 1][own] if i < last else None
-            layers.append(kind(W[i], gW[i], b[i], gb[i], out, d, layers[-1]))
-        return Chain(layers, self.module.activation)
+            if i == last and self.module.head == "cosine":
+                parts = W[i], b[i], gW[i], gb[i]
+                layers.append(Cosine(*parts, self.module.scale, layers[-1]))
+            else:
+                layers.append(kind(W[i], gW[i], b[i], gb[i], out, d, layers[-1]))
+        return Chain(_with_simplex(layers, self.module), self.module.activation)
 
     # --- tables of CSR rows --------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """The multi-layer perceptron classifier."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -94,6 +94,13 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
     linear_skip : bool or "auto", default="auto"
         Whether sparse input also feeds the output directly, starting from a fitted linear model;
         'auto' does so for sparse X with hidden layers.
+    head : {"linear", "cosine", "etf"}, default="linear"
+        How scores are made of the last hidden layer a: ``a W + b``; ``s cos(a, W_k)``, where no class gains by
+        longer weights; or, for three and more classes, ``s cos(a W + b, m_k)`` with the fixed vertices m_k of a
+        simplex (an equiangular tight frame), where no class gains by its place either (arXiv:2203.09081, here on
+        as many features as classes and with any loss). The last two need a hidden layer, no linear skip path.
+    head_scale : float in (0, inf), default=16.0
+        s, the largest score of 'cosine' and 'etf'.
     device : {"cpu", "cuda", "cuda:<number>", "auto"}, default="cpu"
         Where to train; 'auto' takes CUDA where there is one. Fitted models live on the CPU.
     mixed_precision : bool, default=False
@@ -156,6 +163,8 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         "activation": [StrOptions(set(ACTIVATIONS))],
         "loss": [Loss, None],
         "linear_skip": ["boolean", StrOptions({"auto"})],
+        "head": [StrOptions({"linear", "cosine", "etf"})],
+        "head_scale": [Interval(Real, 0, None, closed="neither")],
     }
 
     def __init__(
@@ -194,6 +203,8 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         deferred_reweighting=None,
         validation_scoring=None,
         linear_skip="auto",
+        head="linear",
+        head_scale=16.0,
         device="cpu",
         mixed_precision=False,
         callbacks=None,
@@ -231,18 +242,39 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         self.deferred_reweighting = deferred_reweighting
         self.validation_scoring = validation_scoring
         self.linear_skip = linear_skip
+        self.head = head
+        self.head_scale = head_scale
         self.device = device
         self.mixed_precision = mixed_precision
         self.callbacks = callbacks
 
     def _wants_skip(self, is_sparse):
         if self.linear_skip == "auto":
-            return is_sparse
+            return is_sparse and self.head == "linear"
+        if self.linear_skip and self.head != "linear":
+            raise ValueError(
+                f"linear_skip=True adds scores of any size to those of head={self.head!r}; use linear_skip='auto'."
+            )
         if self.linear_skip and not is_sparse:
             raise ValueError(
                 "linear_skip=True needs sparse X; pass a CSR matrix or use linear_skip='auto'."
             )
         return bool(self.linear_skip)
+
+    def _output_config(self):
+        if self.head == "linear":
+            return {}
+        if not self._hidden():
+            raise ValueError(
+                f"head={self.head!r} takes cosines of a hidden layer, and hidden_layer_sizes="
+                f"{self.hidden_layer_sizes!r} has none; use head='linear'."
+            )
+        if self.head == "etf" and (self._head.multilabel or self.n_outputs_ < 3):
+            raise ValueError(
+                "head='etf' gives each of several exclusive classes a vertex of a simplex; two classes with one "
+                "score and multi-label y have none. Use head='cosine'."
+            )
+        return {"head": self.head, "scale": float(self.head_scale)}
 
     @property
     def out_activation_(self):
