@@ -232,6 +232,10 @@ class ChainEstimator(NeuralBase):
     # --- outputs -----------------------------------------------------------------------------
 
     def _raw(self, X):
+        return self._inferred(X)
+
+    def _inferred(self, X, **kw):
+        """Raw outputs, or what else `infer` gives, of validated rows."""
         module = self.net_.module_
         if sparse.issparse(X) and not module.sparse:
             X = X.toarray() if X.shape[0] * X.shape[1] <= 1 << 22 else _RowsOnDemand(X)
@@ -243,7 +247,7 @@ class ChainEstimator(NeuralBase):
         if X.dtype != dtype:
             X = X.astype(dtype) if not isinstance(X, _RowsOnDemand) else X.cast(dtype)
         device = module.flat.device
-        return infer(module, X).cpu() if device.type != "cpu" else infer(module, X)
+        return infer(module, X, **kw).cpu() if device.type != "cpu" else infer(module, X, **kw)
 
     def _add_to_output(self, shift):
         module = self.net_.module_

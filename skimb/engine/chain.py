@@ -413,7 +413,8 @@ class Simplex(Layer):
         return self.features.a
 
     def forward(self, a):
-        self.rows, self.lengths = _directions(self.features.forward(a), -1)
+        self.f = self.features.forward(a)
+        self.rows, self.lengths = _directions(self.f, -1)
         self.factor = simplex_scale(self.scale, self.rows.shape[-1])
         return (self.rows - self.rows.mean(-1, keepdim=True)).mul_(self.factor)
 

@@ -113,7 +113,7 @@ class _Product:
 
 
 @torch.no_grad()
-def infer(module, X):
+def infer(module, X, *, inputs=False):
     """Raw outputs (n, outputs) of an MLP, in blocks of rows that stay in cache.
 
     Parameters
@@ -122,10 +122,12 @@ def infer(module, X):
         The net, one member.
     X : ndarray, Tensor, scipy CSR or rows on demand, of shape (n, n_features)
         Rows in the dtype of the parameters.
+    inputs : bool, default=False
+        Whether to give what the output layer gets instead; the vertices of a simplex get features.
 
     Returns
     -------
-    Tensor of shape (n, outputs)
+    Tensor of shape (n, outputs) or (n, inputs of the output layer)
         Raw outputs.
     """
     flat = module.flat.detach()
@@ -136,12 +138,16 @@ def infer(module, X):
     chain = Chain(
         _net_layers(module, module.split(flat), None, min(size, n), table), module.activation
     )
-    result = flat.new_empty(n, module.widths[-1])
+    width = module.widths[-2 if inputs and module.head != "etf" else -1]
+    result = flat.new_empty(n, width)
     for s in range(0, n, size):
         rows = X[s : s + size]
         if not module.sparse:
             rows = (rows if torch.is_tensor(rows) else torch.from_numpy(rows)).to(flat.device)
-        result[s : s + size] = chain.forward(rows)
+        scores = chain.forward(rows)
+        if inputs:
+            scores = chain.rest[-1].f if module.head == "etf" else chain.inputs
+        result[s : s + size] = scores
     return result
 
 

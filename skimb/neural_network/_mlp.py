@@ -2,12 +2,13 @@
 
 from numbers import Integral, Real
 
+import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb._base.chain import CHAIN_CONSTRAINTS, CLASSIFIER_CONSTRAINTS, ChainEstimator
 from skimb._base.classifier import NeuralClassifier
 from skimb.losses import Loss
-from skimb.nets.mlp import ACTIVATIONS
+from skimb.nets.mlp import ACTIVATIONS, simplex_scale
 
 
 class MLPClassifier(NeuralClassifier, ChainEstimator):
@@ -275,6 +276,39 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
                 "score and multi-label y have none. Use head='cosine'."
             )
         return {"head": self.head, "scale": float(self.head_scale)}
+
+    def last_layer(self, X):
+        """What the output layer gets for rows, and its directions: what is seen of neural collapse.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_units)
+            The last hidden layer; with ``head="etf"`` the features that are compared with the vertices.
+        coef : ndarray of shape (n_outputs, n_units)
+            Weights, or the vertices.
+        intercept : ndarray of shape (n_outputs,)
+            Intercepts.
+
+        Raises
+        ------
+        ValueError
+            If there is no hidden layer.
+        """
+        X = self._check_X(X)
+        if self.n_layers_ < 3:
+            raise ValueError("last_layer shows the last hidden layer, and this model has none.")
+        features = self._inferred(X, inputs=True).numpy()
+        if self.net_.module_.head == "etf":
+            vertices = (np.eye(self.n_outputs_) - 1.0 / self.n_outputs_) * simplex_scale(
+                1.0, self.n_outputs_
+            )
+            return features, vertices, np.zeros(self.n_outputs_)
+        return features, self.coefs_[-1].T, self.intercepts_[-1]
 
     @property
     def out_activation_(self):
