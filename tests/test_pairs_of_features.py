@@ -104,6 +104,7 @@ FEATURES = {
     "estimator": ["mlp", "linear", "module"],
     "scheme": [None, Noise()],
     "head": ["linear", "cosine"],
+    "normalization": [None, "batch", "class_balanced"],
 }
 PLAIN = {name: values[0] for name, values in FEATURES.items()}
 MIXERS = FEATURES["mix"][1:]
@@ -117,6 +118,11 @@ REFUSED = [
     ("loss", ["adversary", "costs"], "y", ["labels"]),
     ("loss", ["inputs"], "estimator", ["module"]),
     ("loss", ["inputs"], "head", ["cosine"]),
+    ("normalization", ["batch", "class_balanced"], "loss", ["adversary"]),
+    ("normalization", ["batch", "class_balanced"], "X", ["csr"]),
+    ("normalization", ["batch", "class_balanced"], "solver", ["lbfgs"]),
+    ("normalization", ["class_balanced"], "mix", MIXERS),
+    ("normalization", ["class_balanced"], "y", ["labels"]),
     ("mix", MIXERS, "solver", ["lbfgs"]),
     ("mix", MIXERS, "X", ["csr"]),
     ("mix", MIXERS, "y", ["labels"]),
@@ -190,7 +196,7 @@ def model_of(config, rate):
         return LinearClassifier(**kw)
     if config["estimator"] == "module":
         return NeuralNetClassifier(Net, **kw)
-    return MLPClassifier((4,), head=config["head"], **kw)
+    return MLPClassifier((4,), head=config["head"], normalization=config["normalization"], **kw)
 
 
 def fitted(model, config, X, y, cost):

@@ -135,6 +135,9 @@ class ChainEstimator(NeuralBase):
             weights[-1].zero_()
             biases[-1].copy_(linear.split(linear.flat)[1][-1])
 
+    def _least_batch(self, module):
+        return 1 if module.normalization is None else 2
+
     def _compatible(self, X, code):
         return super()._compatible(X, code) and self._config["widths"][-1] == self.n_outputs_
 
@@ -172,16 +175,16 @@ class ChainEstimator(NeuralBase):
             backend = ModuleBackend(module, torch.bfloat16 if mixed else None)
             flat = backend.parameters[0]
         else:
-            backend, flat = self._chain(module, order, l2, decay, betas), module.flat
+            backend, flat = self._chain(module, order, l2, decay, betas, data.groups), module.flat
         optimizer = self._optimizer(module, flat, l2, decay, betas)
         if module.sparse:
             backend.table.lr_of = lambda: optimizer.lr
         return Step(backend, bound, optimizer, scheme)
 
-    def _chain(self, module, order, l2, decay, betas):
+    def _chain(self, module, order, l2, decay, betas, groups):
         """The hand-written gradients of the net."""
         if not module.sparse:
-            return NetChain(module, order.max_batch)
+            return NetChain(module, order.max_batch, groups=groups)
         table = SparseTable(
             module.table.detach(),
             lr_of=None,  # the optimiser is not there yet

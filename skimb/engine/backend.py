@@ -24,6 +24,9 @@ class Backend(ABC):
     layout = None
     #: whether the gradients of all parameters are there after `backward`
     whole_gradient = True
+    #: whether it must know the numbers of the rows of a batch, which come in `rows`
+    numbered = False
+    rows = None
     #: inputs of the output layer in the last batch, of shape (..., n, h), or None
     inputs = None
     #: members of an ensemble, each with scores and a loss of its own whose mean is trained, or None

@@ -10,7 +10,9 @@ from skimb.engine.chain import (
     Chain,
     Cosine,
     FromTable,
+    Normalised,
     ReluVector,
+    RowShares,
     Simplex,
     Vector,
     WideAffine,
@@ -33,15 +35,20 @@ class NetChain(Chain):
         Largest batch.
     table : object, default=None
         What reads and updates the module's table where rows are CSR, see `FromTable`.
+    groups : Tensor of int, default=None
+        Class or task of each training row, for normalisation.
     """
 
-    def __init__(self, module, size, table=None):
+    def __init__(self, module, size, table=None, groups=None):
         flat = module.flat
         if flat.grad is None:
             flat.grad = torch.zeros_like(flat)
         self.module, self.table = module, table
         values, grads = module.split(flat.detach()), module.split(flat.grad)
-        super().__init__(_net_layers(module, values, grads, size, table), module.activation)
+        self.shares = None if module.normalization is None else RowShares(module, groups)
+        self.numbered = groups is not None
+        layers = _net_layers(module, values, grads, size, table, self.shares)
+        super().__init__(layers, module.activation)
         self.whole_gradient = table is None
         if table is not None and not self.rest:
             self.serves = self.serves - {"inputs"}
@@ -50,14 +57,24 @@ class NetChain(Chain):
             self.serves = self.serves - {"inputs"}
             self.consumer, self.cure = f"head={module.head!r}", "use head='linear'"
 
+    def forward(self, X):
+        if self.shares is not None:
+            self.shares.take(len(X), self.rows)
+        return super().forward(X)
+
     @property
     def layout(self):
         """Populations of chains."""
         return ChainLayout
 
     def structure(self, data):
-        """Widths, activation and type; on CSR rows also the rule of the table, which must be untouched."""
+        """Widths, activation and type; on CSR rows also the rule of the table, which must be untouched.
+
+        None with normalisation, whose running means are each net's own.
+        """
         module = self.module
+        if module.normalization is not None:
+            return None
         same = (ChainLayout, tuple(module.widths), module.activation, str(module.flat.dtype))
         same = (*same, module.head, module.scale)
         if not module.sparse:
@@ -75,7 +92,7 @@ class NetChain(Chain):
             self.table.settle()
 
 
-def _net_layers(module, values, grads, size, table):
+def _net_layers(module, values, grads, size, table, shares=None):
     """Layers of one net from views of weights and intercepts, and of their gradients unless it only predicts."""
     W, b = ([v[0] for v in views] for views in values)
     gW, gb = ([None] * len(views) if grads is None else [v[0] for v in grads[k]]
@@ -88,7 +105,10 @@ def _net_layers(module, values, grads, size, table):
         last, below = i == len(W) - 1, layers[-1] if layers else None
         alone = table is None and last and module.widths[-1] == 1 and grads is not None
         kind = Vector if alone else Affine
-        if last and module.head == "cosine":
+        if not last and module.normalization is not None:
+            running = module.running.split(module.widths[1:-1], 1)[i]
+            layers.append(Normalised(*own, size, below, shares=shares, running=running))
+        elif last and module.head == "cosine":
             layers.append(Cosine(*own, module.scale, below))
         else:
             layers.append(kind(*own, size, below))
@@ -135,8 +155,10 @@ def infer(module, X, *, inputs=False):
     size = max(256, _BLOCK_BYTES // (widest * flat.element_size()))
     n = X.shape[0]
     table = _Product(module.table) if module.sparse else None
+    shares = None if module.normalization is None else RowShares(module)
     chain = Chain(
-        _net_layers(module, module.split(flat), None, min(size, n), table), module.activation
+        _net_layers(module, module.split(flat), None, min(size, n), table, shares),
+        module.activation,
     )
     width = module.widths[-2 if inputs and module.head != "etf" else -1]
     result = flat.new_empty(n, width)

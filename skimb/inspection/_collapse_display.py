@@ -170,7 +170,7 @@ class NeuralCollapseDisplay:
         ax.set(
             xscale="log", yscale="log", xlabel="rows of the class", ylabel="length / geometric mean"
         )
-        ticks = {ax.xaxis: (1.0, 2.0, 5.0), ax.yaxis: (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)}
+        ticks = {ax.xaxis: (1.0, 2.0, 5.0), ax.yaxis: (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)}
         for axis, multiples in ticks.items():
             axis.set_major_locator(ticker.LogLocator(subs=multiples))
             axis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))

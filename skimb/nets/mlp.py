@@ -15,6 +15,10 @@ ACTIVATIONS = {
 }
 
 
+#: added to variances before their root is taken
+EPSILON = 1e-5
+
+
 def simplex_scale(scale, classes):
     """Factor of centred directions that makes them cosines with the vertices of a simplex, times `scale`."""
     return scale * (classes / (classes - 1.0)) ** 0.5
@@ -48,6 +52,9 @@ class MLP(nn.Module):
         a simplex with as many vertices.
     scale : float, default=16.0
         Largest score of the last two.
+    normalization : {"batch", "class_balanced", "adaptive"}, default=None
+        Whether hidden layers are normalised before their intercepts, here by the running means and variances in
+        ``running``; with how fast they follow in ``rate``.
 
     Examples
     --------
@@ -68,6 +75,7 @@ class MLP(nn.Module):
         dtype=torch.float32,
         head="linear",
         scale=16.0,
+        normalization=None,
     ):
         super().__init__()
         self.widths = [int(w) for w in widths]
@@ -76,6 +84,12 @@ class MLP(nn.Module):
         self.sparse = sparse
         self.linear_skip = linear_skip and len(self.widths) > 2
         self.head, self.scale = head, scale
+        self.normalization = normalization
+        if normalization is not None:
+            start = torch.zeros(2, sum(self.widths[1:-1]), dtype=dtype)
+            start[1] = 1.0
+            self.register_buffer("running", start)
+            self.register_buffer("rate", torch.tensor(0.1**self.kappa, dtype=torch.float64))
         shapes = list(pairwise(self.widths))
         self.table_width = 0
         if sparse:
@@ -89,6 +103,11 @@ class MLP(nn.Module):
         self.n_weights = sum(a * b for a, b in shapes)
         n = self.n_weights + sum(self.widths[1:])
         self.flat = nn.Parameter(torch.zeros(members, n, dtype=dtype))
+
+    @property
+    def kappa(self):
+        """Exponent of the rate at which running means follow; 1 for a constant one."""
+        return 0.5 if self.normalization == "adaptive" else 1.0
 
     # --- parameters --------------------------------------------------------------------------
 
@@ -162,7 +181,10 @@ class MLP(nn.Module):
             if last and self.head == "cosine":
                 w, a = functional.normalize(w, dim=-2), functional.normalize(a, dim=-1)
                 b, a = b.detach(), self.scale * a
-            if self.members == 1:
+            if self.normalization is not None and not last:
+                mean, var = self.running.split(self.widths[1:-1], 1)[i]
+                a = (a @ w[0] - mean) * (var + EPSILON).rsqrt() + b[0]
+            elif self.members == 1:
                 a = torch.addmm(b[0], a, w[0])
             else:
                 a = torch.matmul(a, w) + b.unsqueeze(1)

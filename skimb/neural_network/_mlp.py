@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
+import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb._base.chain import CHAIN_CONSTRAINTS, CLASSIFIER_CONSTRAINTS, ChainEstimator
@@ -102,6 +103,14 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         as many features as classes and with any loss). The last two need a hidden layer, no linear skip path.
     head_scale : float in (0, inf), default=16.0
         s, the largest score of 'cosine' and 'etf'.
+    normalization : {"batch", "class_balanced", "adaptive"} or None, default=None
+        Whether hidden layers are normalised over the rows of a batch, before their intercepts and with no factors
+        of their own: 'batch' with equal shares of the rows, 'class_balanced' with equal shares of the classes in
+        the batch, 'adaptive' with shares of the tasks of a stream as in arXiv:2310.08855, each counted with one row
+        more than it has. The task of a class is the call of ``partial_fit`` that first held it, which is a reading:
+        the source is told of tasks, and learns what is added. Predictions use running means and variances, which
+        follow by a tenth per batch, with 'adaptive' by a rate that falls from ``0.1 ** 0.5`` to ``1 - 0.9 ** 0.5``.
+        For dense rows and stochastic solvers; such nets are trained alone, not in populations.
     device : {"cpu", "cuda", "cuda:<number>", "auto"}, default="cpu"
         Where to train; 'auto' takes CUDA where there is one. Fitted models live on the CPU.
     mixed_precision : bool, default=False
@@ -166,6 +175,7 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         "linear_skip": ["boolean", StrOptions({"auto"})],
         "head": [StrOptions({"linear", "cosine", "etf"})],
         "head_scale": [Interval(Real, 0, None, closed="neither")],
+        "normalization": [StrOptions({"batch", "class_balanced", "adaptive"}), None],
     }
 
     def __init__(
@@ -206,6 +216,7 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         linear_skip="auto",
         head="linear",
         head_scale=16.0,
+        normalization=None,
         device="cpu",
         mixed_precision=False,
         callbacks=None,
@@ -245,6 +256,7 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         self.linear_skip = linear_skip
         self.head = head
         self.head_scale = head_scale
+        self.normalization = normalization
         self.device = device
         self.mixed_precision = mixed_precision
         self.callbacks = callbacks
@@ -262,7 +274,65 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
             )
         return bool(self.linear_skip)
 
+    def _new_module(self, data, bound, rng):
+        self._task_of_class = None
+        return super()._new_module(data, bound, rng)
+
+    def _training_data(self, X, code, *args):
+        data = super()._training_data(X, code, *args)
+        if code.ndim == 1:
+            data.groups = torch.from_numpy(code)
+        return data
+
+    def _new_step(self, module, bound, data, order, scheme):
+        kind = module.normalization
+        if kind is not None:
+            self._refuse_normalization(kind, data, bound, scheme)
+        if kind == "adaptive":
+            tasks = _tasks(self._task_of_class, data.groups.numpy(), len(self._head.classes))
+            self._task_of_class = tasks
+            data.groups = torch.from_numpy(tasks)[data.groups]
+        grouped = kind in {"class_balanced", "adaptive"}
+        data.groups = data.groups.to(module.flat.device) if grouped else None
+        return super()._new_step(module, bound, data, order, scheme)
+
+    def _refuse_normalization(self, kind, data, bound, scheme):
+        """Refuse what does not go together with normalised layers."""
+        reasons = {
+            "solver='lbfgs' has no batches to follow; use a stochastic solver": self._full_batch(),
+            "sparse X is not normalised; use dense X": data.sparse,
+            "multi-label y has no exclusive classes; use normalization='batch'": (
+                data.groups is None and kind != "batch"
+            ),
+            f"mix={self.mix!r} makes rows of several classes; use normalization='batch'": (
+                self.mix is not None and kind != "batch"
+            ),
+            f"{bound.name} needs gradients in the rows; use another loss": (
+                "adversary" in bound.requires
+            ),
+            "the scheme needs autograd; use normalization=None": (
+                scheme is not None and scheme.autograd
+            ),
+            "mixed_precision=True trains by autograd; use mixed_precision=False": (
+                self.mixed_precision and data.target.code.device.type == "cuda"
+            ),
+        }
+        for reason, holds in reasons.items():
+            if holds:
+                raise ValueError(f"normalization={kind!r}: {reason}.")
+
     def _output_config(self):
+        config = self._head_config()
+        if self.normalization is None:
+            return config
+        if not self._hidden():
+            raise ValueError(
+                f"normalization={self.normalization!r} is for hidden layers, and hidden_layer_sizes="
+                f"{self.hidden_layer_sizes!r} has none; use normalization=None."
+            )
+        return {**config, "normalization": self.normalization}
+
+    def _head_config(self):
         if self.head == "linear":
             return {}
         if not self._hidden():
@@ -316,3 +386,11 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         self._need_net("out_activation_")
         several = not self._head.multilabel and len(self._head.classes) > 2
         return "softmax" if several else "logistic"
+
+
+def _tasks(before, code, n_classes):
+    """The task of each class: the call that first held it; -1 for classes to come."""
+    tasks = np.full(n_classes, -1) if before is None else before.copy()
+    fresh = np.unique(code)
+    tasks[fresh[tasks[fresh] < 0]] = tasks.max() + 1
+    return tasks
