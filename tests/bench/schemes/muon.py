@@ -63,11 +63,11 @@ def memories():
     return table(["embedding", "solver", "rate", "common half", "rare half", "evenness"], rows)
 
 
-def nets(folder, seeds, epochs):
+def nets(folder, sets, seeds, epochs):
     rows = []
     rates = {"adamw": (1e-3, 3e-3, 1e-2), "muon": (3e-3, 1e-2, 3e-2)}
-    for name, load in SETS.items():
-        found = {}
+    for name in sets:
+        load, found = SETS[name], {}
         for seed in range(seeds):
             X, Xt, y, yt = load(folder, seed)
             part, valid = train_test_split(np.arange(len(y)), test_size=0.25, random_state=seed)
@@ -106,6 +106,7 @@ def main():
     parser.add_argument("--data", metavar="FOLDER")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -113,7 +114,7 @@ def main():
     with torch.no_grad():
         print(memories(), "\n")
     if args.data:
-        print(nets(args.data, args.seeds, args.epochs))
+        print(nets(args.data, args.sets, args.seeds, args.epochs))
 
 
 if __name__ == "__main__":
