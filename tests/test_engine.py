@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -19,7 +20,7 @@ from torch import nn
 from skimb.engine.chain_nets import NetChain, infer
 from skimb.engine.data import Batch, SparseRows, TrainingData
 from skimb.engine.module import ModuleBackend
-from skimb.engine.optim import SGD, Adam, Muon
+from skimb.engine.optim import SGD, Adam, Muon, orthogonalised
 from skimb.engine.runtime import resolve_device, small_batch_settings
 from skimb.engine.sampling import Order
 from skimb.engine.step import Step
@@ -167,26 +168,110 @@ def test_optimisers_equal_torch():
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
 
 
-def test_muon_moves_hidden_matrices_as_torch_does():
-    module = net([6, 8, 5, 1]).float()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_muon_moves_hidden_matrices_as_torch_does(dtype):
+    module = net([6, 8, 5, 1]).to(dtype)
     flat = module.flat
-    flat.grad = torch.sin(torch.arange(flat.numel()).float()).view_as(flat)
-    weights, grads = module.split(flat.detach())[0], module.split(flat.grad)[0]
-    reference = [nn.Parameter(w[0].clone()) for w in weights[:2]]
-    for p, g in zip(reference, grads, strict=False):
-        p.grad = g[0].clone()
-    torch.optim.Muon(
+    flat.grad = torch.zeros_like(flat)
+    places, start = ((0, 6, 8), (48, 8, 5)), 6 * 8 + 8 * 5
+    reference = [nn.Parameter(w[0].clone()) for w in module.split(flat.detach())[0][:2]]
+    rest = nn.Parameter(flat.detach()[0, start:].clone())
+    decayed = [(flat.detach()[:, :start], flat.grad[:, :start])]
+    ours = Muon([flat], places, lr=0.02, decay=0.1, decayed=decayed)
+    muon = torch.optim.Muon(
         reference, lr=0.02, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw"
-    ).step()
-    pairs = [(w[0], g[0]) for w, g in zip(weights[:2], grads[:2], strict=True)]
-    start = 6 * 8 + 8 * 5
-    ours = Muon([flat], pairs, (flat.detach()[0, start:], flat.grad[0, start:]), lr=0.02, decay=0.1)
-    before = flat.detach().clone()
-    with torch.no_grad():
-        ours.step()
+    )
+    adam = torch.optim.Adam([rest], lr=0.02)
+    for k in range(5):
+        flat.grad.copy_(torch.sin(torch.arange(flat.numel()) + k).view_as(flat))
+        for p, g in zip(reference, module.split(flat.grad)[0], strict=False):
+            p.grad = g[0].clone()
+        rest.grad = flat.grad[0, start:].clone()
+        with torch.no_grad():
+            ours.step()
+        muon.step()
+        adam.step()
     for w, p in zip(module.split(flat.detach())[0], reference, strict=False):
         torch.testing.assert_close(w[0], p.detach())
-    assert not torch.equal(before[0, start:], flat.detach()[0, start:])
+    torch.testing.assert_close(flat.detach()[0, start:], rest.detach(), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 20), (3, 20, 6), (2, 16, 16)])
+def test_orthogonalised_matrices_have_singular_values_near_one(shape):
+    generator = torch.Generator().manual_seed(0)
+    small = min(shape[1:])
+    U = torch.linalg.qr(torch.randn(shape[0], shape[1], small, generator=generator))[0]
+    V = torch.linalg.qr(torch.randn(shape[0], shape[2], small, generator=generator))[0]
+    values = torch.logspace(0, -2, small)
+    G = U * values @ V.mT
+    found = torch.linalg.svdvals(orthogonalised(G).float())
+    assert found.min() > 0.6
+    assert found.max() < 1.3
+    assert torch.equal(orthogonalised(1024.0 * G), orthogonalised(G))
+    assert torch.equal(orthogonalised(torch.zeros(shape)).float(), torch.zeros(shape))
+    Q = torch.linalg.qr(torch.randn(shape[1], shape[1], generator=generator))[0]
+    torch.testing.assert_close(
+        orthogonalised(Q @ G).float(), Q @ orthogonalised(G).float(), rtol=0, atol=0.06
+    )
+    u, v = U[:, :, :1], V[:, :, :1]
+    along = u.mT @ orthogonalised(u @ v.mT).float() @ v
+    assert along.min() > 0.6
+    assert along.max() < 1.3
+
+
+def test_muon_is_the_same_after_a_pause_and_without_a_rate():
+    X, y = make_classification(200, 6, random_state=0)
+    kw = {"solver": "muon", "random_state": 0}
+    model = MLPClassifier((8,), **kw).partial_fit(X, y, classes=[0, 1])
+    again = pickle.loads(pickle.dumps(model)).partial_fit(X, y)
+    np.testing.assert_array_equal(again.predict_proba(X), model.partial_fit(X, y).predict_proba(X))
+    flat = torch.arange(12.0).view(1, 12).requires_grad_()
+    flat.grad = torch.ones(1, 12)
+    optimizer = Muon([flat], ((0, 2, 4),), lr=0.0)
+    with torch.no_grad():
+        optimizer.step()
+    assert torch.equal(flat.detach(), torch.arange(12.0).view(1, 12))
+
+
+def test_muon_takes_the_linear_layers_of_a_module_but_the_last():
+    class Net(nn.Module):
+        def __init__(self, n_features, n_outputs):
+            super().__init__()
+            self.norm, self.hidden = nn.LayerNorm(n_features), nn.Linear(n_features, 5)
+            self.out = nn.Linear(5, n_outputs)
+
+        def forward(self, X):
+            return self.out(torch.tanh(self.hidden(self.norm(X))))
+
+    X, y = make_classification(200, 6, random_state=0)
+    kw = {"max_iter": 1, "tol": 0, "random_state": 0, "batch_size": 200, "alpha": 0.0}
+    steps = {}
+    for solver in ("muon", "adamw"):
+        start = NeuralNetClassifier(Net, solver=solver, **{**kw, "learning_rate_init": 1e-12})
+        moved = NeuralNetClassifier(Net, solver=solver, **{**kw, "learning_rate_init": 1e-3})
+        old, new = (m.fit(X, y).net_.module_.state_dict() for m in (start, moved))
+        steps[solver] = {k: new[k] - old[k] for k in new}
+    for name, step in steps["muon"].items():
+        same = torch.allclose(step, steps["adamw"][name], atol=1e-9)
+        assert same == (name != "hidden.weight"), name
+    singular = torch.linalg.svdvals(steps["muon"]["hidden.weight"]) / (1e-3 * 0.2 * 6**0.5)
+    assert singular[:4].min() > 0.5  # the fifth is small in the gradient
+    assert singular.max() < 1.3
+    with pytest.raises(ValueError, match=r"solver='muon' orthogonalises .* use solver='adamw'"):
+        NeuralNetClassifier(nn.Linear, solver="muon", module__in_features=6, module__out_features=1,
+                            **kw).fit(X, y)  # fmt: skip
+
+
+def test_the_linear_schedule_falls_to_zero():
+    X, y = make_classification(60, 6, random_state=0)
+    rates = []
+
+    class Watch(Callback):
+        def on_epoch_begin(self, net, **kw):
+            rates.append(net.optimizer_.lr)
+
+    MLPClassifier((4,), learning_rate="linear", max_iter=4, tol=0, callbacks=[Watch()]).fit(X, y)
+    np.testing.assert_allclose(rates, [1e-3, 7.5e-4, 5e-4, 2.5e-4])
 
 
 # --- sparse input ----------------------------------------------------------------------------

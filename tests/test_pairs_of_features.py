@@ -103,6 +103,8 @@ FEATURES = {
     "deferred_reweighting": [None, 0.5],
     "estimator": ["mlp", "linear", "module"],
     "scheme": [None, Noise()],
+    "head": ["linear", "cosine"],
+    "normalization": [None, "batch", "class_balanced"],
 }
 PLAIN = {name: values[0] for name, values in FEATURES.items()}
 MIXERS = FEATURES["mix"][1:]
@@ -115,6 +117,12 @@ REFUSED = [
     ("loss", ["adversary"], "X", ["csr"]),
     ("loss", ["adversary", "costs"], "y", ["labels"]),
     ("loss", ["inputs"], "estimator", ["module"]),
+    ("loss", ["inputs"], "head", ["cosine"]),
+    ("loss", ["adversary"], "normalization", ["batch", "class_balanced"]),
+    ("X", ["csr"], "normalization", ["batch", "class_balanced"]),
+    ("solver", ["lbfgs"], "normalization", ["batch", "class_balanced"]),
+    ("mix", MIXERS, "normalization", ["class_balanced"]),
+    ("y", ["labels"], "normalization", ["class_balanced"]),
     ("mix", MIXERS, "solver", ["lbfgs"]),
     ("mix", MIXERS, "X", ["csr"]),
     ("mix", MIXERS, "y", ["labels"]),
@@ -123,7 +131,7 @@ REFUSED = [
     ("sampler", FEATURES["sampler"][1:], "y", ["labels"]),
     ("early_stopping", [True], "how", ["partial_fit"]),
     ("solver", ["muon"], "X", ["csr"]),
-    ("solver", ["muon"], "estimator", ["linear", "module"]),
+    ("solver", ["muon"], "estimator", ["linear"]),
     ("solver", ["lbfgs"], "how", ["partial_fit"]),
     ("solver", ["lbfgs"], "deferred_reweighting", [0.5]),
     ("solver", ["lbfgs"], "scheme", FEATURES["scheme"][1:]),
@@ -188,7 +196,7 @@ def model_of(config, rate):
         return LinearClassifier(**kw)
     if config["estimator"] == "module":
         return NeuralNetClassifier(Net, **kw)
-    return MLPClassifier((4,), **kw)
+    return MLPClassifier((4,), head=config["head"], normalization=config["normalization"], **kw)
 
 
 def fitted(model, config, X, y, cost):

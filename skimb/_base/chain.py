@@ -1,5 +1,6 @@
 """Estimators whose net is an MLP: module, steps, coefficients."""
 
+from itertools import accumulate
 from numbers import Integral, Real
 
 import numpy as np
@@ -57,7 +58,7 @@ CLASSIFIER_CONSTRAINTS = {
 CHAIN_CONSTRAINTS = {
     **SHARED_CONSTRAINTS,
     "solver": [StrOptions(set(SOLVERS))],
-    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine"})],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine", "linear"})],
     "power_t": [Interval(Real, 0, None, closed="left")],
     "momentum": [Interval(Real, 0, 1, closed="both")],
     "nesterovs_momentum": ["boolean"],
@@ -85,6 +86,10 @@ class ChainEstimator(NeuralBase):
     def _wants_skip(self, is_sparse):
         return False
 
+    def _output_config(self):
+        """What the module is told of how it makes scores."""
+        return {}
+
     # --- module ------------------------------------------------------------------------------
 
     def _new_module(self, data, bound, rng):
@@ -94,6 +99,7 @@ class ChainEstimator(NeuralBase):
             "activation": self.activation,
             "sparse": data.sparse,
             "linear_skip": self._wants_skip(data.sparse),
+            **self._output_config(),
         }
         module = self._empty_module()
         if (
@@ -129,12 +135,20 @@ class ChainEstimator(NeuralBase):
             weights[-1].zero_()
             biases[-1].copy_(linear.split(linear.flat)[1][-1])
 
+    def _least_batch(self, module):
+        return 1 if module.normalization is None else 2
+
     def _compatible(self, X, code):
         return super()._compatible(X, code) and self._config["widths"][-1] == self.n_outputs_
 
     # --- steps -------------------------------------------------------------------------------
 
     def _new_step(self, module, bound, data, order, scheme):
+        if module.head == "etf" and bound.shift_invariant:
+            raise ValueError(
+                f"{bound.name} leaves the level of the scores free, and head='etf' has no intercept to set it; use "
+                "head='cosine'."
+            )
         if self.solver == "lbfgs":
             cure = "use a stochastic solver"
             check_served(bound, FULL_BATCH_SERVES, "solver='lbfgs'", cure)
@@ -161,16 +175,16 @@ class ChainEstimator(NeuralBase):
             backend = ModuleBackend(module, torch.bfloat16 if mixed else None)
             flat = backend.parameters[0]
         else:
-            backend, flat = self._chain(module, order, l2, decay, betas), module.flat
+            backend, flat = self._chain(module, order, l2, decay, betas, data.groups), module.flat
         optimizer = self._optimizer(module, flat, l2, decay, betas)
         if module.sparse:
             backend.table.lr_of = lambda: optimizer.lr
         return Step(backend, bound, optimizer, scheme)
 
-    def _chain(self, module, order, l2, decay, betas):
+    def _chain(self, module, order, l2, decay, betas, groups):
         """The hand-written gradients of the net."""
         if not module.sparse:
-            return NetChain(module, order.max_batch)
+            return NetChain(module, order.max_batch, groups=groups)
         table = SparseTable(
             module.table.detach(),
             lr_of=None,  # the optimiser is not there yet
@@ -200,29 +214,31 @@ class ChainEstimator(NeuralBase):
         if self.solver == "sgd":
             return SGD([flat], momentum=self.momentum, nesterov=self.nesterovs_momentum, **kw)
         if self.solver == "muon":
-            return self._muon(module, flat, decay, betas)
+            places = self._hidden_places(module)
+            n = sum(a * b for _, a, b in places)
+            kw["decayed"] = [(value[:, :n], grad[:, :n])]
+            return Muon([flat], places, betas=betas, eps=self.epsilon, **kw)
         return Adam([flat], betas=betas, eps=self.epsilon, **kw)
 
-    def _muon(self, module, flat, decay, betas):
+    def _hidden_places(self, module):
+        """Where the hidden weight matrices lie in the flat parameter."""
         hidden = len(module.shapes) - 1
         if hidden < 1:
             raise ValueError(
                 f"solver='muon' orthogonalises hidden weight matrices; hidden_layer_sizes="
                 f"{self._hidden()} on this input leaves none. Use solver='adamw'."
             )
-        value, grad = flat.detach().view(1, -1), flat.grad.view(1, -1)
-        weights, grads = module.split(value)[0], module.split(grad)[0]
-        pairs = [(w[0], g[0]) for w, g in zip(weights[:hidden], grads[:hidden], strict=True)]
-        start = sum(a * b for a, b in module.shapes[:hidden])
-        rest = (value[0, start:], grad[0, start:])
-        return Muon(
-            [flat], pairs, rest, lr=self.learning_rate_init, decay=decay, betas=betas,
-            eps=self.epsilon,
-        )  # fmt: skip
+        sizes = [a * b for a, b in module.shapes[:hidden]]
+        starts = [0, *accumulate(sizes)]
+        return tuple((o, *shape) for o, shape in zip(starts, module.shapes[:hidden], strict=False))
 
     # --- outputs -----------------------------------------------------------------------------
 
     def _raw(self, X):
+        return self._inferred(X)
+
+    def _inferred(self, X, **kw):
+        """Raw outputs, or what else `infer` gives, of validated rows."""
         module = self.net_.module_
         if sparse.issparse(X) and not module.sparse:
             X = X.toarray() if X.shape[0] * X.shape[1] <= 1 << 22 else _RowsOnDemand(X)
@@ -234,7 +250,7 @@ class ChainEstimator(NeuralBase):
         if X.dtype != dtype:
             X = X.astype(dtype) if not isinstance(X, _RowsOnDemand) else X.cast(dtype)
         device = module.flat.device
-        return infer(module, X).cpu() if device.type != "cpu" else infer(module, X)
+        return infer(module, X, **kw).cpu() if device.type != "cpu" else infer(module, X, **kw)
 
     def _add_to_output(self, shift):
         module = self.net_.module_

@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 
 import torch
 
+from skimb.engine.optim import at_places
+
 
 class Backend(ABC):
     """Forward and backward of one net or of several members."""
@@ -22,6 +24,9 @@ class Backend(ABC):
     layout = None
     #: whether the gradients of all parameters are there after `backward`
     whole_gradient = True
+    #: whether it must know the numbers of the rows of a batch, which come in `rows`
+    numbered = False
+    rows = None
     #: inputs of the output layer in the last batch, of shape (..., n, h), or None
     inputs = None
     #: members of an ensemble, each with scores and a loss of its own whose mean is trained, or None
@@ -91,6 +96,10 @@ class Layout(ABC):
 
         The vector may end where the decayed parameters end.
         """
+
+    def matrices(self, flat, members):
+        """The matrices (members, in, out) that the optimisers update on their own, as views of a tensor."""
+        return at_places(flat, members, self.nets[0].step.optimizer.places)
 
     @abstractmethod
     def prepare(self, flat):

@@ -132,7 +132,8 @@ class Window:
             [t] if one else list(t.view(members, -1)) for t in (P, G, scratch, *slots)
         )
         optimizer = bank.nets[bank.alive[low]].step.optimizer
-        self.rule = optimizer.joint_rule(values, grads, state, self.clocks)
+        cuts = [bank.layout.matrices(t, members) for t in (P, G, scratch, *slots)]
+        self.rule = optimizer.joint_rule(values, grads, state, self.clocks, cuts)
         self.max_norm, self.rows = optimizer.max_norm, members * len(optimizer.grads[0])
         self.backend = bank.layout.backend(P, G, low, high)
         self.grad = G

@@ -129,8 +129,8 @@ class LearningRate(Callback):
 
     Parameters
     ----------
-    schedule : {"constant", "invscaling", "adaptive", "cosine"}
-        'invscaling' divides by ``(rows seen + 1) ** power_t``; 'cosine' falls to zero over
+    schedule : {"constant", "invscaling", "adaptive", "cosine", "linear"}
+        'invscaling' divides by ``(rows seen + 1) ** power_t``; 'cosine' and 'linear' fall to zero over
         `n_epochs`; 'adaptive' is driven by patience through :meth:`divide`.
     init : float
         Initial rate.
@@ -165,6 +165,8 @@ class LearningRate(Callback):
             net.optimizer_.lr = (
                 0.5 * self.init * (1.0 + np.cos(np.pi * min(self.epoch / self.n_epochs, 1.0)))
             )
+        elif self.schedule == "linear":
+            net.optimizer_.lr = self.init * max(1.0 - self.epoch / self.n_epochs, 0.0)
 
     @staticmethod
     def divide(net):

@@ -11,7 +11,7 @@ import torch
 
 from skimb import kernels
 from skimb.engine.backend import Backend
-from skimb.nets.mlp import ACTIVATIONS
+from skimb.nets.mlp import ACTIVATIONS, EPSILON, simplex_scale
 
 # gradient before an activation from the gradient after it and its value, in place
 ACTIVATION_GRADIENTS = {
@@ -116,6 +116,87 @@ class Vector(Affine):
         torch.mv(self.a.t() if below is None else below.out_t, dv, out=self.gw)
         torch.sum(d, 0, out=self.gb)
         return None if below is None else torch.mul(dv.unsqueeze(1), self.w, out=below.d)
+
+
+class RowShares:
+    """The shares that the rows of a batch have in its means and variances, and how fast running ones follow.
+
+    Parameters
+    ----------
+    module : MLP
+        Holds the rate.
+    groups : Tensor of int of shape (n,), default=None
+        Class or task of each training row; None has equal shares.
+    """
+
+    def __init__(self, module, groups=None):
+        self.module, self.groups = module, groups
+        self.total = None if groups is None else int(groups.max()) + 1
+        self.weights = None  # running means serve
+
+    def take(self, n, rows=None):
+        """The shares (n,) of a batch, which sum to 1."""
+        like = self.module.flat
+        if self.groups is None:
+            self.weights = like.new_full((n,), 1.0 / n)
+        else:
+            if rows is None or len(rows) != n:
+                raise ValueError(
+                    f"normalization={self.module.normalization!r} must know the numbers of the rows of a batch, "
+                    "which the scheme has dropped; let it pass batch.rows on."
+                )
+            own = self.groups[rows]
+            counts = torch.bincount(own, minlength=self.total).to(like)
+            # a task has one row more than it has, so that rare ones weigh more; classes weigh the same
+            mass = (
+                counts + 1.0 if self.module.normalization == "adaptive" else (counts > 0).to(like)
+            )
+            self.weights = (mass / counts.clamp_min(1.0))[own]
+            self.weights = self.weights / self.weights.sum()
+        self.rate = float(self.module.rate)
+        self.module.rate.copy_(self.rate / (self.rate + 0.9**self.module.kappa))
+
+
+class Normalised(Affine):
+    """A hidden layer of one net, normalised over the rows of a batch before its intercepts.
+
+    ``out = (a W - m) / sqrt(v + eps) + b`` with the mean m and the variance v under the shares of the rows, or with
+    the running ones where there are no shares.
+
+    Parameters
+    ----------
+    shares : RowShares
+        Shares of the rows.
+    running : Tensor of shape (2, out)
+        Running mean and variance.
+    """
+
+    def __init__(self, *args, shares, running):
+        super().__init__(*args)
+        self.shares, self.running = shares, running
+
+    def forward(self, a):
+        self.a, n = a, a.shape[0]
+        if n != self.n:
+            self.cut(n)
+        u, r = torch.mm(a, self.W), self.shares.weights
+        if r is None:
+            mean, var = self.running
+        else:
+            mean = r @ u
+            var = r @ (u - mean).square_()
+            self.running.lerp_(torch.stack([mean, var]), self.shares.rate)
+        self.inverse = (var + EPSILON).rsqrt()
+        self.unit = u.sub_(mean).mul_(self.inverse)
+        return torch.add(self.unit, self.b, out=self.out)
+
+    def backward(self, d):
+        below, r = self.below, self.shares.weights.unsqueeze(1)
+        torch.sum(d, 0, out=self.gb)
+        g = d - r * (self.gb + self.unit * (d * self.unit).sum(0))
+        g.mul_(self.inverse)
+        torch.mm(self.a.t() if below is None else below.out_t, g, out=self.gW)
+        return None if below is None else torch.mm(g, self.Wt, out=below.d)
 
 
 class FromTable(Layer):
@@ -343,6 +424,91 @@ class ReluVector(Batched):
         below.summed = True
         torch.sum(d, 1, keepdim=True, out=self.gb)
         return below.d
+
+
+class Cosine(Layer):
+    """An output layer whose scores are scaled cosines, of one net or of several members.
+
+    ``z = s a'w / (|a| |w|) + b``; b has no gradient.
+
+    Parameters
+    ----------
+    W, b, gW, gb : Tensor
+        Weights (..., in, out), intercepts (..., out), and their gradients.
+    scale : float
+        s.
+    below : Layer
+        See `Layer`.
+    """
+
+    def __init__(self, W, b, gW, gb, scale, below):
+        super().__init__(below)
+        self.W, self.b, self.gW, self.gb, self.scale = W, b, gW, gb, scale
+
+    def cut(self, n):
+        self.n = n
+
+    def forward(self, a):
+        self.a = a
+        self.rows, self.row_lengths = _directions(a, -1)
+        self.columns, self.column_lengths = _directions(self.W, -2)
+        self.cosines = torch.matmul(self.rows, self.columns)
+        return (self.scale * self.cosines).add_(self.b.unsqueeze(-2))
+
+    def backward(self, d):
+        d = self.scale * d
+        along = d * self.cosines
+        g = torch.matmul(self.rows.mT, d)
+        g.sub_(self.columns * along.sum(-2, keepdim=True))
+        torch.div(g, self.column_lengths, out=self.gW)
+        self.gb.zero_()
+        g = torch.matmul(d, self.columns.mT)
+        g.sub_(self.rows * along.sum(-1, keepdim=True))
+        return g.div_(self.row_lengths)
+
+
+class Simplex(Layer):
+    """An output layer whose scores are the scaled cosines of its features with the vertices of a simplex.
+
+    ``z = s sqrt(C / (C - 1)) (f / |f| - mean)`` of the C outputs f of another layer: the vertices are the unit
+    vectors of C classes, less their mean.
+
+    Parameters
+    ----------
+    features : Layer
+        The layer that gives f.
+    scale : float
+        s.
+    """
+
+    def __init__(self, features, scale):
+        super().__init__(features.below)
+        self.features, self.scale = features, scale
+
+    def cut(self, n):
+        self.n = n
+
+    @property
+    def a(self):
+        """Inputs of the layer."""
+        return self.features.a
+
+    def forward(self, a):
+        self.f = self.features.forward(a)
+        self.rows, self.lengths = _directions(self.f, -1)
+        self.factor = simplex_scale(self.scale, self.rows.shape[-1])
+        return (self.rows - self.rows.mean(-1, keepdim=True)).mul_(self.factor)
+
+    def backward(self, d):
+        g = self.factor * (d - d.mean(-1, keepdim=True))
+        g = g - self.rows * (g * self.rows).sum(-1, keepdim=True)
+        return self.features.backward(g.div_(self.lengths))
+
+
+def _directions(vectors, axis):
+    """Vectors of length 1 along an axis, and their lengths before; zeros stay zeros."""
+    lengths = torch.linalg.vector_norm(vectors, dim=axis, keepdim=True).clamp_min(1e-12)
+    return vectors / lengths, lengths
 
 
 class Chain(Backend):

@@ -8,8 +8,12 @@ from skimb.engine.chain import (
     Batched,
     BatchedVector,
     Chain,
+    Cosine,
     FromTable,
+    Normalised,
     ReluVector,
+    RowShares,
+    Simplex,
     Vector,
     WideAffine,
     WideTable,
@@ -31,19 +35,32 @@ class NetChain(Chain):
         Largest batch.
     table : object, default=None
         What reads and updates the module's table where rows are CSR, see `FromTable`.
+    groups : Tensor of int, default=None
+        Class or task of each training row, for normalisation.
     """
 
-    def __init__(self, module, size, table=None):
+    def __init__(self, module, size, table=None, groups=None):
         flat = module.flat
         if flat.grad is None:
             flat.grad = torch.zeros_like(flat)
         self.module, self.table = module, table
-        views = (*module.split(flat.detach()), *module.split(flat.grad))
-        super().__init__(_net_layers(module, views, size, table), module.activation)
+        values, grads = module.split(flat.detach()), module.split(flat.grad)
+        self.shares = None if module.normalization is None else RowShares(module, groups)
+        self.numbered = groups is not None
+        layers = _net_layers(module, values, grads, size, table, self.shares)
+        super().__init__(layers, module.activation)
         self.whole_gradient = table is None
         if table is not None and not self.rest:
             self.serves = self.serves - {"inputs"}
             self.consumer, self.cure = "a linear model of sparse X", "use dense X or a hidden layer"
+        if module.head != "linear":  # whose scores do not grow with the inputs
+            self.serves = self.serves - {"inputs"}
+            self.consumer, self.cure = f"head={module.head!r}", "use head='linear'"
+
+    def forward(self, X):
+        if self.shares is not None:
+            self.shares.take(len(X), self.rows)
+        return super().forward(X)
 
     @property
     def layout(self):
@@ -51,9 +68,15 @@ class NetChain(Chain):
         return ChainLayout
 
     def structure(self, data):
-        """Widths, activation and type; on CSR rows also the rule of the table, which must be untouched."""
+        """Widths, activation and type; on CSR rows also the rule of the table, which must be untouched.
+
+        None with normalisation, whose running means are each net's own.
+        """
         module = self.module
+        if module.normalization is not None:
+            return None
         same = (ChainLayout, tuple(module.widths), module.activation, str(module.flat.dtype))
+        same = (*same, module.head, module.scale)
         if not module.sparse:
             return same
         table = self.table
@@ -69,16 +92,33 @@ class NetChain(Chain):
             self.table.settle()
 
 
-def _net_layers(module, views, size, table):
-    """Layers of one net from views of its weights, intercepts and their gradients."""
-    W, b, gW, gb = ([v[0] for v in views[k]] for k in range(4))
+def _net_layers(module, values, grads, size, table, shares=None):
+    """Layers of one net from views of weights and intercepts, and of their gradients unless it only predicts."""
+    W, b = ([v[0] for v in views] for views in values)
+    gW, gb = ([None] * len(views) if grads is None else [v[0] for v in grads[k]]
+              for k, views in enumerate(values))  # fmt: skip
     layers = []
     if table is not None:
         layers.append(FromTable(table, b[0], gb[0], module.linear_skip, size))
         b, gb = b[1:], gb[1:]
     for i, own in enumerate(zip(W, b, gW, gb, strict=True)):
-        alone = table is None and i == len(W) - 1 and module.widths[-1] == 1
-        layers.append((Vector if alone else Affine)(*own, size, layers[-1] if layers else None))
+        last, below = i == len(W) - 1, layers[-1] if layers else None
+        alone = table is None and last and module.widths[-1] == 1 and grads is not None
+        kind = Vector if alone else Affine
+        if not last and module.normalization is not None:
+            running = module.running.split(module.widths[1:-1], 1)[i]
+            layers.append(Normalised(*own, size, below, shares=shares, running=running))
+        elif last and module.head == "cosine":
+            layers.append(Cosine(*own, module.scale, below))
+        else:
+            layers.append(kind(*own, size, below))
+    return _with_simplex(layers, module)
+
+
+def _with_simplex(layers, module):
+    """The layers with the vertices of a simplex at their end, if the module has them."""
+    if module.head == "etf":
+        layers[-1] = Simplex(layers[-1], module.scale)
     return layers
 
 
@@ -93,7 +133,7 @@ class _Product:
 
 
 @torch.no_grad()
-def infer(module, X):
+def infer(module, X, *, inputs=False):
     """Raw outputs (n, outputs) of an MLP, in blocks of rows that stay in cache.
 
     Parameters
@@ -102,32 +142,34 @@ def infer(module, X):
         The net, one member.
     X : ndarray, Tensor, scipy CSR or rows on demand, of shape (n, n_features)
         Rows in the dtype of the parameters.
+    inputs : bool, default=False
+        Whether to give what the output layer gets instead; the vertices of a simplex get features.
 
     Returns
     -------
-    Tensor of shape (n, outputs)
+    Tensor of shape (n, outputs) or (n, inputs of the output layer)
         Raw outputs.
     """
     flat = module.flat.detach()
     widest = max(module.widths[1:]) if module.sparse else max(module.widths)
     size = max(256, _BLOCK_BYTES // (widest * flat.element_size()))
     n = X.shape[0]
-    W, b = ([v[0] for v in views] for views in module.split(flat))
-    layers = []
-    if module.sparse:
-        layers.append(
-            FromTable(_Product(module.table), b[0], None, module.linear_skip, min(size, n))
-        )
-        b = b[1:]
-    for w, c in zip(W, b, strict=True):
-        layers.append(Affine(w, c, None, None, min(size, n), layers[-1] if layers else None))
-    chain = Chain(layers, module.activation)
-    result = flat.new_empty(n, module.widths[-1])
+    table = _Product(module.table) if module.sparse else None
+    shares = None if module.normalization is None else RowShares(module)
+    chain = Chain(
+        _net_layers(module, module.split(flat), None, min(size, n), table, shares),
+        module.activation,
+    )
+    width = module.widths[-2 if inputs and module.head != "etf" else -1]
+    result = flat.new_empty(n, width)
     for s in range(0, n, size):
         rows = X[s : s + size]
         if not module.sparse:
             rows = (rows if torch.is_tensor(rows) else torch.from_numpy(rows)).to(flat.device)
-        result[s : s + size] = chain.forward(rows)
+        scores = chain.forward(rows)
+        if inputs:
+            scores = chain.rest[-1].f if module.head == "etf" else chain.inputs
+        result[s : s + size] = scores
     return result
 
 
@@ -196,12 +238,22 @@ class ChainLayout(Layout):
         return found
 
     def decayed(self, flat, values, neutral):
-        if self.shared:  # weights lie before intercepts
-            return self.spread(flat, values)[: self.n_weights]
+        decayed = self.nets[0].step.optimizer.decayed  # weights lie before intercepts
+        n = sum(value.numel() for value, _ in decayed)
+        if self.shared:
+            return self.spread(flat, values)[: len(values) * n]
         found = torch.full_like(flat, neutral)
-        for w in self._views(found, len(values))[0]:
-            w.copy_(found.new_tensor(values)[:, None, None].expand_as(w))
+        found.view(len(values), -1)[:, :n] = found.new_tensor(values)[:, None]
         return found
+
+    def matrices(self, flat, members):
+        places = self.nets[0].step.optimizer.places
+        if not (places and self.shared):
+            return super().matrices(flat, members)
+        weights = [w for w in self._views(flat, members)[0] if w is not None][: len(places)]
+        if not self.sparse:
+            weights[0] = weights[0].view(len(weights[0]), members, -1).transpose(0, 1)
+        return weights
 
     def prepare(self, flat):
         if self.sparse:
@@ -237,8 +289,12 @@ class ChainLayout(Layout):
                 kind = BatchedVector
             out = self.deep[i - 1][own]
             d = self.d_deep[i - 1][own] if i < last else None
-            layers.append(kind(W[i], gW[i], b[i], gb[i], out, d, layers[-1]))
-        return Chain(layers, self.module.activation)
+            if i == last and self.module.head == "cosine":
+                parts = W[i], b[i], gW[i], gb[i]
+                layers.append(Cosine(*parts, self.module.scale, layers[-1]))
+            else:
+                layers.append(kind(W[i], gW[i], b[i], gb[i], out, d, layers[-1]))
+        return Chain(_with_simplex(layers, self.module), self.module.activation)
 
     # --- tables of CSR rows --------------------------------------------------------------------
 

@@ -117,6 +117,9 @@ class TrainingData(Dataset):
         Weights that replace `weight` when deferred re-weighting sets in.
     """
 
+    #: class or task of each row, a tensor of int where a backend asks for it
+    groups = None
+
     def __init__(self, X, target, weight=None, late_weight=None):
         self.X = X
         self.target = target

@@ -180,6 +180,13 @@ def _plain(value):
     return value
 
 
+def hidden_matrices(module):
+    """Weights of all linear layers of a module but the last one, in the order of their definition."""
+    linear = [part.weight for part in module.modules() if isinstance(part, torch.nn.Linear)]
+    unique = list({id(p): p for p in linear}.values())
+    return [p for p in unique[:-1] if p.requires_grad]
+
+
 def flatten(module):
     """Make a module's trainable parameters and gradients views of one tensor per dtype.
 

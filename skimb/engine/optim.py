@@ -5,6 +5,7 @@ optimisers are `torch.optim.Optimizer` by type, so that skorch and learning-rate
 never call its constructor: that imports ``torch._dynamo``, a second or more in every fresh process.
 """
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -119,7 +120,7 @@ class AdamRule(Rule):
         torch._fused_adam_(
             self.values if scratch is None else scratch,
             self.grads,
-            *self.state,
+            *self.state[:2],
             [],
             self.clocks,
             lr=lr if scratch is None else 1.0,
@@ -167,6 +168,86 @@ class SGDRule(Rule):
                 p.add_(v)
 
 
+def orthogonalised(matrices):
+    """Matrices whose singular values are near 1, by Newton-Schulz steps; zeros stay zeros.
+
+    ``X <- 3.4445 X - 4.775 (X X') X + 2.0315 (X X')^2 X`` from ``X / ||X||_F``, five times: what is above a
+    hundredth of that norm comes between 0.68 and 1.2. In bfloat16 and in the order of ``torch.optim.Muon``, whose
+    results these are bit for bit.
+
+    Parameters
+    ----------
+    matrices : Tensor of shape (K, in, out)
+        Any matrices.
+
+    Returns
+    -------
+    Tensor of shape (K, in, out)
+        In bfloat16.
+    """
+    X = matrices.bfloat16()
+    tall = X.shape[1] > X.shape[2]
+    X = X.mT if tall else X
+    X = X / X.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
+    for _ in range(5):
+        gram = torch.bmm(X, X.mT)
+        gram = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        X = torch.baddbmm(X, gram, X, beta=3.4445)
+    return X.mT if tall else X
+
+
+def at_places(tensor, members, places):
+    """Matrices (members, in, out) of members whose flat tensors lie one after the other.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        All of them.
+    members : int
+        Members.
+    places : list of (int, int, int)
+        First number in a member's tensor, rows and columns of each matrix.
+    """
+    rows = tensor.view(members, -1)
+    return [rows[:, o : o + a * b].view(members, a, b) for o, a, b in places]
+
+
+class MuonRule(AdamRule):
+    """Muon for some matrices, Adam for all other parameters, in one pass.
+
+    The matrices follow their orthogonalised Nesterov momentum, scaled to the size of Adam's steps:
+    ``M <- mu M + (1 - mu) G`` and ``W <- W - 0.2 lr sqrt(max(in, out)) NS(mu M + (1 - mu) G)``. Then their
+    gradients are zero, so that the fused call of Adam leaves them.
+
+    Parameters
+    ----------
+    values, grads, betas, eps, state, clocks
+        As for `AdamRule`; the third list of the state holds the momentum.
+    momentum : float
+        mu.
+    cuts : sequence of list of Tensor of shape (K, in, out)
+        The matrices as views of values, gradients, scratch and momentum.
+    """
+
+    slots = 3
+
+    def __init__(self, values, grads, betas, eps, momentum, cuts, state=None, clocks=None):
+        super().__init__(values, grads, betas, eps, state, clocks)
+        self.momentum, self.cuts = momentum, cuts
+
+    def update(self, lr, scratch=None):
+        values, grads, steps, buffers = self.cuts
+        directions = []
+        for g, m in zip(grads, buffers, strict=True):
+            m.lerp_(g, 1 - self.momentum)
+            directions.append(orthogonalised(g.lerp(m, self.momentum)))
+            g.zero_()
+        super().update(lr, scratch)
+        for target, direction in zip(values if scratch is None else steps, directions, strict=True):
+            size = 0.2 * math.sqrt(max(target.shape[1:]))
+            target.add_(direction, alpha=-(lr if scratch is None else 1.0) * size)
+
+
 def _descend(p, g, lr):
     if torch.is_tensor(lr):
         p.sub_(g * lr)
@@ -195,6 +276,8 @@ class LeanOptimizer(torch.optim.Optimizer):
 
     #: the rule, which populations may apply to many members at once, or None
     rule = None
+    #: first number, rows and columns of the matrices of the one parameter that have an update of their own
+    places = ()
 
     def __init__(self, params, lr=1e-3, l2=0.0, decay=0.0, decayed=(), max_norm=None):
         params = [p for p in params if torch.is_tensor(p)] or list(params)
@@ -266,8 +349,8 @@ class Adam(LeanOptimizer):
         clock = float(self.rule.clocks[0])  # one for all
         return ("adam", self.betas, self.eps, self.max_norm, clock)
 
-    def joint_rule(self, values, grads, state, clocks):
-        """The rule over tensors of several members."""
+    def joint_rule(self, values, grads, state, clocks, cuts=()):
+        """The rule over tensors of several members, whose matrices at the `places` are the `cuts`."""
         return AdamRule(values, grads, self.betas, self.eps, state, clocks)
 
 
@@ -282,56 +365,41 @@ class SGD(LeanOptimizer):
     def key(self):
         return ("sgd", self.momentum, self.nesterov, self.max_norm)
 
-    def joint_rule(self, values, grads, state, clocks):
-        """The rule over tensors of several members."""
+    def joint_rule(self, values, grads, state, clocks, cuts=()):
+        """The rule over tensors of several members, whose matrices at the `places` are the `cuts`."""
         return SGDRule(values, grads, self.momentum, self.nesterov, state)
 
 
 class Muon(LeanOptimizer):
-    """torch's Muon for hidden weight matrices, AdamW for the output layer and the intercepts.
+    """Muon (Jordan et al. 2024, as in ``torch.optim.Muon``) for some matrices, Adam for all other parameters.
 
     Parameters
     ----------
     params : iterable of Tensor
-        The one flat parameter of an MLP.
-    matrices : list of (Tensor, Tensor)
-        Hidden weight matrices and their gradients, as views.
-    rest : (Tensor, Tensor)
-        Everything else and its gradient, as views.
-    decay : float
-        Decoupled weight decay.
-    lr : float
-        Learning rate of both parts; Muon's update is scaled to the size of AdamW's.
-    momentum : float
-        Momentum of Muon.
+        Parameters; the matrices lie in the first one.
+    places : list of (int, int, int)
+        First number, rows and columns of each matrix.
+    betas, eps
+        As for `Adam`.
+    momentum : float, default=0.95
+        Momentum of the matrices.
     """
 
-    def __init__(self, params, matrices, rest, lr=1e-3, decay=0.0, momentum=0.95, **kw):
-        super().__init__(params, lr=lr)
-        hidden = []
-        for value, grad in matrices:
-            p = torch.nn.Parameter(value.detach())
-            p.grad = grad
-            hidden.append(p)
-        self.muon = torch.optim.Muon(
-            hidden,
-            lr=lr,
-            weight_decay=decay,
-            momentum=momentum,
-            adjust_lr_fn="match_rms_adamw",
+    def __init__(self, params, places, betas=(0.9, 0.999), eps=1e-8, momentum=0.95, **kw):
+        super().__init__(params, **kw)
+        self.places, self.betas, self.eps, self.momentum = places, betas, eps, momentum
+        state = [[torch.zeros_like(v) for v in self.values] for _ in range(MuonRule.slots)]
+        value, grad, buffer = (
+            at_places(t, 1, places) for t in (self.values[0], self.grads[0], state[-1][0])
         )
-        leaf = rest[0].detach()
-        leaf.grad = rest[1]
-        self.adam = Adam([leaf], lr=lr, decay=0.0, **kw)
+        cuts = value, grad, None, buffer
+        self.rule = MuonRule(self.values, self.grads, betas, eps, momentum, cuts, state)
 
-    def update(self, lr):
-        for group in self.muon.param_groups:
-            group["lr"] = lr
-        self.muon.step()
-        self.adam.update(lr)
+    def key(self):
+        clock = float(self.rule.clocks[0])
+        return ("muon", self.betas, self.eps, self.momentum, self.places, self.max_norm, clock)
 
-    def tensors(self):
-        buffers = [
-            self.muon.state[p].get("momentum_buffer") for p in self.muon.param_groups[0]["params"]
-        ]
-        return [*(b for b in buffers if b is not None), *self.adam.tensors()]
+    def joint_rule(self, values, grads, state, clocks, cuts=()):
+        """The rule over tensors of several members, whose matrices at the `places` are the `cuts`."""
+        own = values, grads, self.betas, self.eps, self.momentum
+        return MuonRule(*own, [*cuts[:3], cuts[-1]], state, clocks)

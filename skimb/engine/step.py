@@ -129,6 +129,8 @@ class Step:
 
     def evaluated(self, batch):
         """Loss of a batch, and its gradient in the outputs of the backend."""
+        if self.backend.numbered:
+            self.backend.rows = batch.rows
         z = self.backend.forward(batch.X)
         target = batch.target
         self.scores = squeeze_outputs(z, target.code, self.backend.members)

@@ -75,7 +75,7 @@ class Trainer:
         """Losses and sizes of the batches of one net, whose callbacks may listen to batches."""
         step = self.bank.step(0, 1)
         index, sizes = net.order.next()
-        numbered = step.scheme is not None and step.scheme.numbered
+        numbered = step.backend.numbered or (step.scheme is not None and step.scheme.numbered)
         batches = data.batches(
             index, sizes, numbered=numbered, epoch=net.epochs_before + self.epoch
         )

@@ -34,9 +34,9 @@ class LinearClassifier(NeuralClassifier, ChainEstimator):
         'lbfgs': largest gradient component at the end; else the improvement that counts.
     batch_size : int or "auto", default="auto"
         Rows per update; 'auto' is ``min(200, n)``, and ``min(1024, n)`` for losses that couple rows.
-    learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, default="constant"
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine", "linear"}, default="constant"
         Schedule after each epoch. 'invscaling' and 'adaptive' act with 'sgd' only, as in
-        scikit-learn; 'cosine' falls to zero over `max_iter` epochs with every stochastic solver.
+        scikit-learn; 'cosine' and 'linear' fall to zero over `max_iter` epochs with every stochastic solver.
     learning_rate_init : float in (0, inf), default=0.001
         Initial learning rate.
     power_t : float in [0, inf), default=0.5

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 ACTIVATIONS = {
     "identity": None,
@@ -12,6 +13,15 @@ ACTIVATIONS = {
     "tanh": torch.tanh_,
     "logistic": torch.sigmoid_,
 }
+
+
+#: added to variances before their root is taken
+EPSILON = 1e-5
+
+
+def simplex_scale(scale, classes):
+    """Factor of centred directions that makes them cosines with the vertices of a simplex, times `scale`."""
+    return scale * (classes / (classes - 1.0)) ** 0.5
 
 
 class MLP(nn.Module):
@@ -36,6 +46,15 @@ class MLP(nn.Module):
         Whether the input also feeds the output directly; sparse input only.
     dtype : torch.dtype, default=torch.float32
         Floating type of the parameters.
+    head : {"linear", "cosine", "etf"}, default="linear"
+        What makes scores: the last linear layer; `scale` times the cosines between its inputs and its weights,
+        with an intercept that is not trained; or `scale` times the cosines between its outputs and the vertices of
+        a simplex with as many vertices.
+    scale : float, default=16.0
+        Largest score of the last two.
+    normalization : {"batch", "class_balanced", "adaptive"}, default=None
+        Whether hidden layers are normalised before their intercepts, here by the running means and variances in
+        ``running``; with how fast they follow in ``rate``.
 
     Examples
     --------
@@ -54,6 +73,9 @@ class MLP(nn.Module):
         sparse=False,
         linear_skip=False,
         dtype=torch.float32,
+        head="linear",
+        scale=16.0,
+        normalization=None,
     ):
         super().__init__()
         self.widths = [int(w) for w in widths]
@@ -61,6 +83,13 @@ class MLP(nn.Module):
         self.members = members
         self.sparse = sparse
         self.linear_skip = linear_skip and len(self.widths) > 2
+        self.head, self.scale = head, scale
+        self.normalization = normalization
+        if normalization is not None:
+            start = torch.zeros(2, sum(self.widths[1:-1]), dtype=dtype)
+            start[1] = 1.0
+            self.register_buffer("running", start)
+            self.register_buffer("rate", torch.tensor(0.1**self.kappa, dtype=torch.float64))
         shapes = list(pairwise(self.widths))
         self.table_width = 0
         if sparse:
@@ -74,6 +103,11 @@ class MLP(nn.Module):
         self.n_weights = sum(a * b for a, b in shapes)
         n = self.n_weights + sum(self.widths[1:])
         self.flat = nn.Parameter(torch.zeros(members, n, dtype=dtype))
+
+    @property
+    def kappa(self):
+        """Exponent of the rate at which running means follow; 1 for a constant one."""
+        return 0.5 if self.normalization == "adaptive" else 1.0
 
     # --- parameters --------------------------------------------------------------------------
 
@@ -113,6 +147,8 @@ class MLP(nn.Module):
                 draw = random_state.uniform(-bound, bound, (fan_in, fan_out))
                 weights[i][k].copy_(torch.from_numpy(draw))
                 biases[i][k].copy_(torch.from_numpy(random_state.uniform(-bound, bound, fan_out)))
+        if self.head == "cosine":
+            biases[-1].zero_()
         return self
 
     def coefs(self):
@@ -141,10 +177,20 @@ class MLP(nn.Module):
         act = ACTIVATIONS[self.activation]
         a = X
         for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
-            if self.members == 1:
+            last = i == len(weights) - 1
+            if last and self.head == "cosine":
+                w, a = functional.normalize(w, dim=-2), functional.normalize(a, dim=-1)
+                b, a = b.detach(), self.scale * a
+            if self.normalization is not None and not last:
+                mean, var = self.running.split(self.widths[1:-1], 1)[i]
+                a = (a @ w[0] - mean) * (var + EPSILON).rsqrt() + b[0]
+            elif self.members == 1:
                 a = torch.addmm(b[0], a, w[0])
             else:
                 a = torch.matmul(a, w) + b.unsqueeze(1)
-            if act is not None and i < len(weights) - 1:
+            if act is not None and not last:
                 a = act(a)
+        if self.head == "etf":
+            a = functional.normalize(a, dim=-1)
+            a = simplex_scale(self.scale, a.shape[-1]) * (a - a.mean(-1, keepdim=True))
         return a

@@ -13,8 +13,8 @@ from torch import nn
 from skimb._base.chain import CLASSIFIER_CONSTRAINTS, SHARED_CONSTRAINTS
 from skimb._base.classifier import NeuralClassifier
 from skimb._core.warn import warn_user
-from skimb.engine.module import ModuleBackend
-from skimb.engine.optim import SGD, Adam
+from skimb.engine.module import ModuleBackend, hidden_matrices
+from skimb.engine.optim import SGD, Adam, Muon
 from skimb.engine.runtime import Draws
 from skimb.engine.step import Step
 from skimb.losses import Loss
@@ -35,14 +35,15 @@ class NeuralNetClassifier(NeuralClassifier):
         where it takes them, ``n_features`` and ``n_outputs``. ``None`` is one hidden layer of 64. The
         module maps a float tensor (n, n_features) to raw scores (n, n_outputs); two classes use one
         output, two for :class:`~skimb.losses.VectorScaling`.
-    solver : {"adamw", "adam", "sgd"}, default="adamw"
-        Optimiser.
+    solver : {"adamw", "adam", "sgd", "muon"}, default="adamw"
+        Optimiser; 'muon' takes the weights of all ``torch.nn.Linear`` layers but the last, in the order of their
+        definition, and AdamW the rest.
     alpha : float in [0, inf), default=0.0001
-        'adamw': weight decay; 'adam' and 'sgd': L2 on the mean loss. For matrices only.
+        'adamw' and 'muon': weight decay; 'adam' and 'sgd': L2 on the mean loss. For matrices only.
     batch_size : int or "auto", default="auto"
         Rows per update; 'auto' is ``min(200, n)``, and ``min(1024, n)`` for losses that couple rows.
-    learning_rate : {"constant", "cosine"}, default="constant"
-        Schedule after each epoch; 'cosine' falls to zero over `max_iter` epochs.
+    learning_rate : {"constant", "cosine", "linear"}, default="constant"
+        Schedule after each epoch; 'cosine' and 'linear' fall to zero over `max_iter` epochs.
     learning_rate_init : float in (0, inf), default=0.001
         Initial learning rate.
     momentum : float in [0, 1], default=0.9
@@ -137,8 +138,8 @@ class NeuralNetClassifier(NeuralClassifier):
         **SHARED_CONSTRAINTS,
         **CLASSIFIER_CONSTRAINTS,
         "module": [callable, None],
-        "solver": [StrOptions({"adamw", "adam", "sgd"})],
-        "learning_rate": [StrOptions({"constant", "cosine"})],
+        "solver": [StrOptions({"adamw", "adam", "sgd", "muon"})],
+        "learning_rate": [StrOptions({"constant", "cosine", "linear"})],
         "momentum": [Interval(Real, 0, 1, closed="both")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "loss": [Loss, None],
@@ -328,7 +329,7 @@ class NeuralNetClassifier(NeuralClassifier):
         on_gpu = next(module.parameters()).device.type == "cuda"
         autocast = torch.bfloat16 if self.mixed_precision and on_gpu else None
         backend = ModuleBackend(module, autocast, width=self.n_features_in_)
-        decoupled = self.solver == "adamw"
+        decoupled = self.solver in {"adamw", "muon"}
         kw = {
             "lr": self.learning_rate_init,
             "l2": 0.0 if decoupled else self.alpha,
@@ -337,9 +338,21 @@ class NeuralNetClassifier(NeuralClassifier):
         }
         if self.solver == "sgd":
             optimizer = SGD(backend.parameters, momentum=self.momentum, **kw)
+        elif self.solver == "muon":
+            optimizer = Muon(backend.parameters, self._hidden_places(module), **kw)
         else:
             optimizer = Adam(backend.parameters, **kw)
         return Step(backend, bound, optimizer, scheme)
+
+    def _hidden_places(self, module):
+        """Where the hidden matrices lie in the flat parameter."""
+        found = hidden_matrices(module)
+        if not found:
+            raise ValueError(
+                f"solver='muon' orthogonalises the weights of all torch.nn.Linear layers but the last, and module="
+                f"{self.module!r} has none of these; use solver='adamw', or MLPClassifier(solver='muon')."
+            )
+        return tuple((p.storage_offset(), *p.shape) for p in found)
 
     def _choose_dtype(self, X, device):
         if self.dtype != "auto":

@@ -1,13 +1,15 @@
 """The multi-layer perceptron classifier."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
+import numpy as np
+import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb._base.chain import CHAIN_CONSTRAINTS, CLASSIFIER_CONSTRAINTS, ChainEstimator
 from skimb._base.classifier import NeuralClassifier
 from skimb.losses import Loss
-from skimb.nets.mlp import ACTIVATIONS
+from skimb.nets.mlp import ACTIVATIONS, simplex_scale
 
 
 class MLPClassifier(NeuralClassifier, ChainEstimator):
@@ -29,13 +31,13 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         'lbfgs' on all rows at once.
     alpha : float in [0, inf), default=0.0001
         'adam' and 'sgd': L2 strength in scikit-learn's units (divided by the batch size, 200 for
-        'auto'); 'lbfgs': divided by the total weight; 'adamw' and 'muon': weight decay. Intercepts
-        are free.
+        'auto'); 'lbfgs': divided by the total weight; 'adamw' and 'muon': weight decay, 'muon' of hidden
+        matrices. Intercepts are free.
     batch_size : int or "auto", default="auto"
         Rows per update; 'auto' is ``min(200, n)``, and ``min(1024, n)`` for losses that couple rows.
-    learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, default="constant"
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine", "linear"}, default="constant"
         Schedule after each epoch. 'invscaling' and 'adaptive' act with 'sgd' only, as in
-        scikit-learn; 'cosine' falls to zero over `max_iter` epochs with every stochastic solver.
+        scikit-learn; 'cosine' and 'linear' fall to zero over `max_iter` epochs with every stochastic solver.
     learning_rate_init : float in (0, inf), default=0.001
         Initial learning rate.
     power_t : float in [0, inf), default=0.5
@@ -94,6 +96,21 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
     linear_skip : bool or "auto", default="auto"
         Whether sparse input also feeds the output directly, starting from a fitted linear model;
         'auto' does so for sparse X with hidden layers.
+    head : {"linear", "cosine", "etf"}, default="linear"
+        How scores are made of the last hidden layer a: ``a W + b``; ``s cos(a, W_k)``, where no class gains by
+        longer weights; or, for three and more classes, ``s cos(a W + b, m_k)`` with the fixed vertices m_k of a
+        simplex (an equiangular tight frame), where no class gains by its place either (arXiv:2203.09081, here on
+        as many features as classes and with any loss). The last two need a hidden layer, no linear skip path.
+    head_scale : float in (0, inf), default=16.0
+        s, the largest score of 'cosine' and 'etf'.
+    normalization : {"batch", "class_balanced", "adaptive"} or None, default=None
+        Whether hidden layers are normalised over the rows of a batch, before their intercepts and with no factors
+        of their own: 'batch' with equal shares of the rows, 'class_balanced' with equal shares of the classes in
+        the batch, 'adaptive' with shares of the tasks of a stream as in arXiv:2310.08855, each counted with one row
+        more than it has. The task of a class is the call of ``partial_fit`` that first held it, which is a reading:
+        the source is told of tasks, and learns what is added. Predictions use running means and variances, which
+        follow by a tenth per batch, with 'adaptive' by a rate that falls from ``0.1 ** 0.5`` to ``1 - 0.9 ** 0.5``.
+        For dense rows and stochastic solvers; such nets are trained alone, not in populations.
     device : {"cpu", "cuda", "cuda:<number>", "auto"}, default="cpu"
         Where to train; 'auto' takes CUDA where there is one. Fitted models live on the CPU.
     mixed_precision : bool, default=False
@@ -156,6 +173,9 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         "activation": [StrOptions(set(ACTIVATIONS))],
         "loss": [Loss, None],
         "linear_skip": ["boolean", StrOptions({"auto"})],
+        "head": [StrOptions({"linear", "cosine", "etf"})],
+        "head_scale": [Interval(Real, 0, None, closed="neither")],
+        "normalization": [StrOptions({"batch", "class_balanced", "adaptive"}), None],
     }
 
     def __init__(
@@ -194,6 +214,9 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         deferred_reweighting=None,
         validation_scoring=None,
         linear_skip="auto",
+        head="linear",
+        head_scale=16.0,
+        normalization=None,
         device="cpu",
         mixed_precision=False,
         callbacks=None,
@@ -231,18 +254,131 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         self.deferred_reweighting = deferred_reweighting
         self.validation_scoring = validation_scoring
         self.linear_skip = linear_skip
+        self.head = head
+        self.head_scale = head_scale
+        self.normalization = normalization
         self.device = device
         self.mixed_precision = mixed_precision
         self.callbacks = callbacks
 
     def _wants_skip(self, is_sparse):
         if self.linear_skip == "auto":
-            return is_sparse
+            return is_sparse and self.head == "linear"
+        if self.linear_skip and self.head != "linear":
+            raise ValueError(
+                f"linear_skip=True adds scores of any size to those of head={self.head!r}; use linear_skip='auto'."
+            )
         if self.linear_skip and not is_sparse:
             raise ValueError(
                 "linear_skip=True needs sparse X; pass a CSR matrix or use linear_skip='auto'."
             )
         return bool(self.linear_skip)
+
+    def _new_module(self, data, bound, rng):
+        self._task_of_class = None
+        return super()._new_module(data, bound, rng)
+
+    def _training_data(self, X, code, *args):
+        data = super()._training_data(X, code, *args)
+        if code.ndim == 1:
+            data.groups = torch.from_numpy(code)
+        return data
+
+    def _new_step(self, module, bound, data, order, scheme):
+        kind = module.normalization
+        if kind is not None:
+            self._refuse_normalization(kind, data, bound, scheme)
+        if kind == "adaptive":
+            tasks = _tasks(self._task_of_class, data.groups.numpy(), len(self._head.classes))
+            self._task_of_class = tasks
+            data.groups = torch.from_numpy(tasks)[data.groups]
+        grouped = kind in {"class_balanced", "adaptive"}
+        data.groups = data.groups.to(module.flat.device) if grouped else None
+        return super()._new_step(module, bound, data, order, scheme)
+
+    def _refuse_normalization(self, kind, data, bound, scheme):
+        """Refuse what does not go together with normalised layers."""
+        reasons = {
+            "solver='lbfgs' has no batches to follow; use a stochastic solver": self._full_batch(),
+            "sparse X is not normalised; use dense X": data.sparse,
+            "multi-label y has no exclusive classes; use normalization='batch'": (
+                data.groups is None and kind != "batch"
+            ),
+            f"mix={self.mix!r} makes rows of several classes; use normalization='batch'": (
+                self.mix is not None and kind != "batch"
+            ),
+            f"{bound.name} needs gradients in the rows; use another loss": (
+                "adversary" in bound.requires
+            ),
+            "the scheme needs autograd; use normalization=None": (
+                scheme is not None and scheme.autograd
+            ),
+            "mixed_precision=True trains by autograd; use mixed_precision=False": (
+                self.mixed_precision and data.target.code.device.type == "cuda"
+            ),
+        }
+        for reason, holds in reasons.items():
+            if holds:
+                raise ValueError(f"normalization={kind!r}: {reason}.")
+
+    def _output_config(self):
+        config = self._head_config()
+        if self.normalization is None:
+            return config
+        if not self._hidden():
+            raise ValueError(
+                f"normalization={self.normalization!r} is for hidden layers, and hidden_layer_sizes="
+                f"{self.hidden_layer_sizes!r} has none; use normalization=None."
+            )
+        return {**config, "normalization": self.normalization}
+
+    def _head_config(self):
+        if self.head == "linear":
+            return {}
+        if not self._hidden():
+            raise ValueError(
+                f"head={self.head!r} takes cosines of a hidden layer, and hidden_layer_sizes="
+                f"{self.hidden_layer_sizes!r} has none; use head='linear'."
+            )
+        if self.head == "etf" and (self._head.multilabel or self.n_outputs_ < 3):
+            raise ValueError(
+                "head='etf' gives each of several exclusive classes a vertex of a simplex; two classes with one "
+                "score and multi-label y have none. Use head='cosine'."
+            )
+        return {"head": self.head, "scale": float(self.head_scale)}
+
+    def last_layer(self, X):
+        """What the output layer gets for rows, and its directions: what is seen of neural collapse.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_units)
+            The last hidden layer; with ``head="etf"`` the features that are compared with the vertices.
+        coef : ndarray of shape (n_outputs, n_units)
+            Weights, or the vertices.
+        intercept : ndarray of shape (n_outputs,)
+            Intercepts.
+
+        Raises
+        ------
+        ValueError
+            If there is no hidden layer.
+        """
+        X = self._check_X(X)
+        if self.n_layers_ < 3:
+            raise ValueError("last_layer shows the last hidden layer, and this model has none.")
+        features = self._inferred(X, inputs=True).numpy()
+        if self.net_.module_.head == "etf":
+            vertices = (np.eye(self.n_outputs_) - 1.0 / self.n_outputs_) * simplex_scale(
+                1.0, self.n_outputs_
+            )
+            return features, vertices, np.zeros(self.n_outputs_)
+        return features, self.coefs_[-1].T, self.intercepts_[-1]
 
     @property
     def out_activation_(self):
@@ -250,3 +386,11 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         self._need_net("out_activation_")
         several = not self._head.multilabel and len(self._head.classes) > 2
         return "softmax" if several else "logistic"
+
+
+def _tasks(before, code, n_classes):
+    """The task of each class: the call that first held it; -1 for classes to come."""
+    tasks = np.full(n_classes, -1) if before is None else before.copy()
+    fresh = np.unique(code)
+    tasks[fresh[tasks[fresh] < 0]] = tasks.max() + 1
+    return tasks

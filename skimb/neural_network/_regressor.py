@@ -36,7 +36,7 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
         L2 strength or weight decay, as in :class:`MLPClassifier`.
     batch_size : int or "auto", default="auto"
         Rows per update; 'auto' is ``min(200, n)``.
-    learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, default="constant"
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine", "linear"}, default="constant"
         Schedule after each epoch, as in :class:`MLPClassifier`.
     learning_rate_init : float in (0, inf), default=0.001
         Initial learning rate.
