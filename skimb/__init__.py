@@ -14,6 +14,7 @@ _SUBPACKAGES = (
     "engine",
     "ensemble",
     "functional",
+    "inspection",
     "kernels",
     "linear_model",
     "losses",

@@ -135,16 +135,20 @@ class MLP(nn.Module):
 
     # --- forward -----------------------------------------------------------------------------
 
-    def forward(self, X):
-        """Raw outputs for dense input; a population answers (K, n, outputs)."""
+    def forward(self, X, with_inputs=False):
+        """Raw outputs for dense input, on request with the inputs of the output layer.
+
+        A population answers (K, n, outputs).
+        """
         weights, biases = self.split(self.flat)
         act = ACTIVATIONS[self.activation]
         a = X
         for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
+            inputs = a
             if self.members == 1:
                 a = torch.addmm(b[0], a, w[0])
             else:
                 a = torch.matmul(a, w) + b.unsqueeze(1)
             if act is not None and i < len(weights) - 1:
                 a = act(a)
-        return a
+        return (a, inputs) if with_inputs else a
