@@ -141,8 +141,8 @@ def robust_scores(
     r"""Attack a fitted neural classifier and score what it still gets right.
 
     Each row is moved within :math:`\|x'-x\|\le\epsilon` by projected gradient ascent from random starts, once
-    against the margin of the decision and, for more than two classes, once along the cross-entropy. A row is robust if
-    it is right as it is and at every end. This bounds the accuracy under the best attack from above.
+    against the margin of the decision and, for more than two classes, once along the cross-entropy. A row is robust
+    if it is right as it is and at every end. This bounds the accuracy under the best attack from above.
 
     Parameters
     ----------
