@@ -61,9 +61,7 @@ def test_the_ends_of_the_path_are_start_and_end(kind, moved):
     assert not np.allclose(low.predict_proba(X), high.predict_proba(X))
     np.testing.assert_array_equal(middle.predict_proba(X), model.predict_proba(X))
     if kind != "normed":  # whose running statistics are those of the new rows
-        np.testing.assert_allclose(
-            near.decision_function(X), start.decision_function(X), atol=1e-3
-        )
+        np.testing.assert_allclose(near.decision_function(X), start.decision_function(X), atol=1e-3)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.decision_function(X), model.decision_function(X))
 
@@ -82,7 +80,9 @@ def test_all_weights_are_averaged_and_hidden_units_have_an_order(moved):
     start = MLPClassifier((8,), **KW).fit(X, y)
     model = InterpolatedClassifier(start, alpha=0.25).fit(X_new, y_new)
     for of in ("coefs_", "intercepts_"):
-        for a, b, c in zip(*(getattr(m, of) for m in (start, model.end_, model.estimator_)), strict=True):
+        for a, b, c in zip(
+            *(getattr(m, of) for m in (start, model.end_, model.estimator_)), strict=True
+        ):
             np.testing.assert_allclose(c, 0.75 * a + 0.25 * b)
     # the same end with its hidden units in another order is the same net, and the mean another one
     module = model.end_.net_.module_

@@ -522,23 +522,6 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             raise AttributeError(f"{type(self).__name__} has no history_ before fit.")
         return self.net_.history
 
-    @torch.no_grad()
-    def _move_towards(self, start, share):
-        """Put the weights to (1 - share) of a copy from before and share of the present ones.
-
-        The moments of the optimiser belong to other weights and are dropped.
-        """
-        own, other = (model.net_.module_.state_dict() for model in (self, start))
-        for name, tensor in own.items():
-            if tensor.is_floating_point():
-                tensor.copy_(torch.lerp(other[name], tensor, share))
-        for name in ("_level", "_output_shift"):
-            a, b = getattr(start, name, None), getattr(self, name, None)
-            if a is not None or b is not None:
-                a, b = (0.0 if part is None else part for part in (a, b))
-                setattr(self, name, (1.0 - share) * a + share * b)
-        self._optimizer_state = self._scheme_state = None
-
     def __getstate__(self):
         state = dict(super().__getstate__())
         net = state.pop("net_", None)

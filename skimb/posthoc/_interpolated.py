@@ -13,6 +13,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skimb._base.between import move_towards
 from skimb._base.classifier import NeuralClassifier
 from skimb._core.validation import take_names
 
@@ -32,9 +33,9 @@ class InterpolatedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
     Parameters
     ----------
     estimator : estimator
-        A fitted ``MLPClassifier``, ``LinearClassifier``, ``NeuralNetClassifier`` or ``RobustMLPClassifier``, alone or at
-        the end of a pipeline, whose other steps stay as they are. Wrap it in a ``FrozenEstimator`` where this
-        object is cloned, as searches do: a clone of the net itself is not fitted.
+        A fitted ``MLPClassifier``, ``LinearClassifier``, ``NeuralNetClassifier`` or ``RobustMLPClassifier``,
+        alone or at the end of a pipeline, whose other steps stay as they are. Wrap it in a ``FrozenEstimator``
+        where this object is cloned, as searches do: a clone of the net itself is not fitted.
     alpha : float in [0, 1] or "auto", default=0.5
         Share of the end. "auto" takes the best of 0, 0.1, ..., 1 on validation rows given to `fit`.
     fine_tuning : dict, default=None
@@ -64,11 +65,11 @@ class InterpolatedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
     Notes
     -----
     Only nets on one path of training may be averaged: two nets that started apart have their hidden units in
-    different orders, and the weights between them mean nothing. Of a linear model the mean of the weights is the mean of
-    the scores. Fine-tuning goes on by ``warm_start``: layers and classes stay. Counts, priors and class weights
-    behind ``predict_proba`` are those of the new rows. Running statistics of batch normalisation are taken anew
-    from the new rows. ``partial_fit`` of `estimator_` goes on from :math:`\theta_\alpha`. In our runs the mean kept
-    most of both skills, and label smoothing added nothing (guide, "Robust nets").
+    different orders, and the weights between them mean nothing. Of a linear model the mean of the weights is the
+    mean of the scores. Fine-tuning goes on by ``warm_start``: layers and classes stay. Counts, priors and class
+    weights behind ``predict_proba`` are those of the new rows. Running statistics of batch normalisation are
+    taken anew from the new rows. ``partial_fit`` of `estimator_` goes on from :math:`\theta_\alpha`. What it was
+    worth in our runs is in the guide.
 
     References
     ----------
@@ -131,8 +132,8 @@ class InterpolatedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
             )
         if not hasattr(net, "net_"):
             raise ValueError(
-                f"InterpolatedClassifier begins with a fitted net, and this {type(net).__name__} is not fitted; fit it "
-                "before, and wrap it in a FrozenEstimator where it is cloned."
+                f"InterpolatedClassifier begins with a fitted net, and this {type(net).__name__} is not "
+                "fitted; fit it before, and wrap it in a FrozenEstimator where it is cloned."
             )
         if self.alpha == "auto" and (X_valid is None or y_valid is None):
             raise ValueError("alpha='auto' compares on validation rows; give X_valid and y_valid.")
@@ -177,7 +178,7 @@ class InterpolatedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
             model = copy.deepcopy(self.start_ if alpha == 0.0 else self.end_)
             if 0.0 < alpha < 1.0:
                 net = _net_of(model)
-                net._move_towards(_net_of(self.start_), float(alpha))
+                move_towards(net, _net_of(self.start_), float(alpha))
                 _renew_statistics(net, self._statistics)
             found.append(model)
         return found
@@ -195,8 +196,8 @@ class InterpolatedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
         Returns
         -------
         dict
-            ``"corrected"``: share of rows that both ends get wrong and the mean right; ``"spoilt"``: share that both
-            get right and the mean wrong; ``"start"``, ``"end"``, ``"between"``: accuracies.
+            ``"corrected"``: share of rows that both ends get wrong and the mean right; ``"spoilt"``: share that
+            both get right and the mean wrong; ``"start"``, ``"end"``, ``"between"``: accuracies.
         """
         check_is_fitted(self)
         y = np.asarray(y)

@@ -44,6 +44,7 @@ METHODS = {
     "done, balanced": {"method": "done", "dro_prior": "balanced"},
     "trades, strength 3": {"method": "trades", "strength": 3.0},
     "smooth comp-sum": {"method": "smooth_comp_sum"},
+    "smooth comp-sum, strength 0.2": {"method": "smooth_comp_sum", "strength": 0.2},
     "smooth comp-sum, tau 0.4": {"method": "smooth_comp_sum", "tau": 0.4},
 }
 
@@ -73,15 +74,16 @@ def of_table(path, eps):
 def scored(params, rows, seed):
     X, y, X_test, y_test, eps = rows
     # about as many updates on each set
-    kw = {"max_iter": -(-40_000 // len(y)), "batch_size": 64, "learning_rate": "cosine", "tol": 0.0}
+    kw = {"max_iter": -(-20_000 // len(y)), "batch_size": 64, "learning_rate": "cosine", "tol": 0.0}
     kw |= {"solver": "adamw", "n_iter_no_change": np.inf, "random_state": seed}
+    kw |= {"learning_rate_init": 0.003}
     params = {} if params is None else params
     robust = "method" in params
     box = (0.0, 1.0) if eps == 0.1 else None
     model = (
-        RobustMLPClassifier((128,), eps=eps, clip=box, **kw, **params)
+        RobustMLPClassifier((64,), eps=eps, clip=box, **kw, **params)
         if robust
-        else MLPClassifier((128,), **kw, **params)
+        else MLPClassifier((64,), **kw, **params)
     )
     start = time.process_time()
     model.fit(X, y)
@@ -110,6 +112,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--sets", default="digits,yeast,cardio")
     args = parser.parse_args()
     known = {
@@ -121,10 +124,12 @@ def main():
     header = ["method", "clean acc", "clean bal", "clean tail", "robust acc", "robust bal", "head"]
     header += ["tail", "weakest 30 %", "cost"]
     for name, load in sets.items():
-        data = [load(seed) for seed in range(args.seeds)]
+        data = [load(seed) for seed in range(args.first, args.first + args.seeds)]
         means, spread = {}, {}
         for method, params in METHODS.items():
-            each = np.array([scored(params, rows, seed) for seed, rows in enumerate(data)])
+            each = np.array(
+                [scored(params, rows, seed) for seed, rows in enumerate(data, args.first)]
+            )
             means[method], spread[method] = each.mean(0), each.std(0)
         base = means["plain"][-1]
         rows = [
