@@ -27,6 +27,7 @@ _SUBPACKAGES = (
     "pipeline",
     "posthoc",
     "preprocessing",
+    "semi_supervised",
     "streaming",
     "testing",
     "training",

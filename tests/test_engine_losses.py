@@ -179,8 +179,8 @@ def test_dynamic_reweighting_starts_uniformly(rare):
 @pytest.mark.parametrize("data", ["rare", "three"])
 def test_the_attack_reaches_the_supremum_of_a_linear_model(data, norm, request):
     """For a linear model the worst margin shift is known: the dual norm of the weights."""
+    from skimb.engine.adversarial import Adversary, Ball, moved_margins
     from skimb.engine.module import ModuleBackend
-    from skimb.engine.schemes import Adversary
 
     X, y = request.getfixturevalue(data)
     columns = 1 if data == "rare" else 3
@@ -190,7 +190,8 @@ def test_the_attack_reaches_the_supremum_of_a_linear_model(data, norm, request):
     z = module(x).detach()
     z = z.squeeze(-1) if columns == 1 else z
     code = bound.encode(torch.as_tensor(y[:50]), z).code
-    worst = Adversary(seed=0).perturbed(ModuleBackend(module), x, z, code, bound.attack)
+    ball = Ball(bound.attack.eps, norm, bound.attack.n_steps)
+    worst = Adversary(seed=0).perturbed(ModuleBackend(module), x, z, code, ball, moved_margins)
     shift = worst - x
     size = shift.abs().amax(1) if norm == "inf" else shift.norm(dim=1)
     assert (size <= 0.3 + 1e-9).all()

@@ -43,7 +43,12 @@ from skimb.losses import (
     VectorScaling,
     all_losses,
 )
-from skimb.neural_network import MLPClassifier, MLPRegressor, NeuralNetClassifier
+from skimb.neural_network import (
+    MLPClassifier,
+    MLPRegressor,
+    NeuralNetClassifier,
+    RobustMLPClassifier,
+)
 from skimb.training import ClassPowerSampler
 
 # Exceptions from scikit-learn's checks, with reasons. The list is empty and stays so.
@@ -57,6 +62,7 @@ ESTIMATORS = [
     LinearClassifier(loss=LogitAdjusted()),
     MLPRegressor(),
     NeuralNetClassifier(),
+    RobustMLPClassifier(max_iter=20, n_steps=2),
 ]
 
 

@@ -29,6 +29,7 @@ from skimb.losses import (
 from skimb.model_selection import batched_fits
 from skimb.neural_network import MLPClassifier, NeuralNetClassifier
 from skimb.training import (
+    AdversarialTraining,
     BalancedMixup,
     Batch,
     ClassPowerSampler,
@@ -102,7 +103,7 @@ FEATURES = {
     "how": ["fit", "partial_fit", "warm_start", "sample_weight"],
     "deferred_reweighting": [None, 0.5],
     "estimator": ["mlp", "linear", "module"],
-    "scheme": [None, Noise()],
+    "scheme": [None, Noise(), AdversarialTraining(eps=0.1, n_steps=2)],
     "head": ["linear", "cosine"],
     "normalization": [None, "batch", "class_balanced"],
 }

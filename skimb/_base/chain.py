@@ -167,9 +167,11 @@ class ChainEstimator(NeuralBase):
         betas = (self.beta_1, self.beta_2)
         mixed = self.mixed_precision and module.flat.device.type == "cuda"
         if module.sparse and scheme is not None and scheme.autograd:
+            asks = "" if self.scheme is None else f" with scheme={self.scheme!r}"
+            asks = f" with {bound.name}" if "adversary" in bound.requires else asks
             raise ValueError(
-                f"{bound.name} with {type(self).__name__} needs gradients in the features of a row, so "
-                "sparse X would become dense; use dense X or eps=0."
+                f"{type(self).__name__}{asks} needs gradients in the features of a row, so sparse X would become "
+                "dense; use dense X or eps=0."
             )
         if mixed or (scheme is not None and scheme.autograd):
             backend = ModuleBackend(module, torch.bfloat16 if mixed else None)

@@ -107,6 +107,11 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
 
     # --- predictions -------------------------------------------------------------------------
 
+    def _tensor_logits(self, rows):
+        """Scores of a tensor of rows on the net's device, with their gradient history."""
+        raw = self.net_.module_(rows)
+        return self._head.logits(raw[0] if isinstance(raw, tuple) else raw)
+
     def decision_function(self, X):
         """Scores whose argmax is ``predict``.
 

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skimb._base.head import HeadParams
 from skimb._core.compat import CallbackSupportMixin, check_sample_weight
 from skimb._core.warn import warn_user
+from skimb.engine.adversarial import Adversary
 from skimb.engine.callbacks import (
     DeferredReweighting,
     EpochTimer,
@@ -29,7 +30,7 @@ from skimb.engine.data import TrainingData, as_tensor
 from skimb.engine.net import EngineNet
 from skimb.engine.runtime import Draws, resolve_device, small_batch_settings
 from skimb.engine.sampling import Order
-from skimb.engine.schemes import Adversary, Several
+from skimb.engine.schemes import Several
 from skimb.engine.user_callbacks import check_callbacks, named, prints
 
 SMALL_BATCH = 4096  # up to here one thread beats several
@@ -140,7 +141,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         device = resolve_device(self.device, sparse=sparse.issparse(X))
 
         go_on = incremental and not new
-        self._show(self._head.bind(HeadParams.of(self), code, sample_weight, go_on=go_on))
+        self._show(self._head.bind(self._head_params(), code, sample_weight, go_on=go_on))
         bound = self._head.bound
         if not new and not self._compatible(X, code):
             raise ValueError(
@@ -255,6 +256,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         if hasattr(other, "feature_names_in_"):
             self.feature_names_in_ = other.feature_names_in_
 
+    def _head_params(self):
+        """What the head reads of the estimator's parameters."""
+        return HeadParams.of(self)
+
     def _choose_dtype(self, X, device):
         """Name of the floating type to train in; kept until a new fit."""
         return str(X.dtype)
@@ -356,7 +361,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             shuffle=self.shuffle,
             n_epochs=self.max_iter,
             least=least,
-            **self._head.order_by_class(code, getattr(self, "sampler", None)),
+            **self._head.order_by_class(code, self._head_params().sampler),
         )
 
     def _auto_batch(self, n):

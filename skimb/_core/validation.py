@@ -198,6 +198,53 @@ def take_names(estimator, fitted):
             setattr(estimator, name, getattr(fitted, name))
 
 
+def feature_mask(owner, given, n_features, names=None):
+    """Boolean mask of features from a mask, numbers or names.
+
+    Parameters
+    ----------
+    owner : str
+        Whose parameter `fixed_features` this is, for messages.
+    given : array-like or None
+        A mask of all features, their numbers, or their names; None is no feature.
+    n_features : int
+        Number of features.
+    names : array-like of str, default=None
+        Their names, where there are any.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_features,)
+        The mask.
+    """
+    mask = np.zeros(n_features, bool)
+    if given is None:
+        return mask
+    array = np.asarray(given)
+    if array.dtype == bool and array.shape == (n_features,):
+        return array.copy()
+    if array.size == 0:
+        return mask
+    known = None if names is None else list(names)
+    if array.dtype.kind in "OU" and array.ndim == 1:
+        if known is None:
+            raise ValueError(
+                f"{owner}: fixed_features={array.tolist()} are names, but the rows come without names; give "
+                "numbers of features or a mask."
+            )
+        lost = [name for name in array.tolist() if name not in known]
+        if lost:
+            raise ValueError(f"{owner}: fixed_features={lost} are not among the features {known}.")
+        array = np.array([known.index(name) for name in array.tolist()])
+    right = array.dtype.kind in "iu" and array.ndim == 1
+    if not right or array.min() < -n_features or array.max() >= n_features:
+        raise ValueError(
+            f"{owner}: fixed_features={given!r} must be names, numbers or a mask of the {n_features} features."
+        )
+    mask[array] = True
+    return mask
+
+
 def indexable_rows(X):
     """Rows that can be picked from and handed on as they came: frames, arrays of any rank, lists of texts.
 

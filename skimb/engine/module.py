@@ -6,6 +6,7 @@ import torch
 from torch.func import functional_call, vmap
 
 from skimb.engine.backend import Backend, SideBySide
+from skimb.nets import MLP
 
 COPIES = 6  # parameters, gradient, two moments, scratch, rates
 
@@ -27,25 +28,29 @@ class ModuleBackend(Backend):
 
     def __init__(self, module, autocast=None, width=None):
         self.module, self.autocast, self.width = module, autocast, width
+        self.asked = {"with_inputs": True} if isinstance(module, MLP) else {}
         self.parameters, self.decayed = flatten(module)
 
     def forward(self, X):
         for flat in self.parameters:
             flat.grad.zero_()
-        self.X = X if torch.is_tensor(X) or isinstance(X, dict) else self._dense(X)
+        self.X = self.rows(X)
         self.z, self.inputs = self.outputs(self.X)
         return self.z.detach()
 
-    def _dense(self, X):
+    def rows(self, X):
+        """Rows of a batch as the module takes them: sparse ones are made dense."""
+        if torch.is_tensor(X) or isinstance(X, dict):
+            return X
         return X.dense(self.width).to(self.parameters[0].device)
 
     def outputs(self, X):
         """Scores with their gradient history, and the output layer's inputs, or None."""
         if self.autocast is None:
-            z = self.module(X)
+            z = self.module(X, **self.asked)
         else:
             with torch.autocast(X.device.type, dtype=self.autocast):
-                z = self.module(X)
+                z = self.module(X, **self.asked)
         z, inputs = z if isinstance(z, tuple) else (z, None)
         return (z if self.autocast is None else z.float()), inputs
 

@@ -8,11 +8,7 @@ named state that is saved with the estimator, and offer the weights to predict w
 
 from abc import ABC, abstractmethod
 
-import torch
 from sklearn.base import BaseEstimator
-
-from skimb.engine.step import squeeze_outputs
-from skimb.functional.adversarial import margin_distance
 
 
 class RunningScheme:
@@ -156,71 +152,15 @@ class Several(RunningScheme):
             for name, tensor in part.state().items()
         }
 
+    def load_state(self, state):
+        for k, part in enumerate(self.parts):
+            head = f"{k}."
+            part.load_state(
+                {n.removeprefix(head): t for n, t in state.items() if n.startswith(head)}
+            )
+
     def weights(self):
         found = [
             weights for weights in (part.weights() for part in self.parts) if weights is not None
         ]
         return found[-1] if found else None
-
-
-class Adversary(RunningScheme):
-    """Adds how far the margins of rows can move within a ball to the loss (`AdversarialCompSum`).
-
-    The worst place in the ball is sought by projected gradient ascent from a random start, with the
-    module in evaluation mode; gradients then go through the clean and the perturbed scores.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the random starts.
-    """
-
-    serves = frozenset({"adversary"})
-    autograd = True
-
-    def __init__(self, seed):
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def gradients(self, batch, step):
-        attack = step.loss.attack
-        if attack is None:  # the loss in force perturbs nothing
-            return step.gradients(batch)
-        value, d = step.evaluated(batch)
-        backend, target, weight = step.backend, batch.target, batch.weight
-        z = squeeze_outputs(backend.z, target.code)
-        worst = self.perturbed(backend, backend.X, z.detach(), target.code, attack)
-        moved = squeeze_outputs(backend.outputs(worst)[0], target.code)
-        distance, grad = margin_distance(moved.detach(), z.detach(), target.code)
-        share = (torch.ones_like(distance) if weight is None else weight) * (
-            attack.nu / len(target)
-        )
-        grad = grad * (share if grad.ndim == share.ndim else share.unsqueeze(-1))
-        torch.autograd.backward([z, moved], [d.view(z.shape) - grad, grad])
-        return value + (share * distance).sum()
-
-    def perturbed(self, backend, X, z, code, attack):
-        """Rows within the ball whose margins lie farthest from those of the scores z."""
-        start = torch.rand(X.shape, generator=self.generator, dtype=torch.float64).to(X)
-        shift = _project((2.0 * start - 1.0) * attack.eps, attack)
-        training = backend.module.training
-        backend.module.eval()
-        for _ in range(attack.n_steps):
-            x = (X + shift).requires_grad_()
-            moved = squeeze_outputs(backend.outputs(x)[0], code)
-            _, grad = margin_distance(moved.detach(), z, code)
-            (slope,) = torch.autograd.grad(moved, x, grad)
-            if attack.norm == "inf":
-                slope = slope.sign()
-            else:
-                slope = slope / slope.norm(dim=-1, keepdim=True).clamp_min(1e-30)
-            shift = _project(shift + slope * (2.5 * attack.eps / attack.n_steps), attack)
-        backend.module.train(training)
-        return X + shift
-
-
-def _project(shift, attack):
-    """Shifts of rows brought back into the ball."""
-    if attack.norm == "inf":
-        return shift.clamp(-attack.eps, attack.eps)
-    length = shift.norm(dim=-1, keepdim=True)
-    return shift * (attack.eps / length.clamp_min(attack.eps))

@@ -1,5 +1,7 @@
 r"""Row weights that follow the losses or errors of a batch; constants for the gradient."""
 
+import math
+
 import torch
 
 STRATEGIES = ("linupper", "quadratic", "extremes")
@@ -58,6 +60,40 @@ def dynamic_weights(
         ratio = ratio.clamp_max(max_weight)
         ratio = ratio / (base * ratio).sum(-1, keepdim=True).clamp_min(1e-30)
     return base * ratio
+
+
+def worst_case_mean(losses, *, temperature, reference=None, log_mean=None):
+    r"""Largest mean loss under weights near a reference: :math:`r\log\frac1n\sum_iq_ie^{\ell_i/r}`.
+
+    It is :math:`\max_w\sum_iw_i\ell_i-r\,\mathrm{KL}(w\|q/n)` over distributions w, up to the sum of q; the
+    weights that attain it, :math:`w_i=q_ie^{\ell_i/r}/\sum_jq_je^{\ell_j/r}`, are its gradient.
+
+    Parameters
+    ----------
+    losses : Tensor of shape (n,)
+        Row losses.
+    temperature : float
+        Temperature r, positive; towards infinity the mean, towards 0 the largest loss.
+    reference : Tensor of shape (n,), default=None
+        Reference weights q, of mean 1 over all rows; ``None`` is ones.
+    log_mean : float or Tensor, default=None
+        Logarithm of the mean of :math:`qe^{\ell/r}` over all rows to divide by; ``None`` takes that of these rows.
+
+    Returns
+    -------
+    value : Tensor
+        The largest mean loss of these rows.
+    weights : Tensor of shape (n,)
+        Weights, which sum to 1 without `log_mean`.
+    own_log_mean : Tensor
+        Logarithm of the mean of these rows.
+    """
+    tilt = losses / temperature
+    if reference is not None:
+        tilt = tilt + reference.log()
+    own = torch.logsumexp(tilt, -1) - math.log(max(len(losses), 1))
+    weights = torch.exp(tilt - (own if log_mean is None else log_mean)) / max(len(losses), 1)
+    return temperature * own, weights, own
 
 
 def error_focus_weights(errors, *, kind="power", beta=1.0, sample_weight=None):

@@ -65,7 +65,8 @@ class AdversarialCompSum(Loss):
     The module computes the first term alone; the second needs the net and is added by ``MLPClassifier``,
     ``LinearClassifier`` and ``NeuralNetClassifier`` on dense rows with stochastic solvers, which refuse
     other input. The derivation of the bound is ours; the form is that of the paper up to its constant.
-    Features that number categories should not be perturbed: leave them out or use `eps` 0.
+    Features that number categories should not be perturbed: ``RobustMLPClassifier(method="smooth_comp_sum")``
+    trains this loss with features that stay where they are, a radius per feature and a box.
     Probabilities are recovered at ``eps=0``; otherwise ``calibrated`` is False.
 
     References

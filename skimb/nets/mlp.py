@@ -171,12 +171,16 @@ class MLP(nn.Module):
 
     # --- forward -----------------------------------------------------------------------------
 
-    def forward(self, X):
-        """Raw outputs for dense input; a population answers (K, n, outputs)."""
+    def forward(self, X, with_inputs=False):
+        """Raw outputs for dense input, on request with the inputs of the output layer.
+
+        A population answers (K, n, outputs).
+        """
         weights, biases = self.split(self.flat)
         act = ACTIVATIONS[self.activation]
         a = X
         for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
+            inputs = a
             last = i == len(weights) - 1
             if last and self.head == "cosine":
                 w, a = functional.normalize(w, dim=-2), functional.normalize(a, dim=-1)
@@ -193,4 +197,4 @@ class MLP(nn.Module):
         if self.head == "etf":
             a = functional.normalize(a, dim=-1)
             a = simplex_scale(self.scale, a.shape[-1]) * (a - a.mean(-1, keepdim=True))
-        return a
+        return (a, inputs) if with_inputs else a

@@ -3,6 +3,7 @@
 from skimb.neural_network._custom import NeuralNetClassifier
 from skimb.neural_network._mlp import MLPClassifier
 from skimb.neural_network._regressor import MLPRegressor
+from skimb.neural_network._robust import RobustMLPClassifier
 from skimb.neural_network._tabm import TabMClassifier
 from skimb.neural_network._tabm_regressor import TabMRegressor
 
@@ -10,6 +11,7 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "NeuralNetClassifier",
+    "RobustMLPClassifier",
     "TabMClassifier",
     "TabMRegressor",
 ]

@@ -380,7 +380,13 @@ class NeuralNetClassifier(NeuralClassifier):
         self._output_shift = np.asarray(shift, float)
 
     def _logits(self, X):
-        z = super()._logits(X)
+        return self._shifted(super()._logits(X))
+
+    def _tensor_logits(self, rows):
+        return self._shifted(super()._tensor_logits(rows))
+
+    def _shifted(self, z):
+        """Scores with the constant that training added to the module's output."""
         if self._output_shift is None or not self._head.bound.shift_invariant:
             return z
         shift = torch.from_numpy(self._output_shift).to(z)

@@ -4,6 +4,7 @@ Objects of this module are passed to the neural estimators: mixers as ``mix=``, 
 ``scheme=``, :class:`DeferredReweighting` among ``callbacks=``.
 """
 
+from skimb.engine.adversarial import AdversarialTraining
 from skimb.engine.callbacks import DeferredReweighting
 from skimb.engine.data import Batch
 from skimb.engine.mixing import BalancedMixup, Mixer, Mixup, Remix, UniMix
@@ -11,6 +12,7 @@ from skimb.engine.sampling import ClassPowerSampler
 from skimb.engine.schemes import RunningScheme, Scheme
 
 __all__ = [
+    "AdversarialTraining",
     "BalancedMixup",
     "Batch",
     "ClassPowerSampler",
