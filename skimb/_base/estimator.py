@@ -140,7 +140,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         device = resolve_device(self.device, sparse=sparse.issparse(X))
 
         go_on = incremental and not new
-        self._show(self._head.bind(HeadParams.of(self), code, sample_weight, go_on=go_on))
+        self._show(self._head.bind(self._head_params(), code, sample_weight, go_on=go_on))
         bound = self._head.bound
         if not new and not self._compatible(X, code):
             raise ValueError(
@@ -217,6 +217,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         if head.bound is not None:
             for name, value in head.attributes().items():
                 setattr(self, name, value)
+
+    def _head_params(self):
+        """Parameters that say how the head weighs and corrects."""
+        return HeadParams.of(self)
 
     def _validate(
         self, X, y, sample_weight=None, *, cost=None, classes=None, new=True, incremental=False
