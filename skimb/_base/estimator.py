@@ -394,8 +394,8 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 callbacks.append(("validation", validation))
                 recorded.add("valid_score")
             patience = Patience(
-                self.tol,
-                np.inf if incremental else self.n_iter_no_change,
+                getattr(self, "tol", 0.0),
+                np.inf if incremental else getattr(self, "n_iter_no_change", np.inf),
                 validation=validation,
                 not_before=settled,
                 adapt=schedule.divide if self._schedule() == "adaptive" else None,

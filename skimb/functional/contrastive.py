@@ -11,8 +11,8 @@ BASE_TEMPERATURE = 0.07
 def contrast(u, mates, open_, anchor, temperature):
     r"""Weighted mean over anchors of a contrast, and its gradient in the embeddings.
 
-    :math:`\sum_i a_i\bigl[\log\sum_je^{u_i\cdot u_j/t_i+b_{ij}}-\sum_jq_{ij}u_i\cdot u_j/t_i\bigr]`, where :math:`q_i`
-    are the mates' weights divided by their sum. Anchors without mates add nothing.
+    :math:`\sum_i a_i\bigl[\log\sum_je^{u_i\cdot u_j/t_i+b_{ij}}-\sum_jq_{ij}u_i\cdot u_j/t_i\bigr]`, where
+    :math:`q_i` are the mates' weights divided by their sum. Anchors without mates add nothing.
 
     Parameters
     ----------
@@ -150,9 +150,11 @@ def supervised_contrastive(features, target, *, temperature=0.07, sample_weight=
 def balanced_contrastive(features, target, *, temperature=0.1, sample_weight=None):
     r"""Supervised contrastive loss in which each class counts alike among the contrasts (CVPR 2022).
 
-    :math:`\frac1n\sum_i\frac{-1}{|P(i)|}\sum_{p\in P(i)}\log\frac{e^{s_{ip}}}{\sum_k\frac1{|B_k|}\sum_{a\in B_k,a\ne i}
-    e^{s_{ia}}}` with the rows :math:`B_k` of class k in the batch: the class averaging of Zhu et al. 2022,
-    arXiv:2207.09052, without the learned prototypes that stand for absent classes there.
+    .. math:: \frac1n\sum_i\frac{-1}{|P(i)|}\sum_{p\in P(i)}
+        \log\frac{e^{s_{ip}}}{\sum_k\frac1{|B_k|}\sum_{a\in B_k,a\ne i}e^{s_{ia}}}
+
+    with the rows :math:`B_k` of class k in the batch: the class averaging of Zhu et al. 2022, arXiv:2207.09052,
+    without the learned prototypes that stand for absent classes there.
 
     Parameters
     ----------

@@ -323,10 +323,13 @@ class NeuralNetClassifier(NeuralClassifier):
         normalised = nn.modules.batchnorm._BatchNorm
         return 2 if any(isinstance(part, normalised) for part in module.modules()) else 1
 
+    def _new_backend(self, module, autocast):
+        return ModuleBackend(module, autocast, width=self.n_features_in_)
+
     def _new_step(self, module, bound, data, order, scheme):
         on_gpu = next(module.parameters()).device.type == "cuda"
         autocast = torch.bfloat16 if self.mixed_precision and on_gpu else None
-        backend = ModuleBackend(module, autocast, width=self.n_features_in_)
+        backend = self._new_backend(module, autocast)
         decoupled = self.solver == "adamw"
         kw = {
             "lr": self.learning_rate_init,
