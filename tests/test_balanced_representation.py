@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from refusals import check_refusal
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import make_multilabel_classification
@@ -24,6 +25,7 @@ from skimb.losses import (  # fmt: skip
     Focal,
     MannWhitney,
     Target,
+    all_losses,
 )
 from skimb.model_selection import batched_fits
 from skimb.nets.streams import Streams
@@ -274,3 +276,21 @@ def test_what_does_not_go_together(three):
         BalancedRepresentationClassifier(feature_groups=[[8]], **SHORT).fit(X, y)
     with pytest.raises(ValueError, match="'class_weight' parameter of MLPClassifier"):
         MLPClassifier(class_weight="effective_per_class").fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mix_ratio", [0.0, 0.5])
+def test_every_loss_trains_two_streams_or_is_refused(three, mix_ratio):
+    X, y = three
+    X, code = X[:120], np.unique(y, return_inverse=True)[1][:120]
+    kw = {**SHORT, "max_iter": 2, "mix_ratio": mix_ratio}
+    for cls in all_losses("multiclass"):
+        requires = cls().bind(ClassPrior.of(code)).requires
+        served = {"every class"} if mix_ratio else {"batch", "every class"}
+        model = BalancedRepresentationClassifier(loss=cls(), **kw)
+        if requires - served:
+            with pytest.raises(ValueError, match=cls.__name__) as found:
+                model.fit(X, code)
+            check_refusal(found.value, [cls.__name__])
+        else:
+            assert np.isfinite(model.fit(X, code).predict_proba(X)).all(), cls.__name__

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from refusals import check_refusal
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -31,6 +32,7 @@ from skimb.functional import balanced_contrastive, subclass_contrastive, supervi
 from skimb.losses import (
     LDAM,
     AdversarialCompSum,
+    ClassPrior,
     CrossEntropy,
     EqualizationV2,
     ExpectedCost,
@@ -38,6 +40,7 @@ from skimb.losses import (
     LogitAdjusted,
     MannWhitney,
     Target,
+    all_losses,
 )
 from skimb.metrics import utilization
 from skimb.model_selection import batched_fits
@@ -563,3 +566,19 @@ def test_bad_input_is_named(rare):
         SubclassContrastiveClassifier().partial_fit(X, y)
     one = SubclassContrastiveClassifier(**SPLIT).fit(X[:40], np.r_[np.zeros(39, int), 1])
     assert one.predict(X).shape == (600,)  # a class of one row has its views as mates
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("several", [False, True])
+def test_every_loss_fits_the_linear_classifier_or_is_refused(three, several):
+    X, y = three
+    X, y = X[:120], y[:120] if several else np.where(y == "rare", "rare", "other")[:120]
+    kw = {**SPLIT, "max_iter": 3}
+    for cls in all_losses("multiclass" if several else "binary"):
+        model = SubclassContrastiveClassifier(loss=cls(), **kw)
+        if "memory" in cls().bind(ClassPrior.of(np.unique(y, return_inverse=True)[1])).requires:
+            with pytest.raises(ValueError, match="linear classifier") as found:
+                model.fit(X, y)
+            check_refusal(found.value, [cls.__name__])
+        else:
+            assert np.isfinite(model.fit(X, y).predict_proba(X)).all(), cls.__name__
