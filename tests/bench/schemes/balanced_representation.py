@@ -1,6 +1,6 @@
 """What the parts of balanced representation learning are worth on tables and on embedded texts.
 
-    python tests/bench/schemes/balanced_representation.py --data FOLDER [--seeds 3]
+    python tests/bench/schemes/balanced_representation.py --data FOLDER [--seeds 3] [--only NAME ...]
 
 FOLDER holds yeast_mc.parquet and banking77.parquet. Nothing is tuned: all nets have two hidden layers of 128 and 60
 epochs of AdamW.
@@ -41,16 +41,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=["digits", "yeast", "banking"])
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     print(machine(), "\n", flush=True)
     sets = {
-        "digits with a long tail": digits,
-        "yeast_mc": lambda seed: yeast(args.data, seed),
-        "banking77 with a long tail": lambda seed: Banking(args.data).long_tailed(seed),
+        "digits": ("digits with a long tail", digits),
+        "yeast": ("yeast_mc", lambda seed: yeast(args.data, seed)),
+        "banking": (
+            "banking77 with a long tail",
+            lambda seed: Banking(args.data).long_tailed(seed),
+        ),
     }
-    for title, make in sets.items():
-        compare(title, make, contestants, args.seeds, "cross-entropy")
+    for name, (title, make) in sets.items():
+        if name in args.only:
+            compare(title, make, contestants, args.seeds, "cross-entropy")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ class Banking:
         sizes = np.round(100 * 30 ** (-np.arange(77) / 76)).astype(int)
         return self._parts(self.picked(rng.permutation(77), sizes, rng), ~self.train, self.y)
 
-    def unseen(self, seed, n_seen=50, n_train=2000):
+    def unseen(self, seed, n_seen=50, n_train=800):
         """Rows of some intents to train on, rows of the others to test on."""
         rng = np.random.default_rng(seed)
         seen = np.isin(self.y, rng.permutation(77)[:n_seen])
@@ -101,36 +101,36 @@ class Banking:
         return a, y[train], b, y[test]
 
 
-def compare(name, make, contestants, seeds, plain):
-    """Recalls by thirds of classes and the time to fit, relative to the contestant `plain`, as a table.
+def measured(make, models, seed):
+    """Mean recall, those of the thirds of classes by size, and seconds to fit, by model.
 
     Parameters
     ----------
-    name : str
-        Of the set.
     make : callable
         Gives X, y, X_test, y_test of a seed.
-    contestants : callable
-        Gives a dict of models of a seed.
-    seeds : int
-        Number of seeds.
-    plain : str
-        Whose time is 1.
+    models : dict
+        Unfitted models by name.
+    seed : int
+        The seed.
     """
+    X, y, X_test, y_test = make(seed)
+    classes, counts = np.unique(y, return_counts=True)
+    thirds = np.array_split(np.argsort(-counts, kind="stable"), 3)
     found = {}
-    for seed in range(seeds):
-        X, y, X_test, y_test = make(seed)
-        classes, counts = np.unique(y, return_counts=True)
-        thirds = np.array_split(np.argsort(-counts, kind="stable"), 3)
-        for label, model in contestants(seed).items():
-            start = time.process_time()
-            model.fit(X, y)
-            seconds = time.process_time() - start
-            recalls = recall_score(y_test, model.predict(X_test), average=None, labels=classes)
-            each = [recalls.mean(), *(recalls[third].mean() for third in thirds), seconds]
-            found.setdefault(label, []).append(each)
-    base, rows = np.mean(found[plain], 0)[-1], []
-    for label, each in found.items():
+    for label, model in models.items():
+        start = time.process_time()
+        model.fit(X, y)
+        seconds = time.process_time() - start
+        recalls = recall_score(y_test, model.predict(X_test), average=None, labels=classes)
+        found[label] = [recalls.mean(), *(recalls[third].mean() for third in thirds), seconds]
+    return found
+
+
+def shown(name, runs, plain):
+    """A table of the means over runs, with times relative to the model `plain`."""
+    base, rows = np.mean([run[plain][-1] for run in runs]), []
+    for label in runs[0]:
+        each = [run[label] for run in runs]
         whole, many, medium, few, seconds = np.mean(each, 0)
         spread = np.std([e[0] for e in each])
         recalls = [f"{100 * r:.1f}" for r in (many, medium, few)]
@@ -138,4 +138,10 @@ def compare(name, make, contestants, seeds, plain):
             label, f"{100 * whole:.1f} ± {100 * spread:.1f}", *recalls, f"{seconds / base:.1f}x"
         ))  # fmt: skip
     head = (name, "mean recall", "common third", "middle", "rarest third", "time to fit")
-    print(table(head, rows), "\n", flush=True)
+    return table(head, rows)
+
+
+def compare(name, make, contestants, seeds, plain):
+    """Print the table of some seeds."""
+    runs = [measured(make, contestants(seed), seed) for seed in range(seeds)]
+    print(shown(name, runs, plain), "\n", flush=True)
