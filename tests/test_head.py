@@ -38,13 +38,15 @@ from skimb.losses import (
     VectorScaling,
 )
 from skimb.neural_network import (
+    BalancedRepresentationClassifier,
     MLPClassifier,
     MLPRegressor,
     NeuralNetClassifier,
+    SubclassContrastiveClassifier,
     TabMClassifier,
     TabMRegressor,
 )
-from skimb.training import ClassPowerSampler, Mixup, RunningScheme, Scheme
+from skimb.training import ClassPowerSampler, MetricMixup, Mixup, RunningScheme, Scheme
 
 
 def net(n_features, n_outputs, width=4):
@@ -98,6 +100,8 @@ OTHERS = [
     SelfPacedEnsembleClassifier(MLPClassifier((4,), max_iter=2), 2, random_state=0),
     BalanceCascadeClassifier(n_estimators=2, random_state=0),
     TabMClassifier(**TABM, loss=Focal(), class_weight="balanced", prior=[0.4, 0.6]),
+    SubclassContrastiveClassifier((4,), warmup_epochs=1, class_weight="balanced", **SHORT),
+    BalancedRepresentationClassifier((4,), prior=[0.4, 0.6], **SHORT),
     TabMClassifier(**TABM, loss=MannWhitney(), ensemble="packed", embedding="periodic"),
     TabMRegressor("poisson", **TABM, ensemble="full", embedding=None),
     TabMRegressor(BalancedMSE(learn_sigma=False), **TABM),
@@ -109,7 +113,7 @@ VALUES = {
     "prior": [[0.9, 0.1], None],
     "class_counts": [[40, 50], None],
     "sampler": [ClassPowerSampler(0.5), None],
-    "mix": [Mixup(0.3), None],
+    "mix": [Mixup(0.3), MetricMixup(), None],
     "scheme": [Nothing()],
     "deferred_reweighting": [0.5],
     "validation_scoring": ["balanced_accuracy", "r2"],
@@ -123,7 +127,7 @@ VALUES = {
     "module__width": [7],
     "dtype": ["float32"],
     "solver": ["sgd", "adam"],
-    "learning_rate": ["cosine", 0.3, 0.2],
+    "learning_rate": ["cosine", "constant", 0.3, 0.2],
     "learning_rate_init": [0.1],
     "power_t": [0.3],
     "batch_size": [50],
@@ -184,6 +188,23 @@ VALUES = {
     "dropout": [0.2],
     "clip_norm": [None],
     "validation_folds": [0],
+    "projection_dim": [3],
+    "contrast": ["balanced"],
+    "temperature": [0.5],
+    "class_contrast": [0.0],
+    "min_subclass_size": [3],
+    "warmup_epochs": [3],
+    "recluster_every": [3],
+    "balanced_clusters": [False],
+    "n_views": [3],
+    "augmentation": ["noise"],
+    "augmentation_rate": [0.1],
+    "feature_groups": [[[0, 1]]],
+    "output_alpha": [3.0],
+    "mix_ratio": [0.5],
+    "swap_fraction": [0.5],
+    "kappa": [2.0],
+    "skip_pairs": [None],
 }
 
 

@@ -24,9 +24,9 @@ from skimb.losses import AnyLoss, ClassPrior, CrossEntropy, Focal, LogitAdjusted
 from skimb.model_selection import batched_fits
 from skimb.neural_network import MLPClassifier, NeuralNetClassifier
 from skimb.over_sampling import MLROS, MLSMOTE, LatentSMOTE
-from skimb.training import BalancedMixup, ClassPowerSampler, Mixup, Remix, UniMix
+from skimb.training import BalancedMixup, ClassPowerSampler, Mixup, PartialMixup, Remix, UniMix
 
-MIXERS = [Mixup(), BalancedMixup(), Remix(), UniMix()]
+MIXERS = [Mixup(), BalancedMixup(), PartialMixup(0.4), Remix(), UniMix()]
 COUNTS = np.array([300, 60, 10])
 
 

@@ -34,6 +34,7 @@ from skimb.training import (
     Batch,
     ClassPowerSampler,
     Mixup,
+    PartialMixup,
     Remix,
     RunningScheme,
     Scheme,
@@ -91,7 +92,7 @@ LOSSES = {
 #: the values of each feature, the plain one first
 FEATURES = {
     "loss": list(LOSSES),
-    "mix": [None, Mixup(), BalancedMixup(), Remix(), UniMix()],
+    "mix": [None, Mixup(), BalancedMixup(), PartialMixup(0.5), Remix(), UniMix()],
     "cost": [False, True],
     "sampler": [None, ClassPowerSampler(0.5)],
     "early_stopping": [False, True],

@@ -219,6 +219,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             for name, value in head.attributes().items():
                 setattr(self, name, value)
 
+    def _head_params(self):
+        """Parameters that say how the head weighs and corrects."""
+        return HeadParams.of(self)
+
     def _validate(
         self, X, y, sample_weight=None, *, cost=None, classes=None, new=True, incremental=False
     ):
@@ -395,8 +399,8 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 callbacks.append(("validation", validation))
                 recorded.add("valid_score")
             patience = Patience(
-                self.tol,
-                np.inf if incremental else self.n_iter_no_change,
+                getattr(self, "tol", 0.0),
+                np.inf if incremental else getattr(self, "n_iter_no_change", np.inf),
                 validation=validation,
                 not_before=settled,
                 adapt=schedule.divide if self._schedule() == "adaptive" else None,

@@ -251,7 +251,7 @@ def class_weights(given, classes, counts, mass):
 
     Parameters
     ----------
-    given : {"balanced", "effective"} or dict
+    given : {"balanced", "effective", "effective_per_class"} or dict
         What the user asked for; a dict maps some of `classes` to weights.
     classes : list
         Labels of exclusive classes.
@@ -273,6 +273,10 @@ def class_weights(given, classes, counts, mass):
             )
     elif given == "balanced":
         weights = mass.sum(-1, keepdims=True) / (mass.shape[-1] * mass)
+    elif given == "effective_per_class":
+        low, high = counts.min(-1, keepdims=True), counts.max(-1, keepdims=True)
+        beta = 0.99 + 0.0099 * (counts - low) / np.maximum(high - low, 1.0)
+        weights = (1.0 - beta) / (1.0 - beta**counts)
     else:
         n = counts.sum(-1).max()
         weights = 1.0 / effective_number(counts, (n - 1.0) / n)

@@ -8,6 +8,7 @@ from scipy.special import betainc
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
+from skimb.engine.columns import Columns, group_numbers
 from skimb.engine.data import Batch
 from skimb.engine.schemes import RunningScheme
 
@@ -49,6 +50,10 @@ class Mixer(BaseEstimator):
         """How much of the row's label stays."""
         return row_share
 
+    def rows(self, n_features):
+        """What mixes rows of so many columns: a function of rows, partners, shares of rows, and a generator."""
+        return _between
+
     def label_mass(self, shares, counts):
         r"""Label distribution of the mixed rows.
 
@@ -76,6 +81,11 @@ class Mixer(BaseEstimator):
             mass[i] += shares[i] * (partner[others] @ stays)
             mass[others] += shares[i] * partner[others] * (1.0 - stays)
         return mass / mass.sum()
+
+
+def _between(X, other, kept, rng):
+    """Rows on the lines to their partners."""
+    return other + kept * (X - other)
 
 
 class Mixup(Mixer):
@@ -246,6 +256,83 @@ class UniMix(Mixer):
         return np.mod(drawn + n_j / (n_i + n_j), 1.0)
 
 
+class PartialMixup(Mixer):
+    r"""Rebalanced partial mixup: some rows get some columns of a partner, and the label of the rarer of both.
+
+    Row i keeps the share :math:`\alpha=1-` `swap_fraction` of its columns. Its label has no weight if
+    :math:`n_i>\kappa n_j`, all of it if :math:`n_j>\kappa n_i`, else :math:`\alpha`.
+
+    Parameters
+    ----------
+    ratio : float in [0, 1], default=0.0625
+        Share of rows that are mixed.
+    swap_fraction : float in (0, 1), default=0.36
+        Share of the groups of columns that come from the partner, drawn anew for each row: one at least, and not
+        all.
+    kappa : float in [1, inf), default=3.0
+        Ratio of counts beyond which a class is much rarer.
+    feature_groups : list of array-like of int, default=None
+        Numbers of columns that belong together, as those of a one-hot encoded category; others stand alone.
+
+    Notes
+    -----
+    The authors swap the lower half of skeletons, 9 of 25 joints, in one of the 16 rows of a batch. Columns of a
+    table have no such halves, so that other ones are drawn for each row: this is our reading.
+
+    References
+    ----------
+    Liu et al. 2023, arXiv:2308.14024.
+
+    Examples
+    --------
+    >>> from skimb.training import PartialMixup
+    >>> PartialMixup(ratio=0.5).label_mass([0.9, 0.1], [90, 10]).round(3).tolist()
+    [0.855, 0.145]
+    """
+
+    _parameter_constraints = {
+        "ratio": [Interval(Real, 0, 1, closed="both")],
+        "swap_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "kappa": [Interval(Real, 1, None, closed="left")],
+        "feature_groups": [list, tuple, None],
+    }
+
+    def __init__(self, ratio=0.0625, swap_fraction=0.36, kappa=3.0, feature_groups=None):
+        self.ratio = ratio
+        self.swap_fraction = swap_fraction
+        self.kappa = kappa
+        self.feature_groups = feature_groups
+
+    def draw(self, size, rng):
+        return np.where(rng.random(size) < self.ratio, 1.0 - self.swap_fraction, 1.0)
+
+    def quantiles(self):
+        mixed = np.arange(_GRID) < round(self.ratio * _GRID)
+        return np.where(mixed, 1.0 - self.swap_fraction, 1.0)
+
+    def label_share(self, row_share, n_i, n_j):
+        mixed = row_share < 1.0
+        none, whole = mixed & (n_i > self.kappa * n_j), n_j > self.kappa * n_i
+        return np.where(none, 0.0, np.where(whole, 1.0, row_share))
+
+    def rows(self, n_features):
+        columns = Columns(group_numbers(self.feature_groups, n_features, "PartialMixup"))
+        n = columns.n_groups
+        if n < 2:
+            raise ValueError(
+                f"PartialMixup swaps some groups of columns and keeps others, got {n_features} feature(s) in {n} "
+                "group(s); it needs two groups."
+            )
+        swapped = min(max(round(self.swap_fraction * n), 1), n - 1)
+
+        def swap(X, other, kept, rng):
+            rank = rng.random((len(X), n)).argsort(1)
+            drawn = torch.from_numpy(rank < swapped)[:, columns.numbers].to(X.device)
+            return torch.where(drawn & (kept < 1.0), other, X)
+
+        return swap
+
+
 def _classes(target):
     """Class numbers of an encoded target, which for one logit holds signs."""
     return np.maximum(target.code.cpu().numpy(), 0).astype(np.int64)
@@ -270,6 +357,7 @@ class Mixing(RunningScheme):
         self.mixer, self.data = mixer, data
         self.counts = np.asarray(counts, float)
         self.rng = np.random.default_rng(seed)
+        self.mixed = mixer.rows(data.X.shape[1])
         classes = _classes(data.target)
         self._by_class = np.argsort(classes, kind="stable")  # rows of one class after the other
         sizes = np.bincount(classes)
@@ -291,7 +379,7 @@ class Mixing(RunningScheme):
         label = torch.from_numpy(self.mixer.label_share(kept, n_i, n_j)).to(X)
         kept = torch.from_numpy(kept).to(X)[:, None]
         loss = TwoLabels(step.loss, partner, partner_weight, label)
-        mixed = other + kept * (X - other)
+        mixed = self.mixed(X, other, kept, self.rng)
         return Batch(mixed, target, weight, batch.rows, batch.epoch, loss)
 
     def _balanced(self, n, weighted):
@@ -304,7 +392,10 @@ class Mixing(RunningScheme):
 
 
 class TwoLabels:
-    """A loss of rows with two labels each, the second one fixed: the weighted sum of both."""
+    """A loss of rows with two labels each, the second one fixed: the weighted sum of both.
+
+    Scores may have an axis for members before that of the rows, which all have the same labels.
+    """
 
     requires: frozenset = frozenset()
     attack = None
@@ -312,12 +403,16 @@ class TwoLabels:
     def __init__(self, loss, partner, partner_weight, share):
         self.loss = loss
         self.partner, self.partner_weight, self.share = partner, partner_weight, share
+        self.task = loss.task
 
     def loss_grad(self, logits, target, weight=None, total=None):
         """Loss and gradient of a batch, as of the loss itself."""
-        share, other = self.share, self.partner_weight
+        share, other, partner = self.share, self.partner_weight, self.partner
+        if members := target.code.shape[:-1]:
+            share = share.expand(*members, *share.shape)
+            partner = partner.each(lambda part: part.expand(*members, *part.shape).contiguous())
         first = share if weight is None else share * weight
         second = 1.0 - share if other is None else (1.0 - share) * other
         value, grad = self.loss.loss_grad(logits, target, first, total)
-        more, slope = self.loss.loss_grad(logits, self.partner, second, total)
+        more, slope = self.loss.loss_grad(logits, partner, second, total)
         return value + more, grad + slope

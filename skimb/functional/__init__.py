@@ -13,7 +13,11 @@ gives the limit of the loss, or NaN where there is none.
 
 from skimb.functional.adversarial import margin_distance
 from skimb.functional.confusion import anyloss, dice, score_oriented, tversky
-from skimb.functional.contrastive import supervised_contrastive
+from skimb.functional.contrastive import (
+    balanced_contrastive,
+    subclass_contrastive,
+    supervised_contrastive,
+)
 from skimb.functional.decisions import expected_cost, lovasz, quadratic_weighted_kappa, sek
 from skimb.functional.multilabel import (
     binary_focal,
@@ -61,6 +65,7 @@ __all__ = [
     "anyloss",
     "asymmetric",
     "auc_margin",
+    "balanced_contrastive",
     "balanced_mse",
     "balanced_softmax",
     "binary_focal",
@@ -96,6 +101,7 @@ __all__ = [
     "seesaw",
     "sek",
     "softmax_equalization",
+    "subclass_contrastive",
     "supervised_contrastive",
     "symmetric_cross_entropy",
     "tversky",

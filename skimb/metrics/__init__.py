@@ -5,6 +5,7 @@ from skimb.metrics._decisions import (
     geometric_mean_score,
     separated_kappa_score,
 )
+from skimb.metrics._embeddings import utilization
 from skimb.metrics._probabilities import (
     calibration_table,
     expected_calibration_error,
@@ -35,6 +36,7 @@ __all__ = [
     "recall_at_budget",
     "register_scorers",
     "separated_kappa_score",
+    "utilization",
     "weighted_brier_score",
     "weighted_log_loss",
 ]

@@ -1,5 +1,7 @@
 """Neural estimators for imbalanced data."""
 
+from skimb.neural_network._balanced_representation import BalancedRepresentationClassifier
+from skimb.neural_network._contrastive import SubclassContrastiveClassifier
 from skimb.neural_network._custom import NeuralNetClassifier
 from skimb.neural_network._mlp import MLPClassifier
 from skimb.neural_network._regressor import MLPRegressor
@@ -8,10 +10,12 @@ from skimb.neural_network._tabm import TabMClassifier
 from skimb.neural_network._tabm_regressor import TabMRegressor
 
 __all__ = [
+    "BalancedRepresentationClassifier",
     "MLPClassifier",
     "MLPRegressor",
     "NeuralNetClassifier",
     "RobustMLPClassifier",
+    "SubclassContrastiveClassifier",
     "TabMClassifier",
     "TabMRegressor",
 ]

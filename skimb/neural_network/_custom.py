@@ -12,6 +12,7 @@ from torch import nn
 
 from skimb._base.chain import CLASSIFIER_CONSTRAINTS, SHARED_CONSTRAINTS
 from skimb._base.classifier import NeuralClassifier
+from skimb._base.outputs import module_outputs
 from skimb._core.warn import warn_user
 from skimb.engine.module import ModuleBackend, hidden_matrices
 from skimb.engine.optim import SGD, Adam, Muon
@@ -20,8 +21,6 @@ from skimb.engine.step import Step
 from skimb.losses import Loss
 from skimb.nets import MLP
 
-_PREDICT_ROWS = 4096  # rows that go through the module at once, fewer if they are wide
-_PREDICT_CELLS = 1 << 22
 _PROBABILITIES = (nn.Sigmoid, nn.Softmax, nn.LogSoftmax, nn.LogSigmoid)
 
 
@@ -325,10 +324,13 @@ class NeuralNetClassifier(NeuralClassifier):
         normalised = nn.modules.batchnorm._BatchNorm
         return 2 if any(isinstance(part, normalised) for part in module.modules()) else 1
 
+    def _new_backend(self, module, autocast):
+        return ModuleBackend(module, autocast, width=self.n_features_in_)
+
     def _new_step(self, module, bound, data, order, scheme):
         on_gpu = next(module.parameters()).device.type == "cuda"
         autocast = torch.bfloat16 if self.mixed_precision and on_gpu else None
-        backend = ModuleBackend(module, autocast, width=self.n_features_in_)
+        backend = self._new_backend(module, autocast)
         decoupled = self.solver in {"adamw", "muon"}
         kw = {
             "lr": self.learning_rate_init,
@@ -359,21 +361,8 @@ class NeuralNetClassifier(NeuralClassifier):
             return self.dtype
         return "float32" if device.type == "cuda" else str(X.dtype)
 
-    @torch.no_grad()
     def _raw(self, X):
-        module = self.net_.module_
-        was_training = module.training
-        module.eval()
-        device = next(module.parameters()).device
-        parts = []
-        size = max(1, min(_PREDICT_ROWS, _PREDICT_CELLS // max(X.shape[1], 1)))
-        for s in range(0, X.shape[0], size):
-            rows = X[s : s + size]
-            rows = rows.toarray() if sparse.issparse(rows) else np.array(rows, dtype=self._dtype)
-            z = module(torch.from_numpy(rows.astype(self._dtype, copy=False)).to(device))
-            parts.append(z[0] if isinstance(z, tuple) else z)
-        module.train(was_training)
-        return torch.cat(parts).cpu()
+        return module_outputs(self.net_.module_, X, self._dtype)
 
     def _add_to_output(self, shift):
         """Remember a constant for the scores, since any module may lack an intercept."""

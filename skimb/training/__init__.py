@@ -7,7 +7,8 @@ Objects of this module are passed to the neural estimators: mixers as ``mix=``, 
 from skimb.engine.adversarial import AdversarialTraining
 from skimb.engine.callbacks import DeferredReweighting
 from skimb.engine.data import Batch
-from skimb.engine.mixing import BalancedMixup, Mixer, Mixup, Remix, UniMix
+from skimb.engine.metric_mixing import MetricMixup
+from skimb.engine.mixing import BalancedMixup, Mixer, Mixup, PartialMixup, Remix, UniMix
 from skimb.engine.sampling import ClassPowerSampler
 from skimb.engine.schemes import RunningScheme, Scheme
 
@@ -17,8 +18,10 @@ __all__ = [
     "Batch",
     "ClassPowerSampler",
     "DeferredReweighting",
+    "MetricMixup",
     "Mixer",
     "Mixup",
+    "PartialMixup",
     "Remix",
     "RunningScheme",
     "Scheme",
