@@ -257,7 +257,9 @@ def evidence_to_keep(p, head, code, weight=None):
     whole, slope, bend = loss(1.0)
     none = loss(0.0)[0]
     kept, least = 1.0, whole
-    if slope > 0.0:  # the least value lies below 1: Newton's steps, halved intervals where they lead out
+    if (
+        slope > 0.0
+    ):  # the least value lies below 1: Newton's steps, halved intervals where they lead out
         low, high, move = 0.0, 1.0, 1.0
         while abs(move) > _PRECISION and high - low > _PRECISION:
             target = kept - slope / bend if bend > 0.0 else -1.0
