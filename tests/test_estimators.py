@@ -43,6 +43,7 @@ from skimb.losses import (
     VectorScaling,
     all_losses,
 )
+from skimb.multilabel import COMICClassifier
 from skimb.neural_network import MLPClassifier, MLPRegressor, NeuralNetClassifier
 from skimb.training import ClassPowerSampler
 
@@ -57,6 +58,7 @@ ESTIMATORS = [
     LinearClassifier(loss=LogitAdjusted()),
     MLPRegressor(),
     NeuralNetClassifier(),
+    COMICClassifier(),
 ]
 
 
