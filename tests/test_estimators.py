@@ -43,8 +43,8 @@ from skimb.losses import (
     VectorScaling,
     all_losses,
 )
-from skimb.multilabel import COMICClassifier
-from skimb.neural_network import MLPClassifier, MLPRegressor, NeuralNetClassifier
+from skimb.multilabel import COMICClassifier, SetPredictionClassifier
+from skimb.neural_network import FusionClassifier, MLPClassifier, MLPRegressor, NeuralNetClassifier
 from skimb.training import ClassPowerSampler
 
 # Exceptions from scikit-learn's checks, with reasons. The list is empty and stays so.
@@ -58,7 +58,9 @@ ESTIMATORS = [
     LinearClassifier(loss=LogitAdjusted()),
     MLPRegressor(),
     NeuralNetClassifier(),
-    COMICClassifier(),
+    COMICClassifier(max_iter=60),
+    SetPredictionClassifier(max_iter=60),
+    FusionClassifier(max_iter=60),
 ]
 
 

@@ -54,8 +54,9 @@ class COMICClassifier(ModuleClassifier):
     activation : {"relu", "tanh", "logistic"}, default="relu"
         Activation of the hidden layers.
     loss : MultiFocal or None, default=None
-        The modified loss; ``None`` is ``MultiFocal()``. Its parameters are searchable as ``loss__gamma_neg`` and
-        the like; ``MultiFocal(0, 0, 0, 0, 0, 0)`` is binary cross-entropy.
+        The modified loss; ``None`` is ``MultiFocal()``, and cross-entropy of each class for a y of one column.
+        Its parameters are searchable as ``loss__gamma_neg`` and the like; ``MultiFocal(0, 0, 0, 0, 0, 0)`` is
+        binary cross-entropy.
     balance : {"distill", "paper", "average"} or None, default="distill"
         How branches teach the balanced one. 'distill': cross-entropy against the teachers' probabilities.
         'paper': the published formula, the modified loss of the product of both softmaxes, taken for scores.
@@ -155,10 +156,12 @@ class COMICClassifier(ModuleClassifier):
     n_features_in_, feature_names_in_ : int, ndarray
         Features of X.
 
-    Notes ----- ``fit(X, y)`` takes a matrix y of 0 and 1, with NaN or -1 where a label is missing. A y of one
-    column is a target of exclusive classes, each a label of its own, none of which is missing. ``predict_proba``
-    gives uncorrected scores: the modified loss pushes negatives less than positives, so probabilities are too
-    large and 0.5 is seldom the best threshold. Sparse X is made dense batch by batch.
+    Notes
+    -----
+    ``fit(X, y)`` takes a matrix y of 0 and 1, with NaN or -1 where a label is missing. A y of one column is a
+    target of exclusive classes, each a label of its own, none of which is missing. ``predict_proba`` gives
+    uncorrected scores: the modified loss pushes negatives less than positives, so probabilities are too large and
+    0.5 is seldom the best threshold. Sparse X is made dense batch by batch.
 
     Deviations: the paper's text and its released implementation differ, and each is one value of `balance`; the
     fusion of features by attention, which the release leaves out, is left out. ``balance="distill"`` is a reading
@@ -166,8 +169,10 @@ class COMICClassifier(ModuleClassifier):
     of features is described as one of gradients. With ``balance="paper"`` at least two outputs are needed. The
     net is trained alone, also inside of :func:`~skimb.model_selection.batched_fits`.
 
-    References ---------- Zhang et al. 2023, Learning in Imperfect Environment: Multi-Label Classification with
-    Long-Tailed Distribution and Partial Labels, arXiv:2304.10539.
+    References
+    ----------
+    Zhang et al. 2023, Learning in Imperfect Environment: Multi-Label Classification with Long-Tailed Distribution
+    and Partial Labels, arXiv:2304.10539.
 
     Examples
     --------

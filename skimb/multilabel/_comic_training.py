@@ -130,7 +130,8 @@ class Training(RunningScheme):
             features.append(module.encode(own, k))
             scores.append(module.heads[k](features[k]))
         for k, f in enumerate(features):
-            self.features[k].mul_(self.settings["feature_momentum"]).add_(f.detach().mean(0))
+            mean = mean_of_rows(f.detach(), parts[k].weight)
+            self.features[k].mul_(self.settings["feature_momentum"]).add_(mean)
         pairs = zip(range(self.branches), scores, parts, strict=True)
         found = [self.labelled(k, z.detach(), part, step) for k, z, part in pairs]
         step.scores = squeeze_outputs(scores[BALANCED].detach(), batch.target.code)
@@ -164,7 +165,7 @@ class Training(RunningScheme):
         value, grad = factor * value, factor * grad
         if labels and settings["correction_weight"]:
             p = torch.sigmoid(flat)
-            self.probabilities[k].lerp_(p.mean(0), 1.0 - _KEPT)
+            self.probabilities[k].lerp_(mean_of_rows(p, part.weight), 1.0 - _KEPT)
             if part.epoch >= settings["warmup"]:
                 more, slope = self.corrected(k, flat, p, present, missing, part, total)
                 value = value + settings["correction_weight"] * more
@@ -237,6 +238,13 @@ def agreement(z, teacher, target, weight, total, loss):
     value, d = loss.loss_grad(teacher * p, target, weight, total)
     d = d * teacher
     return value, p * (d - (d * p).sum(1, keepdim=True))
+
+
+def mean_of_rows(values, weight):
+    """Weighted mean over rows."""
+    if weight is None:
+        return values.mean(0)
+    return weight @ values / weight.sum().clamp_min(1e-30)
 
 
 def rows_by_label(code):

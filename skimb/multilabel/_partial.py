@@ -43,8 +43,9 @@ class PartialHead(Head):
         return super().bind(params, np.maximum(code, 0), sample_weight, go_on=go_on)
 
     def with_counts(self, seen, params):
-        """A head of the same classes with these counts; the loss is MultiFocal where none is given."""
-        loss = MultiFocal() if params.loss is None else params.loss
+        """A head of the same classes with these counts and a loss, if none is given."""
+        usual = MultiFocal() if self.multilabel else MultiFocal(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        loss = usual if params.loss is None else params.loss
         return super().with_counts(seen, params._replace(loss=loss))
 
     def counts_by_label(self, code):

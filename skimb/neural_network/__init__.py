@@ -1,12 +1,14 @@
 """Neural estimators for imbalanced data."""
 
 from skimb.neural_network._custom import NeuralNetClassifier
+from skimb.neural_network._fusion import FusionClassifier
 from skimb.neural_network._mlp import MLPClassifier
 from skimb.neural_network._regressor import MLPRegressor
 from skimb.neural_network._tabm import TabMClassifier
 from skimb.neural_network._tabm_regressor import TabMRegressor
 
 __all__ = [
+    "FusionClassifier",
     "MLPClassifier",
     "MLPRegressor",
     "NeuralNetClassifier",
