@@ -1,12 +1,13 @@
 """COMIC against plain training when a share of the labels is missing: ``python comic.py --data FOLDER``."""
 
+from multilabel_sets import mean_precision, read, table
+
+# isort: split
 import argparse
 import time
 import warnings
 
 import numpy as np
-from harness import table
-from multilabel_sets import mean_precision, read  # first: it fixes the threads
 from sklearn.base import clone
 
 from skimb.losses import Asymmetric, MultiFocal
