@@ -20,6 +20,7 @@ _SUBPACKAGES = (
     "losses",
     "metrics",
     "model_selection",
+    "multilabel",
     "naive_bayes",
     "nets",
     "neural_network",

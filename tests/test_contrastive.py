@@ -44,7 +44,7 @@ from skimb.losses import (
 )
 from skimb.metrics import utilization
 from skimb.model_selection import batched_fits
-from skimb.nets.encoder import Encoder
+from skimb.nets.embedding import EmbeddingNet
 from skimb.neural_network import SubclassContrastiveClassifier
 from skimb.training import ClassPowerSampler, Mixup
 
@@ -312,7 +312,7 @@ def test_the_loss_of_a_mixture():
 
 @pytest.mark.parametrize("level", ["embedding", "hidden", "input"])
 def test_a_mixture_of_one_row_is_that_row(level, table):
-    net = Encoder(5, [6, 7], 3, 2, dtype=torch.float64)
+    net = EmbeddingNet(5, [6, 7], 3, 2, dtype=torch.float64)
     X = table.X[:8]
     u = torch.nn.functional.normalize(net(X), dim=1)
     at, nearest = torch.arange(4), torch.arange(4, 8)
@@ -338,7 +338,7 @@ def test_partners():
     anchor, own, negative = mixing().partners(u, classes, rows, own=True)
     assert anchor.tolist() == own.tolist() == list(range(8))
     assert (classes[negative] != classes[anchor]).all()
-    z, net = torch.randn(4, 3, requires_grad=True), Encoder(5, [6], 3, 2)
+    z, net = torch.randn(4, 3, requires_grad=True), EmbeddingNet(5, [6], 3, 2)
     one = mixing().loss(net, torch.zeros(4, 5), z, torch.zeros(4), torch.arange(4), None)
     one.backward()
     assert one == 0

@@ -43,7 +43,9 @@ from skimb.losses import (
     VectorScaling,
     all_losses,
 )
+from skimb.multilabel import COMICClassifier, SetPredictionClassifier
 from skimb.neural_network import (
+    FusionClassifier,
     MLPClassifier,
     MLPRegressor,
     NeuralNetClassifier,
@@ -63,6 +65,9 @@ ESTIMATORS = [
     MLPRegressor(),
     NeuralNetClassifier(),
     RobustMLPClassifier(max_iter=20, n_steps=2),
+    COMICClassifier(max_iter=60),
+    SetPredictionClassifier(max_iter=60),
+    FusionClassifier(max_iter=60),
 ]
 
 

@@ -92,7 +92,7 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
 
     def _schemes(self, bound, module, data, seed):
         parts = super()._schemes(bound, module, data, seed)
-        if self.mix is None:
+        if getattr(self, "mix", None) is None:
             return parts
         wrong = None
         if self._head.multilabel:

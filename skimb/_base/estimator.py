@@ -210,7 +210,8 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _schemes(self, bound, module, data, seed):
         """The schemes that the user asked for, in the order in which they see a batch."""
-        return [] if self.scheme is None else [clone(self.scheme).start(module, data, seed)]
+        scheme = getattr(self, "scheme", None)
+        return [] if scheme is None else [clone(scheme).start(module, data, seed)]
 
     def _show(self, head):
         """Hold a head and show what it holds as fitted attributes."""

@@ -49,6 +49,7 @@ from skimb.functional.robust import (
     symmetric_cross_entropy,
     z_loss,
 )
+from skimb.functional.sets import set_matching, sinkhorn
 from skimb.functional.sigmoid import asymmetric
 from skimb.functional.softmax import (
     comp_sum,
@@ -100,6 +101,8 @@ __all__ = [
     "score_oriented",
     "seesaw",
     "sek",
+    "set_matching",
+    "sinkhorn",
     "softmax_equalization",
     "subclass_contrastive",
     "supervised_contrastive",

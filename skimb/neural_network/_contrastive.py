@@ -24,7 +24,7 @@ from skimb.engine.step import Step
 from skimb.losses import LogitAdjusted, Loss, SupervisedContrastive
 from skimb.losses._base import check_served
 from skimb.nets import MLP
-from skimb.nets.encoder import Encoder
+from skimb.nets.embedding import EmbeddingNet
 from skimb.nets.mlp import ACTIVATIONS
 
 _AUTO_BATCH = 256
@@ -308,7 +308,7 @@ class SubclassContrastiveClassifier(
     def _empty_module(self):
         dtype = torch.float64 if self._dtype == "float64" else torch.float32
         with torch.random.fork_rng(devices=[]):  # loading draws nothing from the user's generator
-            module = Encoder(**self._config, dtype=dtype)
+            module = EmbeddingNet(**self._config, dtype=dtype)
         return module
 
     def _schemes(self, bound, module, data, seed):

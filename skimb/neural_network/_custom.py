@@ -2,29 +2,23 @@
 
 import copy
 import inspect
-from numbers import Integral, Real
 
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
-from skimb._base.chain import CLASSIFIER_CONSTRAINTS, SHARED_CONSTRAINTS
-from skimb._base.classifier import NeuralClassifier
-from skimb._base.outputs import module_outputs
+from skimb._base.chain import CLASSIFIER_CONSTRAINTS
+from skimb._base.module import MODULE_CONSTRAINTS, ModuleClassifier, torch_dtype
 from skimb._core.warn import warn_user
-from skimb.engine.module import ModuleBackend, hidden_matrices
-from skimb.engine.optim import SGD, Adam, Muon
 from skimb.engine.runtime import Draws
-from skimb.engine.step import Step
 from skimb.losses import Loss
 from skimb.nets import MLP
 
 _PROBABILITIES = (nn.Sigmoid, nn.Softmax, nn.LogSoftmax, nn.LogSigmoid)
 
 
-class NeuralNetClassifier(NeuralClassifier):
+class NeuralNetClassifier(ModuleClassifier):
     r"""Train any torch module as a classifier with a searchable loss.
 
     Parameters
@@ -134,15 +128,10 @@ class NeuralNetClassifier(NeuralClassifier):
     """
 
     _parameter_constraints = {
-        **SHARED_CONSTRAINTS,
+        **MODULE_CONSTRAINTS,
         **CLASSIFIER_CONSTRAINTS,
         "module": [callable, None],
-        "solver": [StrOptions({"adamw", "adam", "sgd", "muon"})],
-        "learning_rate": [StrOptions({"constant", "cosine", "linear"})],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
         "loss": [Loss, None],
-        "dtype": [StrOptions({"auto", "float32", "float64"})],
         "mixed_precision": ["boolean"],
     }
 
@@ -266,12 +255,6 @@ class NeuralNetClassifier(NeuralClassifier):
 
     # --- the shared fit ----------------------------------------------------------------------
 
-    def _compatible(self, X, code):
-        return True
-
-    def _draws_in_module(self):
-        return True
-
     def _new_module(self, data, bound, rng):
         self._output_shift = None
         params = {
@@ -285,7 +268,7 @@ class NeuralNetClassifier(NeuralClassifier):
                 rows = data.X[:2]
                 sample = rows.toarray() if sparse.issparse(rows) else rows.cpu().numpy()
                 module.eval()
-                out = module(torch.from_numpy(sample).to(_torch_dtype(self._dtype)))
+                out = module(torch.from_numpy(sample).to(torch_dtype(self._dtype)))
                 out = out[0] if isinstance(out, tuple) else out
         last = list(module.modules())[-1]
         if isinstance(last, _PROBABILITIES):
@@ -311,76 +294,9 @@ class NeuralNetClassifier(NeuralClassifier):
         return make, params
 
     def _empty_module(self):
-        make, params = self._maker
-        dtype = _torch_dtype(self._dtype)
-        with torch.random.fork_rng(devices=[]):  # loading draws nothing from the user's generator
-            if make is None:
-                module = MLP([self.n_features_in_, 64, self.n_outputs_], dtype=dtype)
-                state = np.random.RandomState(torch.randint(1 << 31, (1,)).item())
-                return module.reset(state)
-            return make(**params).to(dtype)
-
-    def _least_batch(self, module):
-        normalised = nn.modules.batchnorm._BatchNorm
-        return 2 if any(isinstance(part, normalised) for part in module.modules()) else 1
-
-    def _new_backend(self, module, autocast):
-        return ModuleBackend(module, autocast, width=self.n_features_in_)
-
-    def _new_step(self, module, bound, data, order, scheme):
-        on_gpu = next(module.parameters()).device.type == "cuda"
-        autocast = torch.bfloat16 if self.mixed_precision and on_gpu else None
-        backend = self._new_backend(module, autocast)
-        decoupled = self.solver in {"adamw", "muon"}
-        kw = {
-            "lr": self.learning_rate_init,
-            "l2": 0.0 if decoupled else self.alpha,
-            "decay": self.alpha if decoupled else 0.0,
-            "decayed": backend.decayed,
-        }
-        if self.solver == "sgd":
-            optimizer = SGD(backend.parameters, momentum=self.momentum, **kw)
-        elif self.solver == "muon":
-            optimizer = Muon(backend.parameters, self._hidden_places(module), **kw)
-        else:
-            optimizer = Adam(backend.parameters, **kw)
-        return Step(backend, bound, optimizer, scheme)
-
-    def _hidden_places(self, module):
-        """Where the hidden matrices lie in the flat parameter."""
-        found = hidden_matrices(module)
-        if not found:
-            raise ValueError(
-                f"solver='muon' orthogonalises the weights of all torch.nn.Linear layers but the last, and module="
-                f"{self.module!r} has none of these; use solver='adamw', or MLPClassifier(solver='muon')."
-            )
-        return tuple((p.storage_offset(), *p.shape) for p in found)
-
-    def _choose_dtype(self, X, device):
-        if self.dtype != "auto":
-            return self.dtype
-        return "float32" if device.type == "cuda" else str(X.dtype)
-
-    def _raw(self, X):
-        return module_outputs(self.net_.module_, X, self._dtype)
-
-    def _add_to_output(self, shift):
-        """Remember a constant for the scores, since any module may lack an intercept."""
-        self._output_shift = np.asarray(shift, float)
-
-    def _logits(self, X):
-        return self._shifted(super()._logits(X))
-
-    def _tensor_logits(self, rows):
-        return self._shifted(super()._tensor_logits(rows))
-
-    def _shifted(self, z):
-        """Scores with the constant that training added to the module's output."""
-        if self._output_shift is None or not self._head.bound.shift_invariant:
-            return z
-        shift = torch.from_numpy(self._output_shift).to(z)
-        return z + (shift if z.ndim == 2 else shift[0])
-
-
-def _torch_dtype(name):
-    return torch.float64 if name == "float64" else torch.float32
+        if self._maker[0] is not None:
+            return super()._empty_module()
+        with torch.random.fork_rng(devices=[]):
+            widths = [self.n_features_in_, 64, self.n_outputs_]
+            module = MLP(widths, dtype=torch_dtype(self._dtype))
+            return module.reset(np.random.RandomState(torch.randint(1 << 31, (1,)).item()))
