@@ -223,6 +223,13 @@ class ChainEstimator(NeuralBase):
     # --- outputs -----------------------------------------------------------------------------
 
     def _raw(self, X):
+        return self._inferred(X)
+
+    def _hidden_outputs(self, X):
+        """Inputs (n, width) of the output layer, as an array."""
+        return self._inferred(X, inputs=True).numpy()
+
+    def _inferred(self, X, **kw):
         module = self.net_.module_
         if sparse.issparse(X) and not module.sparse:
             X = X.toarray() if X.shape[0] * X.shape[1] <= 1 << 22 else _RowsOnDemand(X)
@@ -234,7 +241,8 @@ class ChainEstimator(NeuralBase):
         if X.dtype != dtype:
             X = X.astype(dtype) if not isinstance(X, _RowsOnDemand) else X.cast(dtype)
         device = module.flat.device
-        return infer(module, X).cpu() if device.type != "cpu" else infer(module, X)
+        found = infer(module, X, **kw)
+        return found.cpu() if device.type != "cpu" else found
 
     def _add_to_output(self, shift):
         module = self.net_.module_

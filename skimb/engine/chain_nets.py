@@ -93,7 +93,7 @@ class _Product:
 
 
 @torch.no_grad()
-def infer(module, X):
+def infer(module, X, *, inputs=False):
     """Raw outputs (n, outputs) of an MLP, in blocks of rows that stay in cache.
 
     Parameters
@@ -102,11 +102,13 @@ def infer(module, X):
         The net, one member.
     X : ndarray, Tensor, scipy CSR or rows on demand, of shape (n, n_features)
         Rows in the dtype of the parameters.
+    inputs : bool, default=False
+        Whether to give the inputs of the output layer in place of its outputs.
 
     Returns
     -------
     Tensor of shape (n, outputs)
-        Raw outputs.
+        Raw outputs, or the inputs (n, width) of the output layer.
     """
     flat = module.flat.detach()
     widest = max(module.widths[1:]) if module.sparse else max(module.widths)
@@ -122,12 +124,13 @@ def infer(module, X):
     for w, c in zip(W, b, strict=True):
         layers.append(Affine(w, c, None, None, min(size, n), layers[-1] if layers else None))
     chain = Chain(layers, module.activation)
-    result = flat.new_empty(n, module.widths[-1])
+    result = flat.new_empty(n, module.widths[-2 if inputs else -1])
     for s in range(0, n, size):
         rows = X[s : s + size]
         if not module.sparse:
             rows = (rows if torch.is_tensor(rows) else torch.from_numpy(rows)).to(flat.device)
-        result[s : s + size] = chain.forward(rows)
+        scores = chain.forward(rows)
+        result[s : s + size] = chain.inputs if inputs else scores
     return result
 
 

@@ -13,19 +13,21 @@ from torch import nn
 from skimb._base.chain import CLASSIFIER_CONSTRAINTS, SHARED_CONSTRAINTS
 from skimb._base.classifier import NeuralClassifier
 from skimb._core.warn import warn_user
+from skimb.engine.chain_nets import infer
 from skimb.engine.module import ModuleBackend
 from skimb.engine.optim import SGD, Adam
 from skimb.engine.runtime import Draws
 from skimb.engine.step import Step
 from skimb.losses import Loss
 from skimb.nets import MLP
+from skimb.neural_network._decoupling import DECOUPLINGS, DecoupledTraining
 
 _PREDICT_ROWS = 4096  # rows that go through the module at once, fewer if they are wide
 _PREDICT_CELLS = 1 << 22
 _PROBABILITIES = (nn.Sigmoid, nn.Softmax, nn.LogSoftmax, nn.LogSigmoid)
 
 
-class NeuralNetClassifier(NeuralClassifier):
+class NeuralNetClassifier(DecoupledTraining, NeuralClassifier):
     r"""Train any torch module as a classifier with a searchable loss.
 
     Parameters
@@ -81,6 +83,9 @@ class NeuralNetClassifier(NeuralClassifier):
         What training does beyond following the loss, see :class:`skimb.training.Scheme`.
     deferred_reweighting : float in [0, 1] or None, default=None
         Share of `max_iter` after which class weights set in.
+    decoupling : {"crt", "lws", "tau"} or None, default=None
+        A second stage for the output layer, as in :class:`MLPClassifier`. It is the last ``torch.nn.Linear`` of the
+        module, has an intercept, and its outputs are the scores.
     validation_scoring : str, callable or None, default=None
         Scorer of early stopping, as in :class:`MLPClassifier`.
     dtype : {"auto", "float32", "float64"}, default="auto"
@@ -108,6 +113,8 @@ class NeuralNetClassifier(NeuralClassifier):
         The loss that was trained.
     prior_, class_counts_, class_weight_ : ndarray
         As in :class:`MLPClassifier`.
+    head_loss_curve_, class_scale_ : list, ndarray or None
+        Of `decoupling`, as in :class:`MLPClassifier`.
     n_iter_, t_, n_outputs_ : int
         Epochs of the last fit, rows seen, outputs.
     n_features_in_, feature_names_in_ : int, ndarray
@@ -142,6 +149,7 @@ class NeuralNetClassifier(NeuralClassifier):
         "momentum": [Interval(Real, 0, 1, closed="both")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "loss": [Loss, None],
+        "decoupling": [StrOptions(set(DECOUPLINGS)), None],
         "dtype": [StrOptions({"auto", "float32", "float64"})],
         "mixed_precision": ["boolean"],
     }
@@ -173,6 +181,7 @@ class NeuralNetClassifier(NeuralClassifier):
         mix=None,
         scheme=None,
         deferred_reweighting=None,
+        decoupling=None,
         validation_scoring=None,
         dtype="auto",
         device="cpu",
@@ -204,6 +213,7 @@ class NeuralNetClassifier(NeuralClassifier):
         self.mix = mix
         self.scheme = scheme
         self.deferred_reweighting = deferred_reweighting
+        self.decoupling = decoupling
         self.validation_scoring = validation_scoring
         self.dtype = dtype
         self.device = device
@@ -345,6 +355,11 @@ class NeuralNetClassifier(NeuralClassifier):
         if self.dtype != "auto":
             return self.dtype
         return "float32" if device.type == "cuda" else str(X.dtype)
+
+    def _hidden_outputs(self, X):
+        """Inputs of the output layer of the MLP that stands for `module=None`, as an array."""
+        rows = X.toarray() if sparse.issparse(X) else np.array(X)
+        return infer(self.net_.module_, rows.astype(self._dtype, copy=False), inputs=True).numpy()
 
     @torch.no_grad()
     def _raw(self, X):

@@ -1,13 +1,12 @@
 """The weights of the output layer of fitted linear and neural classifiers, as views that can be scaled in place."""
 
 import numpy as np
-import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 
 from skimb._base.classifier import NeuralClassifier
-from skimb.nets import MLP
+from skimb.nets.output import output_layer
 
 
 def innermost(model):
@@ -59,7 +58,8 @@ class OutputWeights:
 def _views(model):
     """Views (n_vectors, d) of weights and (n_vectors,) of intercepts that are the model's own."""
     if isinstance(model, NeuralClassifier) and hasattr(model, "net_"):
-        return _net_views(model.net_.module_, model.n_outputs_)
+        parts = output_layer(model.net_.module_, model.n_outputs_)
+        return tuple([part.numpy() for part in views] for views in parts)
     coef, several = vars(model).get("coef_"), vars(model).get("coefs_")
     if isinstance(coef, np.ndarray):
         rows = coef if coef.ndim == 2 else coef[None]
@@ -74,23 +74,3 @@ def _views(model):
         f"{model!r} has no output layer with one weight vector per class; use a linear classifier with coef_ for "
         "each class against the rest, or a multi-layer perceptron."
     )
-
-
-def _net_views(module, n_outputs):
-    def view(tensor):
-        return tensor.detach().numpy()
-
-    if isinstance(module, MLP):
-        weights, biases = module.split(module.flat)
-        found = [view(w[0]).T for w in weights[-1:]]
-        if module.sparse and (module.linear_skip or not found):
-            found.append(view(module.table)[:, module.table_width - n_outputs :].T)
-        return found, [view(biases[-1][0])]
-    linear = [part for part in module.modules() if isinstance(part, torch.nn.Linear)]
-    if not linear or linear[-1].out_features != n_outputs:
-        raise TypeError(
-            f"{type(module).__name__} has no torch.nn.Linear with {n_outputs} outputs as its last one, whose "
-            "weights could be aligned."
-        )
-    bias = linear[-1].bias
-    return [view(linear[-1].weight)], [] if bias is None else [view(bias)]
