@@ -2,6 +2,7 @@
 
 from skimb.posthoc._logit_adjuster import LogitAdjuster
 from skimb.posthoc._prior import PriorCorrectedClassifier
+from skimb.posthoc._pruner import ClassDependentPruner
 from skimb.posthoc._weight_aligner import WeightAligner
 
-__all__ = ["LogitAdjuster", "PriorCorrectedClassifier", "WeightAligner"]
+__all__ = ["ClassDependentPruner", "LogitAdjuster", "PriorCorrectedClassifier", "WeightAligner"]
