@@ -1,6 +1,7 @@
 """Pruning with rewinding: masks, what rounds start from, the net that is left, and the rival without class weights."""
 
 import copy
+import itertools
 import pickle
 import warnings
 
@@ -68,7 +69,7 @@ def test_shares_that_are_left(scope, criterion, rare):
             assert (w.toarray()[~m] == 0).all()
             assert w.nnz == m.sum()
         assert all(m.any() for m in model.intercepts_)
-    for before, after in zip(masks, masks[1:], strict=False):
+    for before, after in itertools.pairwise(masks):
         for a, b in zip(before, after, strict=True):
             assert not (b & ~a).any()  # what is gone stays gone
 

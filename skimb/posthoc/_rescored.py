@@ -162,7 +162,7 @@ class RescoredClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 self.classes_,
                 predictions=self.classes_[scores.argmax(1)],
                 probabilities=proba,
-                scores=_margin(scores),
+                scores=margins_of(scores),
             )
             values.append(scorer(answers, X, labels, **kw))
         return values
@@ -208,7 +208,7 @@ class RescoredClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             Scores; for two classes that of the second one less that of the first.
         """
-        return _margin(self._final_scores(X))
+        return margins_of(self._final_scores(X))
 
     @available_if(_estimator_has("predict_proba"))
     def predict_proba(self, X):
@@ -246,7 +246,7 @@ class RescoredClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return tags
 
 
-def _margin(scores):
+def margins_of(scores):
     """Scores (n, C), for two classes (n,) the second less the first."""
     return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
