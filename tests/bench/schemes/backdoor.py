@@ -22,6 +22,7 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 from sklearn.decomposition import TruncatedSVD  # noqa: E402
 from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: E402
+from sklearn.frozen import FrozenEstimator  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import Normalizer, StandardScaler  # noqa: E402
 
@@ -53,11 +54,11 @@ def view(kind, seed):
         ngram_range=(1, 2) if kind == "word" else (2, 4), analyzer=kind, sublinear_tf=True
     )
     net = MLPClassifier(
-        (128,), solver="adamw", alpha=0.01, learning_rate="cosine", max_iter=60, tol=0, n_iter_no_change=np.inf,
+        (128,), solver="adamw", alpha=0.01, learning_rate="cosine", max_iter=40, tol=0, n_iter_no_change=np.inf,
         random_state=seed,
     )  # fmt: skip
     return make_pipeline(
-        text, TruncatedSVD(200, random_state=0), Normalizer(), StandardScaler(), net
+        text, TruncatedSVD(100, random_state=0), Normalizer(), StandardScaler(), net
     )
 
 
@@ -65,7 +66,9 @@ def run(folder, seeds):
     found = {}
     for seed in range(seeds):
         train, test, counts, share = rows(folder, seed)
-        word, char, other = view("word", seed), view("char_wb", seed), view("char_wb", seed + 100)
+        texts, labels = train.text.tolist(), train.target.to_numpy()
+        views = ("word", seed), ("char_wb", seed), ("char_wb", seed + 100)
+        word, char, other = (FrozenEstimator(view(*how).fit(texts, labels)) for how in views)
         models = {
             "words": BackdoorAdjuster([("a", word)], tau=0.0),
             "words, adjusted": BackdoorAdjuster([("a", word)]),
