@@ -116,6 +116,7 @@ VALUES = {
     "mix": [Mixup(0.3), MetricMixup(), None],
     "scheme": [Nothing()],
     "deferred_reweighting": [0.5],
+    "decoupling": ["crt"],
     "validation_scoring": ["balanced_accuracy", "r2"],
     "hidden_layer_sizes": [(3, 2)],
     "activation": ["tanh", "relu"],
@@ -293,6 +294,8 @@ def test_training_goes_on_with_other_parameters(rows, model):
     shapes = {k: v.shape for k, v in before.items()}
     set_all(model)
     model.set_params(early_stopping=False, verbose=False)
+    if "decoupling" in model.get_params():
+        model.set_params(decoupling=None)
     if is_classifier(model):
         one_per_class = model.n_outputs_ == 2
         if not one_per_class:

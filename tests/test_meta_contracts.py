@@ -28,6 +28,7 @@ from skimb.linear_model import (
 )
 from skimb.naive_bayes import PooledGaussianNB
 from skimb.pipeline import DensityWeightedRegressor, ResampledClassifier
+from skimb.posthoc import LogitAdjuster
 from skimb.streaming import AnalyticClassifier
 from skimb.under_sampling import AutoCoresetSampler
 
@@ -43,6 +44,7 @@ AROUND = [
     SelfPacedEnsembleClassifier(DecisionTreeClassifier(max_depth=2), 3, random_state=0),
     BalanceCascadeClassifier(DecisionTreeClassifier(max_depth=2), 3, random_state=0),
     ResampledClassifier(UNDER, LogisticRegression()),
+    LogitAdjuster(LogisticRegression(), taus=[0.0, 1.0], cv=2),
 ]
 
 
@@ -172,7 +174,8 @@ OTHERS = {
     "balance_power": 1.0, "normalize_weights": False, "solver": "rls", "random_state": 7,
     "estimator": KNeighborsClassifier(1), "n_estimators": 1, "k_bins": 1, "hardness": "entropy",
     "replacement": True, "soft": True, "balancing_schedule": "progressive",
-    "sampler": RandomOverSampler(random_state=1), "correct_prior": False,
+    "sampler": RandomOverSampler(random_state=1), "correct_prior": False, "tau": 3.0, "taus": [1.5],
+    "prior": [0.3, 0.7],
 }  # fmt: skip
 ALSO = [
     AnalyticClassifier(n_components=20, balance_power=0.7, random_state=0),
@@ -268,6 +271,8 @@ def test_weights_reach_the_last_step_of_an_inner_pipeline(model, inner, routing,
     # rows by hand: the pipeline of the last member, weights by the name of its last step
     if hasattr(fitted, "estimators_samples_"):
         at = fitted.estimators_samples_[-1]
+    elif not hasattr(fitted, "sampler_"):
+        at = np.arange(len(y))
     else:
         at = clone(UNDER).fit(X, y)
         at.fit_resample(X, y)

@@ -239,6 +239,10 @@ class ChainEstimator(NeuralBase):
     def _raw(self, X):
         return self._inferred(X)
 
+    def _hidden_outputs(self, X):
+        """Inputs (n, width) of the output layer, as an array."""
+        return self._inferred(X, inputs=True).numpy()
+
     def _inferred(self, X, **kw):
         """Raw outputs, or what else `infer` gives, of validated rows."""
         module = self.net_.module_
@@ -252,7 +256,8 @@ class ChainEstimator(NeuralBase):
         if X.dtype != dtype:
             X = X.astype(dtype) if not isinstance(X, _RowsOnDemand) else X.cast(dtype)
         device = module.flat.device
-        return infer(module, X, **kw).cpu() if device.type != "cpu" else infer(module, X, **kw)
+        found = infer(module, X, **kw)
+        return found.cpu() if device.type != "cpu" else found
 
     def _add_to_output(self, shift):
         module = self.net_.module_

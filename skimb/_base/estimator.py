@@ -56,6 +56,7 @@ class Fit(NamedTuple):
     sample_weight: np.ndarray | None
     epochs_before: int
     incremental: bool
+    rows: Rows
 
     @property
     def one_thread(self):
@@ -64,7 +65,12 @@ class Fit(NamedTuple):
 
 
 def stochastic(estimator):
-    """Refuse partial_fit for full-batch solvers; a check for ``available_if``."""
+    """Refuse partial_fit for full-batch solvers and second stages; a check for ``available_if``."""
+    if getattr(estimator, "decoupling", None) is not None:
+        raise AttributeError(
+            f"partial_fit is only available with decoupling=None, got {estimator.decoupling!r}, which is a second "
+            "stage of fit."
+        )
     if estimator.solver == "lbfgs":
         raise AttributeError(
             "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
@@ -192,7 +198,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         if history is not None:
             net.history = history
         self.net_ = net  # it can predict while it trains
-        return Fit(net, data, sample_weight, len(net.history), incremental)
+        return Fit(net, data, sample_weight, len(net.history), incremental, rows)
 
     def _scheme(self, bound, module, data, order, seed):
         """All schemes of the fit as one, or None."""

@@ -120,6 +120,8 @@ class Head(Labels):
     bound = None
     #: whether binding warns; parts of an estimator that has warned itself are silent
     warns = True
+    #: factors and summands (n_outputs,) of the scores that decide, set after training, or None
+    rescaled = None
 
     # --- the bound loss, priors and weights --------------------------------------------------
 
@@ -159,6 +161,7 @@ class Head(Labels):
         """A head of the same classes with these counts."""
         head = copy.copy(self)
         natural, loss = seen.prior(), params.loss
+        head.rescaled = None
         head.seen, head.natural = seen, natural.prior
         head.loss = CrossEntropy() if loss is None else clone(loss)
         if self.bound is None:
@@ -338,6 +341,9 @@ class Head(Labels):
 
     def decision(self, logits):
         """Scores whose argmax, or sign, is the decision: float64, (n,) for two classes."""
+        if self.rescaled is not None:
+            factor, summand = self.rescaled
+            logits = logits * factor + summand
         z = self.bound.decision(logits)
         if not self.multilabel and len(self.classes) == 2 and z.ndim == 2:
             z = z[:, 1] - z[:, 0]

@@ -122,6 +122,11 @@ class PopulationBaggingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstim
             raise ValueError(
                 f"estimator={base!r} is no neural classifier of skimb; use scikit-learn's BaggingClassifier for it."
             )
+        if getattr(base, "decoupling", None) is not None:
+            raise ValueError(
+                f"decoupling={base.decoupling!r} of the base estimator must be None: bags have balanced classes "
+                "already, and output layers on scales of their own have no mean."
+            )
         if base.prior is not None:
             raise ValueError(
                 f"prior={base.prior!r} of the base estimator must be None: it is set to the class frequencies "

@@ -6,19 +6,22 @@ import inspect
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.utils._param_validation import StrOptions
 from torch import nn
 
 from skimb._base.chain import CLASSIFIER_CONSTRAINTS
 from skimb._base.module import MODULE_CONSTRAINTS, ModuleClassifier, torch_dtype
 from skimb._core.warn import warn_user
+from skimb.engine.chain_nets import infer
 from skimb.engine.runtime import Draws
 from skimb.losses import Loss
 from skimb.nets import MLP
+from skimb.neural_network._decoupling import DECOUPLINGS, DecoupledTraining
 
 _PROBABILITIES = (nn.Sigmoid, nn.Softmax, nn.LogSoftmax, nn.LogSigmoid)
 
 
-class NeuralNetClassifier(ModuleClassifier):
+class NeuralNetClassifier(DecoupledTraining, ModuleClassifier):
     r"""Train any torch module as a classifier with a searchable loss.
 
     Parameters
@@ -75,6 +78,9 @@ class NeuralNetClassifier(ModuleClassifier):
         What training does beyond following the loss, see :class:`skimb.training.Scheme`.
     deferred_reweighting : float in [0, 1] or None, default=None
         Share of `max_iter` after which class weights set in.
+    decoupling : {"crt", "lws", "tau"} or None, default=None
+        A second stage for the output layer, as in :class:`MLPClassifier`. It is the last ``torch.nn.Linear`` of the
+        module, has an intercept, and its outputs are the scores.
     validation_scoring : str, callable or None, default=None
         Scorer of early stopping, as in :class:`MLPClassifier`.
     dtype : {"auto", "float32", "float64"}, default="auto"
@@ -102,6 +108,8 @@ class NeuralNetClassifier(ModuleClassifier):
         The loss that was trained.
     prior_, class_counts_, class_weight_ : ndarray
         As in :class:`MLPClassifier`.
+    head_loss_curve_, class_scale_ : list, ndarray or None
+        Of `decoupling`, as in :class:`MLPClassifier`.
     n_iter_, t_, n_outputs_ : int
         Epochs of the last fit, rows seen, outputs.
     n_features_in_, feature_names_in_ : int, ndarray
@@ -132,6 +140,7 @@ class NeuralNetClassifier(ModuleClassifier):
         **CLASSIFIER_CONSTRAINTS,
         "module": [callable, None],
         "loss": [Loss, None],
+        "decoupling": [StrOptions(set(DECOUPLINGS)), None],
         "mixed_precision": ["boolean"],
     }
 
@@ -162,6 +171,7 @@ class NeuralNetClassifier(ModuleClassifier):
         mix=None,
         scheme=None,
         deferred_reweighting=None,
+        decoupling=None,
         validation_scoring=None,
         dtype="auto",
         device="cpu",
@@ -193,6 +203,7 @@ class NeuralNetClassifier(ModuleClassifier):
         self.mix = mix
         self.scheme = scheme
         self.deferred_reweighting = deferred_reweighting
+        self.decoupling = decoupling
         self.validation_scoring = validation_scoring
         self.dtype = dtype
         self.device = device
@@ -300,3 +311,8 @@ class NeuralNetClassifier(ModuleClassifier):
             widths = [self.n_features_in_, 64, self.n_outputs_]
             module = MLP(widths, dtype=torch_dtype(self._dtype))
             return module.reset(np.random.RandomState(torch.randint(1 << 31, (1,)).item()))
+
+    def _hidden_outputs(self, X):
+        """Inputs of the output layer of the MLP that stands for `module=None`, as an array."""
+        rows = X.toarray() if sparse.issparse(X) else np.array(X)
+        return infer(self.net_.module_, rows.astype(self._dtype, copy=False), inputs=True).numpy()

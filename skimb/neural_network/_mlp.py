@@ -10,9 +10,10 @@ from skimb._base.chain import CHAIN_CONSTRAINTS, CLASSIFIER_CONSTRAINTS, ChainEs
 from skimb._base.classifier import NeuralClassifier
 from skimb.losses import Loss
 from skimb.nets.mlp import ACTIVATIONS, simplex_scale
+from skimb.neural_network._decoupling import DECOUPLINGS, DecoupledTraining
 
 
-class MLPClassifier(NeuralClassifier, ChainEstimator):
+class MLPClassifier(DecoupledTraining, NeuralClassifier, ChainEstimator):
     r"""Multi-layer perceptron with a searchable loss for imbalanced classes.
 
     Parameters and attributes of scikit-learn's ``MLPClassifier`` keep their names and meaning, so
@@ -90,6 +91,10 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         What training does beyond following the loss, see :class:`skimb.training.Scheme`; stochastic solvers only.
     deferred_reweighting : float in [0, 1] or None, default=None
         Share of `max_iter` after which class weights set in.
+    decoupling : {"crt", "lws", "tau"} or None, default=None
+        A second stage on the trained net that changes its output layer alone (arXiv:1910.09217): 'crt' trains a new
+        one on the features, 'lws' a factor of each class's score, both on batches in which classes are equally
+        frequent; 'tau' decides by weight vectors of equal norms.
     validation_scoring : str, callable or None, default=None
         Scorer of early stopping. ``None`` is the log-loss of the natural probabilities, or the loss
         itself where it gives none.
@@ -146,6 +151,10 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         Per epoch.
     best_loss_, best_validation_score_ : float or None
         Best of these.
+    head_loss_curve_ : list or None
+        Loss per epoch of the second stage of 'crt' and 'lws'.
+    class_scale_ : ndarray of shape (n_classes,) or None
+        Factors of the classes' weight vectors that 'lws' or 'tau' found.
     n_features_in_, feature_names_in_ : int, ndarray
         Features of X.
 
@@ -154,6 +163,13 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
     Weights and L2 differ from scikit-learn in one point: ``sample_weight`` is normalised to mean 1,
     so a common factor changes nothing. Floating type follows X: float32 stays float32 and trains about
     twice as fast. One intra-op thread is used for batches up to 4096 rows.
+
+    The second stage of `decoupling` has the loss, the solver, the learning rate and the rule for stopping of the
+    first, and its training rows, but no class weights, mixtures, schemes or callbacks; 'lbfgs' has class weights in
+    place of drawn batches. Its shift of the label distribution is undone in ``predict_proba``. 'tau' leaves the
+    probabilities those of the trained net; its strength is 1, see :class:`~skimb.posthoc.WeightAligner` for others.
+    In a population the first stages are trained together and the second ones alone. Sparse X has no linear skip
+    path then.
 
     Examples
     --------
@@ -172,6 +188,7 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "loss": [Loss, None],
+        "decoupling": [StrOptions(set(DECOUPLINGS)), None],
         "linear_skip": ["boolean", StrOptions({"auto"})],
         "head": [StrOptions({"linear", "cosine", "etf"})],
         "head_scale": [Interval(Real, 0, None, closed="neither")],
@@ -212,6 +229,7 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         mix=None,
         scheme=None,
         deferred_reweighting=None,
+        decoupling=None,
         validation_scoring=None,
         linear_skip="auto",
         head="linear",
@@ -252,6 +270,7 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
         self.mix = mix
         self.scheme = scheme
         self.deferred_reweighting = deferred_reweighting
+        self.decoupling = decoupling
         self.validation_scoring = validation_scoring
         self.linear_skip = linear_skip
         self.head = head
@@ -263,7 +282,7 @@ class MLPClassifier(NeuralClassifier, ChainEstimator):
 
     def _wants_skip(self, is_sparse):
         if self.linear_skip == "auto":
-            return is_sparse and self.head == "linear"
+            return is_sparse and self.decoupling is None and self.head == "linear"
         if self.linear_skip and self.head != "linear":
             raise ValueError(
                 f"linear_skip=True adds scores of any size to those of head={self.head!r}; use linear_skip='auto'."

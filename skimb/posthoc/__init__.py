@@ -1,6 +1,21 @@
 """Meta-estimators that change what a fitted classifier answers."""
 
+from skimb.posthoc._backdoor import BackdoorAdjuster
+from skimb.posthoc._imbalance import ImbalanceReport, estimate_source_prior, imbalance_report
 from skimb.posthoc._interpolated import InterpolatedClassifier
+from skimb.posthoc._logit_adjuster import LogitAdjuster
 from skimb.posthoc._prior import PriorCorrectedClassifier
+from skimb.posthoc._pruner import ClassDependentPruner
+from skimb.posthoc._weight_aligner import WeightAligner
 
-__all__ = ["InterpolatedClassifier", "PriorCorrectedClassifier"]
+__all__ = [
+    "BackdoorAdjuster",
+    "ClassDependentPruner",
+    "ImbalanceReport",
+    "InterpolatedClassifier",
+    "LogitAdjuster",
+    "PriorCorrectedClassifier",
+    "WeightAligner",
+    "estimate_source_prior",
+    "imbalance_report",
+]

@@ -15,10 +15,11 @@ from sklearn.utils.validation import _check_method_params, check_is_fitted
 
 from skimb._core.compat import check_sample_weight
 from skimb._core.inner import as_given, router_of, weight_params
-from skimb._core.priors import class_shares, log_ratio, moved_probabilities
+from skimb._core.priors import log_ratio, moved_probabilities
 from skimb._core.stand_ins import FitRecorder
 from skimb._core.trained_prior import Rows, UnknownPrior, seen_shares
 from skimb._core.validation import exclusive_target, several_classes, take_names
+from skimb.posthoc._shares import given_shares, population_shares
 
 _ODDS = (
     2.0  # mean probabilities whose odds are further than this factor from the prior's contradict it
@@ -138,10 +139,10 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
             sample_weight = check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-        population = self._population(labels, sample_weight)
-        given = self._given("prior", self.prior)
+        population = population_shares(self.classes_, labels, sample_weight)
+        given = given_shares(self.classes_, "prior", self.prior)
         self.prior_ = population if given is None else given
-        self.trained_prior_ = self._given("trained_prior", self.trained_prior)
+        self.trained_prior_ = given_shares(self.classes_, "trained_prior", self.trained_prior)
         fit_params = self._routed(X, params) | weight_params(self.estimator, sample_weight)
         model, last, rows = self._fitted(X, as_given(y, labels), labels, sample_weight, fit_params)
         self.estimator_ = model
@@ -171,33 +172,6 @@ class PriorCorrectedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimato
             _raise_for_params(params, self, "fit")
         routed = process_routing(self, "fit", **_check_method_params(X, params=params))
         return dict(routed.estimator.fit)
-
-    def _population(self, labels, weight):
-        """Label distribution of the given rows."""
-        lost = []
-        if weight is not None:
-            lost = [c for c in self.classes_.tolist() if not (weight[labels == c] > 0).any()]
-        if lost:
-            raise ValueError(f"All rows of the classes {lost} have a sample_weight of 0.")
-        return class_shares(self.classes_, labels, weight)
-
-    def _given(self, name, value):
-        """A distribution from an array or a mapping of labels, or None."""
-        if value is None:
-            return None
-        if isinstance(value, dict):
-            missing = [c for c in self.classes_.tolist() if c not in value]
-            if missing:
-                raise ValueError(f"{name}={value!r} lacks the classes {missing}.")
-            value = [value[c] for c in self.classes_.tolist()]
-        array = np.array(value, float)
-        proper = array.shape == (len(self.classes_),) and np.isfinite(array).all()
-        if not proper or (array <= 0).any() or abs(array.sum() - 1.0) > 1e-6:
-            raise ValueError(
-                f"{name}={value!r} must hold one positive number per class of {self.classes_.tolist()}, "
-                "together 1."
-            )
-        return array
 
     def _fitted(self, X, y, labels, weight, fit_params):
         """The fitted estimator, the classifier at the end of its pipelines, and what reached that."""
