@@ -12,6 +12,7 @@ from torch import nn
 
 from skimb._base.chain import CLASSIFIER_CONSTRAINTS, SHARED_CONSTRAINTS
 from skimb._base.classifier import NeuralClassifier
+from skimb._base.forgetting import Forgets
 from skimb._core.warn import warn_user
 from skimb.engine.module import ModuleBackend
 from skimb.engine.optim import SGD, Adam
@@ -25,7 +26,7 @@ _PREDICT_CELLS = 1 << 22
 _PROBABILITIES = (nn.Sigmoid, nn.Softmax, nn.LogSoftmax, nn.LogSigmoid)
 
 
-class NeuralNetClassifier(NeuralClassifier):
+class NeuralNetClassifier(Forgets, NeuralClassifier):
     r"""Train any torch module as a classifier with a searchable loss.
 
     Parameters
