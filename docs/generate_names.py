@@ -1,8 +1,8 @@
 """Write every list of public names from the packages' ``__all__``: run it as ``make names``.
 
 It writes ``tests/public_names.txt``, the lists of names in ``docs/api.rst``, the table of losses in
-``docs/generated_losses.rst`` and the page of papers, ``docs/papers.rst``. Headings and sentences of ``api.rst`` are written by hand. A comment above a
-list says which names stand in it::
+``docs/generated_losses.rst`` and the page of papers, ``docs/papers.rst``. Headings and sentences of
+``api.rst`` are written by hand. A comment above a list says which names stand in it::
 
     .. names: engine engine.mixing
 """

@@ -8,15 +8,19 @@ from pathlib import Path
 from generate_tables import measured
 
 HERE = Path(__file__).parent
+_REFERENCES = re.compile(
+    r"^References\n-+\n(.*?)(?=\n\n\w[\w ]*\n-+\n|\Z)", re.DOTALL | re.MULTILINE
+)
 _ROLES = {True: "class", False: "func"}
 HEAD = """Papers
 ======
 
-What the papers behind skimb claim, which object stands for each, and what our runs showed. Claims and their figures are
-those of the papers' abstracts; those on images, circuits or huge sets of labels cannot be re-run on tables and short
-texts. "Measured" is the losses benchmark (:doc:`benchmarks/losses`): the loss at its defaults against cross-entropy
-with class weights, over sets, with its standard error. Other figures are explained in :doc:`benchmarks/methods` and in
-the guide. This page is written by ``make names`` from ``docs/papers.toml`` and the docstrings.
+What the papers behind skimb claim, which object stands for each, and what our runs showed. Claims and their
+figures are those of the papers' abstracts; those on images, circuits or huge sets of labels cannot be re-run on
+tables and short texts. "Measured" is the losses benchmark (:doc:`benchmarks/losses`): the loss at its defaults
+against cross-entropy with class weights, over sets, with its standard error. Other figures are explained in
+:doc:`benchmarks/methods` and in the guide. This page is written by ``make names`` from ``docs/papers.toml`` and the
+docstrings.
 """
 
 
@@ -70,7 +74,7 @@ def references(thing):
         texts += [inspect.getdoc(method) for method in methods]
     found = []
     for text in texts:
-        match = re.search(r"^References\n-+\n(.*?)(?=\n\n\w[\w ]*\n-+\n|\Z)", text or "", re.DOTALL | re.MULTILINE)  # fmt: skip
+        match = _REFERENCES.search(text or "")
         if match and (line := " ".join(match[1].split())) not in found:
             found.append(line)
     return found
@@ -115,9 +119,7 @@ def papers_page(objects):
     lines += table(("paper", "claim", "planned"), rows, "35 35 30")
     lines += ["Not included, and why", "-" * 21, ""]
     for e in by_state["not included"]:
-        lines += [f"{e['number']}. {e['paper']}".replace("\n", " "), ""]
-        lines[-2] = f"**{lines[-2]}**"
-        lines += [f"{e['claim']} {e['not_included']}", ""]
+        lines += [f"**{e['number']}. {e['paper']}**", "", f"{e['claim']} {e['not_included']}", ""]
     lines += ["Sources of objects", "-" * 18, "", "As their docstrings name them.", ""]
     rows = [
         (link(name, thing), " ".join(sources))

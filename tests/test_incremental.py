@@ -1,5 +1,6 @@
 """Perceptrons whose classes arrive over time: growth, distillation, aligning, memory, probabilities."""
 
+import copy
 import pickle
 import warnings
 from itertools import pairwise
@@ -338,6 +339,22 @@ def test_a_pickle_between_chunks_changes_nothing(digits):
         plain.partial_fit(X, y)
         saved = pickle.loads(pickle.dumps(saved.partial_fit(X, y)))
     np.testing.assert_array_equal(plain.predict_proba(digits[0]), saved.predict_proba(digits[0]))
+
+
+@pytest.mark.parametrize("way", ["copy", "skops"])
+def test_copies_go_on_like_the_model(way, digits):
+    model = streamed(digits, 2)
+    if way == "copy":
+        again = copy.deepcopy(model)
+    else:
+        sio = pytest.importorskip("skops.io")
+        data = sio.dumps(model)
+        types = sio.get_untrusted_types(data=data)
+        assert all(name == "builtins.frozenset" or name.startswith("skimb.") for name in types)
+        again = sio.loads(data, trusted=types)
+    X, y = list(chunks(digits))[2]
+    p = model.partial_fit(X, y).predict_proba(digits[0])
+    np.testing.assert_array_equal(again.partial_fit(X, y).predict_proba(digits[0]), p)
 
 
 def test_what_was_fitted_stays(digits):
