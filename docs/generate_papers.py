@@ -106,17 +106,18 @@ def papers_page(objects):
     lines = [HEAD, "Claims and objects", "-" * 18, ""]
     rows = [
         (
-            f"{e['number']}. {e['paper']}",
+            e["number"],
+            e["paper"],
             ", ".join(link(name, objects[name]) for name in e["objects"]),
             e["claim"],
             ours(e, found),
         )
         for e in by_state["included"]
     ]
-    lines += table(("paper", "object", "claim", "ours"), rows, "30 20 25 25")
+    lines += table(("no.", "paper", "object", "claim", "ours"), rows, "5 25 20 25 25")
     lines += ["Open", "-" * 4, "", "Systems without an object so far, and what is planned.", ""]
-    rows = [(f"{e['number']}. {e['paper']}", e["claim"], e["open"]) for e in by_state["open"]]
-    lines += table(("paper", "claim", "planned"), rows, "35 35 30")
+    rows = [(e["number"], e["paper"], e["claim"], e["open"]) for e in by_state["open"]]
+    lines += table(("no.", "paper", "claim", "planned"), rows, "5 30 35 30")
     lines += ["Not included, and why", "-" * 21, ""]
     for e in by_state["not included"]:
         lines += [f"**{e['number']}. {e['paper']}**", "", f"{e['claim']} {e['not_included']}", ""]

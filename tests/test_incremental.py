@@ -167,7 +167,7 @@ def test_the_teacher_keeps_old_scores_in_place(digits):
     for share in (0, 0.9):
         model = streamed(digits, 2, distill=share, exemplars_per_class=0)
         places = np.searchsorted(model.classes_, before.classes_)
-        z = model.decision_function(X)[:, places]
+        z = model._logits(X).numpy()[:, places]
         moved[share] = np.abs((z - z.mean(1, keepdims=True)) - (old - old.mean(1, keepdims=True)))
     assert moved[0.9].mean() < 0.6 * moved[0].mean()
 
@@ -271,14 +271,35 @@ def test_probabilities_answer_for_the_whole_stream(digits):
     share = np.array([(y == c).mean() for c in model.classes_])
     step = model.class_counts_ / model.class_counts_.sum()
     np.testing.assert_allclose(model.prior_, step)
-    z = model.decision_function(X)
+    z = model._logits(X).numpy()
     p = np.exp(z - z.max(1, keepdims=True)) * share / step
     np.testing.assert_allclose(model.predict_proba(X), p / p.sum(1, keepdims=True), atol=1e-10)
+    np.testing.assert_allclose(model.decision_function(X), z + np.log(share / step), atol=1e-10)
+    np.testing.assert_array_equal(
+        model.predict(X), model.classes_[model.predict_proba(X).argmax(1)]
+    )
     scores = np.exp(z - z.max(1, keepdims=True))
     raw = (scores / scores.sum(1, keepdims=True)).mean(0)
     assert np.abs(model.predict_proba(X).mean(0) - share).sum() < 0.6 * np.abs(raw - share).sum()
     uniform = streamed(digits, prior=np.full(3, 1 / 3), n=1)
     np.testing.assert_allclose(uniform._head.wanted, np.full(3, 1 / 3))
+
+
+@pytest.mark.parametrize(
+    "kw",
+    [
+        {"loss": LogitAdjusted()},
+        {"class_weight": "balanced"},
+        {"sampler": ClassPowerSampler()},
+        {"loss": AnyLoss("accuracy")},
+    ],
+    ids=repr,
+)
+def test_other_decisions_stay_what_they_aim_at(kw, digits):
+    model = streamed(digits, 3, **kw)
+    np.testing.assert_array_equal(
+        model.decision_function(digits[0]), model._logits(digits[0]).double().numpy()
+    )
 
 
 def test_classes_that_were_never_seen_get_no_probability(digits):

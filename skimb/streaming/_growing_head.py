@@ -1,9 +1,11 @@
 """The head of a classifier whose classes arrive over time."""
 
 import numpy as np
+import torch
 
 from skimb._base.head import Head, TargetCounts
 from skimb._base.labels import comparable
+from skimb._core.priors import log_ratio
 from skimb._core.validation import one_column, plain_labels
 
 
@@ -21,9 +23,11 @@ class GrowingHead(Head):
     ----------
     stream : TargetCounts or None
         What was counted of all chunks, each row once.
+    moved : ndarray of shape (n_classes,) or None
+        What is added to scores before decisions.
     """
 
-    stream = None
+    stream = moved = None
 
     def read(self, y, classes=None):
         self._refuse_several(y)
@@ -84,14 +88,43 @@ class GrowingHead(Head):
     def _outputs(self, loss):
         return len(self.classes)
 
+    def with_counts(self, seen, params):
+        head = super().with_counts(seen, params)
+        head.moved = head._moved()
+        return head
+
+    def _moved(self):
+        """What brings decisions for the most probable class from the rows of a chunk to those of the stream.
+
+        None where a loss, class weights, a sampler or a mixer aim at another decision.
+        """
+        step = _floored(self.natural, self.seen.rows)
+        stream = self.stream.mass / self.stream.mass.sum()
+        if not self.bound.calibrated or self._weightless() or not np.allclose(step, self.trained):
+            return None
+        even = torch.zeros(1, len(self.classes), dtype=torch.float64)
+        p = self.bound.posterior(even, class_weight=self.class_weight)
+        if np.allclose(step, stream, rtol=1e-12, atol=0.0) or not np.allclose(p, p[0, 0]):
+            return None
+        return log_ratio(stream, step)
+
+    def decision(self, logits):
+        if self.moved is not None:
+            logits = logits.double() + torch.from_numpy(self.moved)
+        return super().decision(logits)
+
     def _population(self, given):
         if given is None:
             return self.stream.mass / self.stream.mass.sum()
         return super()._population(given)
 
     def _trained(self, seen, natural, params):
-        trained = super()._trained(seen, natural, params)
-        if trained.all():
-            return trained
-        floored = np.where(trained > 0, trained, 1.0 / seen.rows)
-        return floored / floored.sum()
+        return _floored(super()._trained(seen, natural, params), seen.rows)
+
+
+def _floored(shares, rows):
+    """Shares in which an absent class counts as one row."""
+    if shares.all():
+        return shares
+    floored = np.where(shares > 0, shares, 1.0 / rows)
+    return floored / floored.sum()

@@ -157,11 +157,12 @@ class IncrementalMLPClassifier(NeuralClassifier, ChainEstimator):
 
     Notes
     -----
-    ``predict`` follows the scores, as the method has it. ``predict_proba`` divides the class distribution of the
-    rows that were learned together (the chunk and the remembered rows) out and that of the whole stream in, so
-    that few remembered rows do not make a class rare; distillation and aligning leave probabilities approximate
-    from the second task on, so calibrate on rows of all classes where they matter. ``loss=LogitAdjusted()``
-    makes the decision balanced by the same counts.
+    ``predict_proba`` divides the class distribution of the rows that were learned together (the chunk and the
+    remembered rows) out and that of the whole stream in, so that few remembered rows do not make a class rare;
+    distillation and aligning leave probabilities approximate from the second task on, so calibrate on rows of all
+    classes where they matter. ``predict`` takes the most probable class by the same correction, where the paper
+    takes the largest score; losses and weights that aim at another decision keep it: with ``loss=LogitAdjusted()``
+    it is balanced by the counts of what was learned together.
 
     A chunk without new classes goes on with its task: the same teacher, and aligned again. Nets are trained
     alone from the second task on, the first one also in :func:`~skimb.model_selection.batched_fits`.

@@ -74,6 +74,13 @@ def models(solvers):
     yield "AnalyticClassifier, no rows", AnalyticClassifier(n_components=800)
 
 
+def by_scores(model, X):
+    """Decisions by the largest score, as in the paper."""
+    if isinstance(model, AnalyticClassifier):
+        return model.predict(X)
+    return model.classes_[model._logits(X).argmax(1).numpy()]
+
+
 def streamed(model, X, y, tasks):
     """The model after the stream, its factors of aligning, and seconds of CPU."""
     gammas, start = [], time.process_time()
@@ -108,7 +115,7 @@ def main():
                 model, gammas, seconds = streamed(model, A, a, tasks)
                 p = model.predict_proba(B)
                 found.setdefault(k, []).append((
-                    balanced_accuracy_score(b, model.predict(B)),
+                    balanced_accuracy_score(b, by_scores(model, B)),
                     balanced_accuracy_score(b, model.classes_[p.argmax(1)]),
                     log_loss(b, p.clip(1e-6), labels=model.classes_),
                     np.mean(gammas),
@@ -117,7 +124,7 @@ def main():
             joint = IncrementalMLPClassifier((128,), max_iter=40, random_state=seed)
             joint, _, seconds = streamed(joint, A, a, [order])
             p = joint.predict_proba(B)
-            score = balanced_accuracy_score(b, joint.predict(B))
+            score = balanced_accuracy_score(b, by_scores(joint, B))
             row = (score, balanced_accuracy_score(b, joint.classes_[p.argmax(1)]),
                    log_loss(b, p.clip(1e-6)), 1.0, seconds)  # fmt: skip
             found.setdefault("adam: all rows at once", []).append(row)
