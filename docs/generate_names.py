@@ -1,8 +1,8 @@
 """Write every list of public names from the packages' ``__all__``: run it as ``make names``.
 
-It writes ``tests/public_names.txt``, the lists of names in ``docs/api.rst`` and the table of losses in
-``docs/generated_losses.rst``. Headings and sentences of ``api.rst`` are written by hand. A comment above a
-list says which names stand in it::
+It writes ``tests/public_names.txt``, the lists of names in ``docs/api.rst``, the table of losses in
+``docs/generated_losses.rst`` and the page of papers, ``docs/papers.rst``. Headings and sentences of
+``api.rst`` are written by hand. A comment above a list says which names stand in it::
 
     .. names: engine engine.mixing
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
+from generate_papers import papers_page  # noqa: E402
 from generate_tables import losses_table  # noqa: E402
 
 _LIST = re.compile(
@@ -74,6 +75,7 @@ def contents():
         HERE.parent / "tests" / "public_names.txt": names_text(),
         api: api_text(api.read_text()),
         HERE / "generated_losses.rst": losses_table(),
+        HERE / "papers.rst": papers_page(public_objects()),
     }
 
 

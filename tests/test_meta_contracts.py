@@ -29,7 +29,7 @@ from skimb.linear_model import (
 from skimb.naive_bayes import PooledGaussianNB
 from skimb.pipeline import DensityWeightedRegressor, ResampledClassifier
 from skimb.posthoc import LogitAdjuster
-from skimb.streaming import AnalyticClassifier
+from skimb.streaming import AnalyticClassifier, IncrementalMLPClassifier
 from skimb.under_sampling import AutoCoresetSampler
 
 PLAIN = [
@@ -39,6 +39,7 @@ PLAIN = [
     PooledGaussianNB(),
     AnalyticClassifier(n_components=20, random_state=0),
 ]
+NETS = [IncrementalMLPClassifier((8,), max_iter=3, tol=1.0, learning_rate_init=0.01, random_state=0)]
 UNDER = RandomUnderSampler(random_state=0)
 AROUND = [
     SelfPacedEnsembleClassifier(DecisionTreeClassifier(max_depth=2), 3, random_state=0),
@@ -72,7 +73,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("model", PLAIN + AROUND, ids=name_of)
+@pytest.mark.parametrize("model", PLAIN + NETS + AROUND, ids=name_of)
 def test_labels_do_not_matter(model, kind, rows):
     X, code = rows
     labels = KINDS[kind]
@@ -84,7 +85,7 @@ def test_labels_do_not_matter(model, kind, rows):
         np.testing.assert_array_equal(named.predict_proba(X), plain.predict_proba(X))
 
 
-@pytest.mark.parametrize("model", PLAIN + AROUND, ids=name_of)
+@pytest.mark.parametrize("model", PLAIN + NETS + AROUND, ids=name_of)
 def test_series_of_nullable_types_and_categories(model, rows):
     X, code = rows
     wanted = clone(model).fit(X, code).predict(X)
@@ -102,7 +103,7 @@ def test_series_of_nullable_types_and_categories(model, rows):
         assert right > 0.6
 
 
-@pytest.mark.parametrize("model", PLAIN + AROUND, ids=name_of)
+@pytest.mark.parametrize("model", PLAIN + NETS + AROUND, ids=name_of)
 @pytest.mark.parametrize("make", [list, lambda y: np.array(y, object), pd.Series])
 def test_texts_among_numbers_are_refused(model, make, rows):
     X, code = rows
@@ -115,7 +116,7 @@ def test_texts_among_numbers_are_refused(model, make, rows):
         clone(model).fit(X, make([None if k == 3 else "ab"[c] for k, c in enumerate(code)]))
 
 
-@pytest.mark.parametrize("model", PLAIN + AROUND, ids=name_of)
+@pytest.mark.parametrize("model", PLAIN + NETS + AROUND, ids=name_of)
 @pytest.mark.parametrize("dtype", ["Int64", "boolean", "string"])
 def test_nullable_labels_are_those_of_the_plain_type(model, dtype, rows):
     X, code = rows
@@ -153,7 +154,7 @@ def test_inner_models_see_the_labels_of_the_user(model, rows):
     assert set(clone(model).set_params(estimator=weighted).fit(X, y).predict(X)) == {"no", "yes"}
 
 
-@pytest.mark.parametrize("model", PLAIN + AROUND, ids=name_of)
+@pytest.mark.parametrize("model", PLAIN + NETS + AROUND, ids=name_of)
 def test_negative_weights_are_refused(model, rows):
     X, y = rows
     w = np.ones(len(y))
@@ -222,7 +223,7 @@ REGRESSORS = [DensityWeightedRegressor(Ridge())]
 
 
 @pytest.mark.parametrize("routing", [False, True])
-@pytest.mark.parametrize("model", PLAIN + AROUND + REGRESSORS, ids=name_of)
+@pytest.mark.parametrize("model", PLAIN + NETS + AROUND + REGRESSORS, ids=name_of)
 def test_fits_with_and_without_routing(model, routing, rows):
     X, y = rows
     w = np.random.default_rng(0).uniform(0.5, 2, len(y))

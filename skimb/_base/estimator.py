@@ -257,8 +257,12 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             code = head.read(y, classes)
             self._head = head
         else:
-            code = head.encode(y, classes, partial=incremental)
-        return Rows(X, y, code, sample_weight, head.costs(cost, code))
+            code = self._encode(y, classes, incremental)
+        return Rows(X, y, code, sample_weight, self._head.costs(cost, code))
+
+    def _encode(self, y, classes, incremental):
+        """What the head reads of the labels of further rows."""
+        return self._head.encode(y, classes, partial=incremental)
 
     def _take_checks(self, other):
         """Take what checking the same rows gave another estimator."""

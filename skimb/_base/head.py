@@ -245,18 +245,23 @@ class Head(Labels):
         mass, seen = self.seen.mass, self.seen.counts > 0
         return np.where(seen, mass, mass[seen].min())  # absent so far in partial_fit
 
-    def _shift(self, wanted):
+    def _population(self, given):
+        """Label distribution that probabilities refer to: the one given, else that of the rows."""
+        if given is None:
+            return self.natural
+        wanted = self._per_class("prior", given)
+        if not self.multilabel and abs(wanted.sum() - 1.0) > 1e-6:
+            raise ValueError(f"prior={given!r} must sum to 1, got {wanted.sum()}.")
+        if self.warns and not self.loss.calibrated:
+            warn_user(
+                f"{self.loss!r} does not give probabilities, so prior= cannot correct them; wrap "
+                "the estimator in CalibratedClassifierCV."
+            )
+        return wanted
+
+    def _shift(self, given):
         """Log ratio of the wanted to the trained label distribution, or None."""
-        given, wanted, trained = wanted, self.natural, self.trained
-        if given is not None:
-            wanted = self._per_class("prior", given)
-            if not self.multilabel and abs(wanted.sum() - 1.0) > 1e-6:
-                raise ValueError(f"prior={given!r} must sum to 1, got {wanted.sum()}.")
-            if self.warns and not self.loss.calibrated:
-                warn_user(
-                    f"{self.loss!r} does not give probabilities, so prior= cannot correct them; wrap "
-                    "the estimator in CalibratedClassifierCV."
-                )
+        wanted, trained = self._population(given), self.trained
         if wanted is trained or np.allclose(wanted, trained, rtol=1e-12, atol=0.0):
             return None
         if self.multilabel:

@@ -250,8 +250,8 @@ def _split_csr(X, sizes):
 
 
 def as_tensor(array, device=None):
-    """A numpy array as a tensor without copying, unless it is read-only or on another device."""
-    if not array.flags.writeable:
+    """A numpy array as a tensor without copying, unless read-only, reversed or on another device."""
+    if not array.flags.writeable or min(array.strides, default=0) < 0:
         array = array.copy()
     tensor = torch.from_numpy(array)
     return tensor if device is None else tensor.to(device)

@@ -151,6 +151,88 @@ class MLP(nn.Module):
             biases[-1].zero_()
         return self
 
+    def _of_widths(self, widths, linear_skip):
+        return MLP(
+            widths,
+            self.activation,
+            sparse=self.sparse,
+            linear_skip=linear_skip,
+            dtype=self.flat.dtype,
+        )
+
+    def with_outputs(self, n_outputs):
+        """A net of one member that differs in the number of outputs, all zeros."""
+        return self._of_widths([*self.widths[:-1], n_outputs], self.linear_skip)
+
+    def output_weights(self):
+        """Tensors with one column per output: what multiplies the inputs of the outputs."""
+        found = [w[0] for w in self.split(self.flat.detach())[0][-1:]]
+        if self.linear_skip:
+            found.append(self.table.detach()[:, self.widths[1] :])
+        return found or [self.table.detach()]
+
+    @torch.no_grad()
+    def with_columns(self, columns):
+        """A net of one member with some of the outputs, in the given order."""
+        other = self.with_outputs(len(columns))
+        for new, own in zip(other.output_weights(), self.output_weights(), strict=True):
+            new.copy_(own[:, columns])
+        biases, own_biases = other.split(other.flat)[1], self.split(self.flat)[1]
+        biases[-1].copy_(own_biases[-1][:, columns])
+        other._take_hidden(self)
+        return other
+
+    @torch.no_grad()
+    def widened(self, n_outputs, places, random_state):
+        """The net with more outputs: those it has at `places`, fresh weights for the others.
+
+        Parameters
+        ----------
+        n_outputs : int
+            Outputs of the new net.
+        places : ndarray of int
+            Where this net's outputs lie among them.
+        random_state : RandomState
+            Draws the fresh weights.
+
+        Returns
+        -------
+        MLP
+            A new net of one member, which answers as this one does in its places.
+        """
+        other = self.with_outputs(n_outputs).reset(random_state)
+        for new, own in zip(other.output_weights(), self.output_weights(), strict=True):
+            new[:, places] = own
+        own_biases, biases = self.split(self.flat)[1], other.split(other.flat)[1]
+        biases[-1][:, places] = own_biases[-1]
+        other._take_hidden(self)
+        return other
+
+    @torch.no_grad()
+    def hidden(self):
+        """The net up to the sums of its last hidden layer, or None without hidden layers."""
+        if len(self.widths) < 3:
+            return None
+        other = self._of_widths(self.widths[:-1], False)
+        other._take_hidden(self)
+        return other
+
+    def _take_hidden(self, other):
+        """Copy the hidden layers of a net."""
+        layers = len(other.widths) - 2
+        n = max(layers - self.sparse, 0)  # the first layer of sparse input is the table
+        (own_weights, own_biases), (weights, biases) = (
+            self.split(self.flat),
+            other.split(other.flat),
+        )
+        for own, its in zip(
+            own_weights[:n] + own_biases[:layers], weights[:n] + biases[:layers], strict=True
+        ):
+            own.copy_(its)
+        if self.sparse and layers:
+            width = self.widths[1]
+            self.table[:, :width] = other.table[:, :width]
+
     def coefs(self):
         """Weight matrices of the first member as numpy arrays, as scikit-learn lists them."""
         weights = [w[0].detach().cpu().numpy() for w in self.split(self.flat)[0]]

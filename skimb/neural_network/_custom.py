@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import StrOptions
 from torch import nn
 
 from skimb._base.chain import CLASSIFIER_CONSTRAINTS
+from skimb._base.forgetting import Forgets
 from skimb._base.module import MODULE_CONSTRAINTS, ModuleClassifier, torch_dtype
 from skimb._core.warn import warn_user
 from skimb.engine.chain_nets import infer
@@ -21,7 +22,7 @@ from skimb.neural_network._decoupling import DECOUPLINGS, DecoupledTraining
 _PROBABILITIES = (nn.Sigmoid, nn.Softmax, nn.LogSoftmax, nn.LogSigmoid)
 
 
-class NeuralNetClassifier(DecoupledTraining, ModuleClassifier):
+class NeuralNetClassifier(Forgets, DecoupledTraining, ModuleClassifier):
     r"""Train any torch module as a classifier with a searchable loss.
 
     Parameters

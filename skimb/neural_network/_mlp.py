@@ -8,12 +8,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb._base.chain import CHAIN_CONSTRAINTS, CLASSIFIER_CONSTRAINTS, ChainEstimator
 from skimb._base.classifier import NeuralClassifier
+from skimb._base.forgetting import Forgets
 from skimb.losses import Loss
 from skimb.nets.mlp import ACTIVATIONS, simplex_scale
 from skimb.neural_network._decoupling import DECOUPLINGS, DecoupledTraining
 
 
-class MLPClassifier(DecoupledTraining, NeuralClassifier, ChainEstimator):
+class MLPClassifier(Forgets, DecoupledTraining, NeuralClassifier, ChainEstimator):
     r"""Multi-layer perceptron with a searchable loss for imbalanced classes.
 
     Parameters and attributes of scikit-learn's ``MLPClassifier`` keep their names and meaning, so

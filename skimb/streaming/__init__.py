@@ -1,5 +1,6 @@
-"""Estimators that learn from chunks exactly what they would learn from all rows at once."""
+"""Estimators for streams: sums that are exact, and nets whose classes arrive over time."""
 
 from skimb.streaming._analytic import AnalyticClassifier
+from skimb.streaming._incremental import IncrementalMLPClassifier
 
-__all__ = ["AnalyticClassifier"]
+__all__ = ["AnalyticClassifier", "IncrementalMLPClassifier"]

@@ -1,0 +1,51 @@
+"""What a teacher's scores say of a student's, and what a net shall no longer say: closed forms of two schemes."""
+
+import torch
+from torch.nn import functional as F
+
+
+def distillation(logits, teacher, temperature):
+    r"""Cross-entropy of a student's softened probabilities against a teacher's.
+
+    .. math:: -\sum_k \mathrm{softmax}(t/T)_k\,\log\mathrm{softmax}(z/T)_k
+
+    Parameters
+    ----------
+    logits, teacher : Tensor of shape (n, C)
+        Scores of the student and of the teacher.
+    temperature : float
+        The temperature T.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        The loss of each row.
+    Tensor of shape (n, C)
+        Its gradient in the student's scores.
+    """
+    told = torch.softmax(teacher / temperature, -1)
+    log_said = torch.log_softmax(logits / temperature, -1)
+    return -(told * log_said).sum(-1), (log_said.exp() - told) / temperature
+
+
+def negative_preference(loss, before, beta):
+    r"""Negative preference optimisation of a row's loss l against its loss l_0 before.
+
+    .. math:: \frac2\beta\,\log\bigl(1+e^{-\beta(l-l_0)}\bigr)
+
+    Parameters
+    ----------
+    loss, before : Tensor of shape (n,)
+        Losses now and before.
+    beta : float
+        Towards 0 the slope becomes that of gradient ascent, -1 everywhere.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        The value.
+    Tensor of shape (n,)
+        Its slope in the loss, between -2 and 0, and -1 where nothing has changed.
+    """
+    gain = beta * (loss - before)
+    return (2.0 / beta) * F.softplus(-gain), -2.0 * torch.sigmoid(-gain)
