@@ -39,7 +39,9 @@ PLAIN = [
     PooledGaussianNB(),
     AnalyticClassifier(n_components=20, random_state=0),
 ]
-NETS = [IncrementalMLPClassifier((8,), max_iter=3, tol=1.0, learning_rate_init=0.01, random_state=0)]
+NETS = [
+    IncrementalMLPClassifier((8,), max_iter=3, tol=1.0, learning_rate_init=0.01, random_state=0)
+]
 UNDER = RandomUnderSampler(random_state=0)
 AROUND = [
     SelfPacedEnsembleClassifier(DecisionTreeClassifier(max_depth=2), 3, random_state=0),

@@ -271,10 +271,6 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         if hasattr(other, "feature_names_in_"):
             self.feature_names_in_ = other.feature_names_in_
 
-    def _head_params(self):
-        """What the head reads of the estimator's parameters."""
-        return HeadParams.of(self)
-
     def _choose_dtype(self, X, device):
         """Name of the floating type to train in; kept until a new fit."""
         return str(X.dtype)

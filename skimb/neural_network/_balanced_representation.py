@@ -5,13 +5,15 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skimb._base.chain import CLASSIFIER_CONSTRAINTS
+from skimb._base.module import MODULE_CONSTRAINTS, ModuleClassifier
 from skimb.engine.backend import Backend
 from skimb.engine.mixing import PartialMixup
 from skimb.engine.module import ModuleBackend
+from skimb.losses import Loss
 from skimb.nets.streams import Streams
-from skimb.neural_network._custom import NeuralNetClassifier
 
-_CONSTRAINTS = NeuralNetClassifier._parameter_constraints
+_CONSTRAINTS = {**MODULE_CONSTRAINTS, **CLASSIFIER_CONSTRAINTS, "loss": [Loss, None]}
 _OWN = ("module", "mix", "dtype", "mixed_precision", "momentum", "solver")
 
 
@@ -30,7 +32,7 @@ class StreamsBackend(ModuleBackend):
         return None
 
 
-class BalancedRepresentationClassifier(NeuralNetClassifier):
+class BalancedRepresentationClassifier(ModuleClassifier):
     r"""Balanced representation learning (BRL) for tables: partial mixtures, late class weights, a second stream.
 
     Three parts, each of which can be left out. *Rebalanced exploration*: in some rows of each batch a part of the
@@ -163,8 +165,8 @@ class BalancedRepresentationClassifier(NeuralNetClassifier):
         "skip_pairs": ["array-like", StrOptions({"auto"}), None],
     }
 
-    # what the classifier over any module reads and this one leaves fixed
-    module, solver, dtype, mixed_precision, momentum = Streams, "adamw", "auto", False, 0.9
+    # what the base reads and this classifier leaves fixed
+    solver, dtype, momentum = "adamw", "auto", 0.9
 
     def __init__(
         self,
@@ -236,15 +238,20 @@ class BalancedRepresentationClassifier(NeuralNetClassifier):
             return None
         return PartialMixup(self.mix_ratio, self.swap_fraction, self.kappa, self.feature_groups)
 
-    def _given(self, make, params):
+    def _new_module(self, data, bound, rng):
         sizes = self.hidden_layer_sizes
         sizes = [sizes] if isinstance(sizes, Integral) else list(sizes)
         if any(not isinstance(s, Integral) or s < 1 for s in sizes):
             raise ValueError(
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r} must hold integers, each at least 1."
             )
-        own = {"hidden": [int(s) for s in sizes], "pairs": self._pairs()}
-        return super()._given(make, own)
+        params = {
+            "n_features": self.n_features_in_,
+            "n_outputs": self.n_outputs_,
+            "hidden": [int(s) for s in sizes],
+            "pairs": self._pairs(),
+        }
+        return self._draw_module(Streams, params, rng)
 
     def _pairs(self):
         """Pairs of columns whose differences the second stream reads."""
