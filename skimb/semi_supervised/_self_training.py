@@ -354,10 +354,9 @@ def _marked(estimator, y):
         raise ValueError("requires y to be passed, but the target y is None.")
     array = np.asarray(y)
     if array.dtype.kind in "US" and not hasattr(y, "dtype"):  # a list may hold -1 among texts
-        array = np.asarray(y, dtype=object)
+        mixed = np.asarray(y, dtype=object)
+        array = array if all(isinstance(value, str) for value in mixed.flat) else mixed
     array = column_or_1d(array, warn=True)
-    if array.dtype == object and all(isinstance(value, str) for value in array):
-        array = array.astype(str)
     if array.dtype.kind in "US":
         if (array == "-1").any():
             raise ValueError(
