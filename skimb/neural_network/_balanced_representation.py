@@ -282,3 +282,9 @@ class BalancedRepresentationClassifier(ModuleClassifier):
     def _new_backend(self, module, autocast):
         kind = StreamsBackend if len(module.towers) > 1 else ModuleBackend
         return kind(module, autocast, width=self.n_features_in_)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = not self.mix_ratio
+        tags.classifier_tags.multi_label = not self.mix_ratio
+        return tags
