@@ -88,6 +88,7 @@ def main():
     parser.add_argument("--data", required=True, help="folder of parquet files")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--sets", default="ml_yeast,ml_corel5k", help="names with commas between")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     shares = (0.0, 0.4, 0.8)
@@ -97,7 +98,7 @@ def main():
     ):
         header = ["set", "method", *[f"{title}: {int(100 * s)} %" for s in shares], "cost"]
         rows = []
-        for name in ("ml_yeast",) if marked else ("ml_yeast", "ml_corel5k"):
+        for name in args.sets.split(",")[: 1 if marked else None]:
             small = name == "ml_yeast"
             seeds, epochs = (args.seeds, args.epochs) if small else (1, args.epochs // 2)
             rows += run(args.data, name, seeds, epochs, shares, marked)

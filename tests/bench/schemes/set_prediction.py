@@ -14,7 +14,7 @@ from sklearn.model_selection import train_test_split
 from skimb.multilabel import SetPredictionClassifier
 from skimb.neural_network import NeuralNetClassifier
 
-SETS = {"ml_bibtex": 4000, "goemotions_ml": 4000}
+SETS = {"ml_bibtex": 3000, "goemotions_ml": 3000}
 
 
 def scores(Y, predicted):
@@ -49,7 +49,7 @@ def net(n_features, n_outputs):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", required=True, help="folder of parquet files")
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=1)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
