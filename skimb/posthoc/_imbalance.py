@@ -16,7 +16,7 @@ from skimb._core.warn import warn_user
 class ImbalanceReport:
     """Recall by two orders of the classes.
 
-    Attributes
+    Parameters
     ----------
     classes : ndarray of shape (n_classes,)
         Class labels.
