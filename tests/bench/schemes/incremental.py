@@ -146,8 +146,8 @@ def main():
                          f"{mean[3]:.2f}", f"{cost:.2f}"))  # fmt: skip
         head = (
             "training",
-            "balanced accuracy",
-            "of the most probable class",
+            "by the largest score",
+            "by the most probable class",
             "log-loss",
             "γ",
             "time",
