@@ -183,7 +183,7 @@ def test_muon_moves_hidden_matrices_as_torch_does(dtype):
     )
     adam = torch.optim.Adam([rest], lr=0.02)
     for k in range(5):
-        flat.grad.copy_(torch.sin(torch.arange(flat.numel()) + k).view_as(flat))
+        flat.grad.copy_(torch.randn(flat.shape, generator=torch.Generator().manual_seed(k)))
         for p, g in zip(reference, module.split(flat.grad)[0], strict=False):
             p.grad = g[0].clone()
         rest.grad = flat.grad[0, start:].clone()
@@ -192,7 +192,7 @@ def test_muon_moves_hidden_matrices_as_torch_does(dtype):
         muon.step()
         adam.step()
     for w, p in zip(module.split(flat.detach())[0], reference, strict=False):
-        torch.testing.assert_close(w[0], p.detach())
+        torch.testing.assert_close(w[0], p.detach(), rtol=0, atol=2e-3)  # which rounds to bfloat16
     torch.testing.assert_close(flat.detach()[0, start:], rest.detach(), rtol=1e-5, atol=1e-7)
 
 
@@ -204,19 +204,19 @@ def test_orthogonalised_matrices_have_singular_values_near_one(shape):
     V = torch.linalg.qr(torch.randn(shape[0], shape[2], small, generator=generator))[0]
     values = torch.logspace(0, -2, small)
     G = U * values @ V.mT
-    found = torch.linalg.svdvals(orthogonalised(G).float())
+    found = torch.linalg.svdvals(orthogonalised(G))
     assert found.min() > 0.6
     assert found.max() < 1.3
     assert torch.equal(orthogonalised(1024.0 * G), orthogonalised(G))
-    assert torch.equal(orthogonalised(torch.zeros(shape)).float(), torch.zeros(shape))
+    assert torch.equal(orthogonalised(torch.zeros(shape)), torch.zeros(shape))
     Q = torch.linalg.qr(torch.randn(shape[1], shape[1], generator=generator))[0]
-    torch.testing.assert_close(
-        orthogonalised(Q @ G).float(), Q @ orthogonalised(G).float(), rtol=0, atol=0.06
-    )
+    torch.testing.assert_close(orthogonalised(Q @ G), Q @ orthogonalised(G), rtol=0, atol=1e-4)
     u, v = U[:, :, :1], V[:, :, :1]
-    along = u.mT @ orthogonalised(u @ v.mT).float() @ v
+    step = orthogonalised(u @ v.mT)
+    along = u.mT @ step @ v
     assert along.min() > 0.6
     assert along.max() < 1.3
+    torch.testing.assert_close(step, along * (u @ v.mT), rtol=0, atol=1e-4)  # one direction stays one
 
 
 def test_muon_is_the_same_after_a_pause_and_without_a_rate():
