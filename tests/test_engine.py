@@ -216,7 +216,9 @@ def test_orthogonalised_matrices_have_singular_values_near_one(shape):
     along = u.mT @ step @ v
     assert along.min() > 0.6
     assert along.max() < 1.3
-    torch.testing.assert_close(step, along * (u @ v.mT), rtol=0, atol=1e-4)  # one direction stays one
+    torch.testing.assert_close(
+        step, along * (u @ v.mT), rtol=0, atol=1e-4
+    )  # one direction stays one
 
 
 def test_muon_is_the_same_after_a_pause_and_without_a_rate():

@@ -327,7 +327,7 @@ def test_classes_that_were_never_seen_get_no_probability(digits):
         {"loss": LogitAdjusted(), "solver": "muon"},
         {"loss": AnyLoss("accuracy")},
         {"loss": MannWhitney(), "solver": "adamw"},
-        {"loss": AdversarialCompSum(eps=0.1), "distill": 0},
+        {"loss": AdversarialCompSum(eps=0.02), "distill": 0},
         {"hidden_layer_sizes": []},
     ],
     ids=repr,

@@ -139,6 +139,7 @@ REFUSED = [
     ("solver", ["lbfgs"], "scheme", FEATURES["scheme"][1:]),
     ("solver", ["lbfgs"], "estimator", ["module"]),
     ("X", ["csr"], "scheme", FEATURES["scheme"][1:]),
+    ("scheme", FEATURES["scheme"][2:], "normalization", ["batch", "class_balanced"]),
 ]  # fmt: skip
 
 

@@ -69,7 +69,7 @@ class Ball:
         low, high = (side.to(X) for side in self.box)
         return torch.maximum(torch.minimum(rows, torch.maximum(high, X)), torch.minimum(low, X))
 
-    def worst(self, X, scores, slope, generator, *, joint=False):
+    def worst(self, X, scores, slope, generator, *, alike=False):
         """Rows where projected gradient ascent from a random start ends.
 
         Parameters
@@ -82,17 +82,16 @@ class Ball:
             Gives the gradient, in the scores, of what is ascended.
         generator : torch.Generator
             Source of the start.
-        joint : bool, default=False
-            Whether all rows start with the same shift, so that equal rows end at the same place.
+        alike : bool, default=False
+            Whether equal rows start alike, so that they end at the same place.
 
         Returns
         -------
         Tensor of shape (n, d)
             Rows within the ball.
         """
-        shape = (1, X.shape[1]) if joint else X.shape
-        start = torch.rand(shape, generator=generator, dtype=torch.float64).to(X)
-        u = self._within(2.0 * start - 1.0).expand_as(X)
+        start = _of_content(X, generator) if alike else _random(X.shape, generator)
+        u = self._within(2.0 * start.to(X) - 1.0)
         for _ in range(self.n_steps):
             with torch.enable_grad():
                 x = self.moved(X, u).requires_grad_()
@@ -136,6 +135,17 @@ def _box(owner, clip, X):
     return tuple(torch.from_numpy(np.broadcast_to(side, X.shape[1]).copy()) for side in sides)
 
 
+def _random(shape, generator):
+    return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+def _of_content(X, generator):
+    """Numbers in [0, 1) for the cells of rows, random in the rows' content: equal rows get equal ones."""
+    weights, factors, phases = _random((3, X.shape[1]), generator).to(X.device)
+    key = X.double() @ (1.0 + weights)
+    return (997.0 * key.unsqueeze(1) * (1.0 + factors) + phases) % 1.0
+
+
 @contextmanager
 def evaluating(module):
     """The module in evaluation mode: no dropout, fixed batch statistics."""
@@ -169,7 +179,7 @@ class _Drawing(RunningScheme):
                 lambda x: squeeze_outputs(backend.outputs(x)[0], code),
                 slope,
                 self.generator,
-                joint=True,
+                alike=True,
             )
 
 
@@ -445,9 +455,9 @@ class AdversarialTraining(Scheme):
 
     Notes
     -----
-    The ascent sees the module in evaluation mode and leaves no gradient in its parameters. The rows of a batch
-    start with one random shift, so that a row of weight 2 trains as two rows do. The ascent costs one pass forward
-    and back per step, so training takes about ``n_steps + 1`` times as long. Nets under a scheme are trained
+    The ascent sees the module in evaluation mode and leaves no gradient in its parameters. Where a row starts
+    is random in its content, so that a row of weight 2 trains as two equal rows do. The ascent costs one pass
+    forward and back per step, so training takes about ``n_steps + 1`` times as long. Nets under a scheme are trained
     alone, not as members of populations. `separation` and `dro_temperature` go with "rows". The body texts and code
     of SRAT and DONE were not at hand: their losses are rebuilt from the abstracts and standard formulas, DONE in
     its first-order form, without the implicit term of its bilevel gradient.

@@ -172,8 +172,8 @@ def orthogonalised(matrices):
     """Matrices whose singular values are near 1, by Newton-Schulz steps; zeros stay zeros.
 
     ``X <- 3.4445 X - 4.775 (X X') X + 2.0315 (X X')^2 X`` from ``X / ||X||_F``, five times: what is above a
-    hundredth of that norm comes between 0.68 and 1.2. On CUDA in bfloat16, as ``torch.optim.Muon``; on the CPU in the
-    type of the matrices, which is faster there and turns no rounding into directions.
+    hundredth of that norm comes between 0.68 and 1.2. On CUDA in bfloat16, as ``torch.optim.Muon``; on the CPU in
+    the type of the matrices, which is faster there and turns no rounding into directions.
 
     Parameters
     ----------

@@ -146,7 +146,7 @@ class Training(RunningScheme):
 
     @staticmethod
     def rows(X, backend):
-        return X if torch.is_tensor(X) else backend._dense(X)
+        return X if torch.is_tensor(X) else backend.rows(X)
 
     def labelled(self, k, z, part, step):
         """Loss of the labels of a branch, recalled ones among them, and its gradient in the scores."""

@@ -60,6 +60,11 @@ class DecoupledTraining:
     def _refuse(self, why):
         raise ValueError(f"decoupling={self.decoupling!r} of {type(self).__name__} {why}.")
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label &= self.decoupling is None
+        return tags
+
     # --- the second stage ----------------------------------------------------------------------
 
     def _finish(self, fit):

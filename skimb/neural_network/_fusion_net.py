@@ -128,7 +128,7 @@ class Reweighting(RunningScheme):
         backend, module, code = step.backend, step.backend.module, batch.target.code
         for flat in backend.parameters:
             flat.grad.zero_()
-        X = batch.X if torch.is_tensor(batch.X) else backend._dense(batch.X)
+        X = batch.X if torch.is_tensor(batch.X) else backend.rows(batch.X)
         features = module.features(X)
         z = module.scores(torch.cat(features, 1))
         inputs = [

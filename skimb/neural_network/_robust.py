@@ -354,7 +354,7 @@ class RobustMLPClassifier(NeuralClassifier, ChainEstimator):
                     self._tensor_logits,
                     lambda z: cross_entropy_slope(z, target),
                     torch.Generator().manual_seed(0),
-                    joint=True,
+                    alike=True,
                 )
             return self._head.score(self._logits(moved.cpu().numpy()), code, weight, cost)
 
