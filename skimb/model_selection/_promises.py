@@ -91,9 +91,12 @@ def advice(constraint, promise, totals, cv):
     str
         A sentence.
     """
-    name, needed = constraint.name, promise.needed[constraint.name]
+    name = constraint.name
+    if name not in promise.bound:
+        return ""
     kind = "rows" if constraint.kind == "calibration" else constraint.kind
-    if name not in promise.bound or promise.n_calibration[kind] >= needed:
+    needed = promise.needed[name]
+    if promise.n_calibration[kind] >= needed:
         return ""
     ways = []
     total = totals[kind]
