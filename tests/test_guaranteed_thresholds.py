@@ -101,7 +101,7 @@ def test_p_values_of_means():
         min(
             np.e * binom.cdf(100, 1000, 0.12),
             np.exp(-1000 * (0.1 * np.log(0.1 / 0.12) + 0.9 * np.log(0.9 / 0.88))),
-        )  # fmt: skip
+        )
     )
     assert hoeffding_bentkus(10, 8.0, 0.5) == 1.0
     # integers survive division: 7 of 50 are not 8
@@ -252,7 +252,7 @@ def test_constraints_hold_together():
     assert set(both.certified_) == wanted
     uneven = promise(X, y, {"recall": 0.8, "fpr": 0.1}, confidence={"recall": 0.99, "fpr": 0.96})
     assert uneven.needed_ == {"recall": least_rows(0.2, 0.01), "fpr": least_rows(0.1, 0.04)}
-    with pytest.raises(ValueError, match="confidence=.* for each of the constraints"):
+    with pytest.raises(ValueError, match=r"confidence=.* for each of the constraints"):
         promise(X, y, {"recall": 0.8, "fpr": 0.1}, confidence={"recall": 0.9})
 
 
@@ -511,7 +511,7 @@ def test_what_cannot_be_promised_is_said_with_a_cure():
     X, y = Population(0.2).rows(np.random.default_rng(0), 1000)
     with pytest.warns(GuaranteeWarning, match="Hold out more of the 193 positive rows with cv=0.2"):
         clone(model).set_params(cv=0.05).fit(np.c_[X, X], y)
-    with pytest.raises(ValueError, match="recall >= 0.9 cannot be promised"):
+    with pytest.raises(ValueError, match=r"recall >= 0.9 cannot be promised"):
         clone(model).set_params(cv=0.01, unmet="raise").fit(np.c_[X, X], y)
     nine = np.array([1, 1, 1, 0, 1, 1, 0, 1, 1] + [0] * 11)
     s = np.linspace(0.9, 0.1, 20)[:, None]
