@@ -34,6 +34,7 @@ from skimb.model_selection._tails import (
     least_rows,
 )
 from skimb.neural_network import MLPClassifier
+from skimb.posthoc import PriorCorrectedClassifier
 
 LR = LogisticRegression
 COST = [[0.0, 1.0], [8.0, 0.0]]
@@ -468,6 +469,24 @@ def test_orders_follow_the_probabilities(rows):
             np.testing.assert_array_equal(auto.certified_, named.certified_)
 
 
+@pytest.mark.parametrize("names", [[1, 2], [-1, 1], [False, True], np.array(["no", "yes"], object)])
+def test_labels_are_taken_as_given(rows, names):
+    X, y = rows
+    labels = np.array(names)[y]
+    weights = {names[0]: 1.0, names[1]: 5.0}
+    kw = {"constraint": {"recall": 0.8}, "random_state": 0}
+    named = GuaranteedThresholdClassifier(LR(class_weight=weights), **kw).fit(X, labels)
+    plain = GuaranteedThresholdClassifier(LR(class_weight={0: 1.0, 1: 5.0}), **kw).fit(X, y)
+    assert named.threshold_ == plain.threshold_
+    np.testing.assert_array_equal(named.predict(X), np.array(names)[plain.predict(X)])
+    by_name = {"constraint": {"recall": {names[1]: 0.8}}, "random_state": 0}
+    other = GuaranteedThresholdClassifier(LR(class_weight=weights), **by_name).fit(X, labels)
+    assert other.threshold_ == named.threshold_
+    first = {"constraint": {"recall": 0.8}, "pos_label": names[0], "random_state": 0}
+    turned = GuaranteedThresholdClassifier(LR(), **first).fit(X, labels)
+    assert recall_score(y == 0, turned.predict(X) == names[0]) > 0.8
+
+
 def test_frames_pickles_and_routing(rows):
     X, y = rows
     frame = pd.DataFrame(X, columns=list("abcdef"))
@@ -483,10 +502,24 @@ def test_frames_pickles_and_routing(rows):
     plain = clone(model).fit(X, y, **kw)
     with config_context(enable_metadata_routing=True):
         asked = clone(model).set_params(estimator=LR().set_fit_request(sample_weight=True))
-        routed = asked.set_fit_request(groups=True).fit(X, y, **kw)
+        routed = asked.fit(X, y, **kw)
     np.testing.assert_array_equal(routed.predict(X), plain.predict(X))
+    folds = clone(model).set_params(cv=stock.GroupKFold(3))
+    plain = clone(folds).fit(X, y, groups=kw["groups"])
+    with config_context(enable_metadata_routing=True):
+        routed = clone(folds).fit(X, y, groups=kw["groups"])
+    assert routed.threshold_ == plain.threshold_
     found = stock.GridSearchCV(model, {"estimator__C": [0.1, 1.0]}, cv=2).fit(X, y)
     assert 0 < found.best_score_ < 1
+
+
+def test_priors_are_found_inside(rows):
+    X, y = rows
+    base = GuaranteedThresholdClassifier(
+        LR(class_weight="balanced"), constraint={"recall": 0.8}, random_state=0
+    )
+    corrected = PriorCorrectedClassifier(base).fit(X, y)
+    np.testing.assert_allclose(corrected.trained_prior_, [0.5, 0.5])
 
 
 # --- what is said ------------------------------------------------------------------------------
@@ -615,7 +648,7 @@ def test_recall_is_missed_as_often_as_theory_says(n1):
     theory = binom.cdf(GOLDEN[0.9, 0.05][n1] - 1, n1, 0.1)
     for grid in (None, 0.5):
         found = measured(
-            lambda rng, grid=grid: people.rows(rng, n1 + 1500, n1, grid),
+            lambda rng, grid=grid: people.rows(rng, n1 + 500, n1, grid),
             {"recall": 0.9}, 2000, people.truth, seed=n1,
         )  # fmt: skip
         assert found[0] == 1.0

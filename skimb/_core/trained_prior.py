@@ -214,7 +214,10 @@ _WEIGHING = (
 _LOOKS = [
     (BaseSearchCV, _of_search),
     (Pipeline, _of_pipeline),
-    ({"FixedThresholdClassifier", "TunedThresholdClassifierCV"}, _of_threshold),
+    (
+        {"FixedThresholdClassifier", "GuaranteedThresholdClassifier", "TunedThresholdClassifierCV"},
+        _of_threshold,
+    ),
     (BaggingClassifier, _of_bagging),
     (VotingClassifier, _of_voting),
     (StackingClassifier, _of_stacking),

@@ -421,7 +421,8 @@ class GuaranteedThresholdClassifier(ThresholdDecisions):
     def _routed(self, params, groups):
         """Parameters of the classifier's fit and of the splitter."""
         if _routing_enabled():
-            given = {} if groups is None else {"groups": groups}
+            wanted = groups is not None and hasattr(self.cv, "split")
+            given = {"groups": groups} if wanted else {}
             return process_routing(self, "fit", **params, **given)
         split = {} if groups is None else {"groups": groups}
         return Bunch(estimator=Bunch(fit=params), splitter=Bunch(split=split))
