@@ -7,6 +7,9 @@ from scipy.stats import norm
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from skimb.model_selection import GuaranteedThresholdClassifier, GuaranteeWarning
+from skimb.model_selection._certified import How, Scan, certify
+from skimb.model_selection._constraints import checked_constraint
+from skimb.model_selection._promises import objective_of
 
 
 class Given(ClassifierMixin, BaseEstimator):
@@ -92,13 +95,27 @@ def promise(X, y, constraint, **kw):
         return model.fit(X, y, **fit)
 
 
+def quick(
+    X, y, constraint, sample_weight=None, *, order="guided", cost=None, largest=None, promised=True
+):
+    """What the classifier would promise with confidence 0.95, ten times as fast: without its checks."""
+    ((name, value),) = constraint.items()
+    cost = None if cost is None else np.asarray(cost)
+    wanted = checked_constraint(name, value, cost, promised)
+    scan = Scan(X[:, 0], y, sample_weight, None, X[:, 0])
+    objective = objective_of(None, wanted, cost, np.arange(2))
+    how = How(order, largest, None, objective, False, promised)
+    shown = {"recall": checked_constraint("recall", 0.5, None, True)}
+    return certify([wanted], [0.05], scan, how, shown, "exact")
+
+
 def measured(draw, constraint, repetitions, truth, seed=0, **kw):
     """Shares of repetitions with a promise and with a false one, and the mean of what is true.
 
     Parameters
     ----------
     draw : callable
-        Rows and labels, and perhaps parameters of fit, from a generator.
+        Rows and labels, and perhaps weights, from a generator.
     constraint : dict
         What is promised.
     repetitions : int
@@ -108,7 +125,7 @@ def measured(draw, constraint, repetitions, truth, seed=0, **kw):
     seed : int
         Of the generator.
     **kw : dict
-        Parameters of the classifier.
+        As in `quick`.
     """
     rng = np.random.default_rng(seed)
     ((name, value),) = constraint.items()
@@ -117,9 +134,9 @@ def measured(draw, constraint, repetitions, truth, seed=0, **kw):
     held = []
     for _ in range(repetitions):
         X, y, *rest = draw(rng)
-        model = promise(X, y, constraint, **kw, **(rest[0] if rest else {}))
-        true = truth(model.threshold_)
-        promised += model.promised_
-        false += model.promised_ and sign * true[name] < sign * value
+        found = quick(X, y, constraint, *rest, **kw)
+        true = truth(found.threshold)
+        promised += found.promised
+        false += found.promised and sign * true[name] < sign * value
         held.append(true["recall"])
     return promised / repetitions, false / repetitions, float(np.mean(held))

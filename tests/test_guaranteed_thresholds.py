@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.model_selection as stock
-from promise_coverage import Given, Population, measured, promise
+from promise_coverage import Given, Population, measured, promise, quick
 from scipy import sparse
 from scipy.stats import binom, norm
 from sklearn import config_context
@@ -637,6 +637,14 @@ def test_the_guide_runs():
 # --- coverage ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("constraint", [{"recall": 0.8}, {"precision": 0.5}, {"cost": 0.8}])
+def test_simulations_decide_as_the_classifier_does(constraint):
+    X, y = Population(0.15).rows(np.random.default_rng(1), 800)
+    for order in ("guided", "starts"):
+        model = promise(X, y, constraint, cost=COST, order=order)
+        assert quick(X, y, constraint, cost=COST, order=order).threshold == model.threshold_
+
+
 def near(share, theory, n):
     return abs(share - theory) <= 3 * np.sqrt(theory * (1 - theory) / n)
 
@@ -646,16 +654,25 @@ def near(share, theory, n):
 def test_recall_is_missed_as_often_as_theory_says(n1):
     people = Population(0.1)
     theory = binom.cdf(GOLDEN[0.9, 0.05][n1] - 1, n1, 0.1)
-    for grid in (None, 0.5):
-        found = measured(
-            lambda rng, grid=grid: people.rows(rng, n1 + 500, n1, grid),
-            {"recall": 0.9}, 2000, people.truth, seed=n1,
-        )  # fmt: skip
-        assert found[0] == 1.0
-        if grid is None:
-            assert near(found[1], theory, 2000), (found, theory)
-        else:  # ties only make it safer; thresholds lie between grid points
-            assert found[1] <= theory + 3 * np.sqrt(theory / 2000)
+    draw = lambda rng: people.rows(rng, n1 + 500, n1)  # noqa: E731
+    found = measured(draw, {"recall": 0.9}, 2000, people.truth, seed=n1)
+    assert found[0] == 1.0
+    assert near(found[1], theory, 2000), (found, theory)
+
+
+@pytest.mark.slow
+def test_ties_only_make_it_safer():
+    people = Population(0.1)
+
+    def truth(t):
+        """A threshold between points of the grid flags what rounds to a higher one."""
+        x = people.place(t)
+        up = np.ceil(x / 0.5) * 0.5 - 0.25 if np.isfinite(x) else x
+        return {"recall": norm.sf(up - people.distance)}
+
+    draw = lambda rng: people.rows(rng, 550, 50, 0.5)  # noqa: E731
+    found = measured(draw, {"recall": 0.9}, 1000, truth)
+    assert found[1] <= binom.cdf(GOLDEN[0.9, 0.05][50] - 1, 50, 0.1)
 
 
 @pytest.mark.slow

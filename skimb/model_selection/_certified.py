@@ -324,7 +324,7 @@ def certify(constraints, deltas, scan, how, shown, guarantee):
         bound={c.name: _bound(c, scan, d, found[c][1]) for c, d in pairs if _is_rate(c, scan)},
         needed={c.name: least_rows(c.level / c.bound, d) for c, d in pairs},
         n_calibration=kinds,
-        estimate={name: _estimate(c, scan, cut) for name, c in shown.items()},
+        estimate=_estimates(shown, scan, cut),
         reasons=reasons,
     )
 
@@ -377,14 +377,16 @@ def _attained(constraint, scan, delta):
     return float(1.0 - binomial_tail(n, allowed(n, constraint.level, delta), constraint.level))
 
 
-def _estimate(constraint, scan, cut):
-    """Value and 95 % interval at a cut."""
-    n, bad = (v[cut] for v in scan.counts(constraint))
-    if n <= 0:
-        return (np.nan, 0.0, 1.0)
+def _estimates(shown, scan, cut):
+    """Values of rates and 95 % intervals at a cut."""
+    n, bad = np.array([[v[cut] for v in scan.counts(c)] for c in shown.values()]).T
     low, high = proportion_interval(bad, n, 0.95)
-    ends = sorted(float(constraint.value_of(v)) for v in (low, high))
-    return (float(constraint.value_of(bad / n)), *ends)
+    share = np.divide(bad, n, out=np.full(len(n), np.nan), where=n > 0)
+    found = {}
+    for (name, rate), *row in zip(shown.items(), share, low, high, strict=True):
+        value, one, other = (float(rate.value_of(v)) for v in row)
+        found[name] = (value, min(one, other), max(one, other))
+    return found
 
 
 def _reasons(found, deltas, scan, how, thresholds):
