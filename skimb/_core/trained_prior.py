@@ -217,6 +217,7 @@ _LOOKS = [
     (
         {
             "FixedThresholdClassifier",
+            "GuaranteedThresholdClassifier",
             "TunedThresholdClassifierCV",
             "LogitAdjuster",
             "WeightAligner",

@@ -457,8 +457,8 @@ class AdversarialTraining(Scheme):
     -----
     The ascent sees the module in evaluation mode and leaves no gradient in its parameters. Where a row starts
     is random in its content, so that a row of weight 2 trains as two equal rows do. The ascent costs one pass
-    forward and back per step, so training takes about ``n_steps + 1`` times as long. Nets under a scheme are trained
-    alone, not as members of populations. `separation` and `dro_temperature` go with "rows". The body texts and code
+    forward and back per step, so training takes about ``n_steps + 1`` times as long. Nets under a scheme are
+    trained alone, not in populations. `separation` and `dro_temperature` go with "rows". The body texts and code
     of SRAT and DONE were not at hand: their losses are rebuilt from the abstracts and standard formulas, DONE in
     its first-order form, without the implicit term of its bilevel gradient.
 

@@ -10,7 +10,8 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from skimb._core.optional import require
-from skimb.metrics._shared import effective_rows, only_known, proportion_interval, weights_of
+from skimb._core.proportions import effective_rows, proportion_interval
+from skimb.metrics._shared import only_known, weights_of
 
 _LABELS = {
     "y_true": ["array-like"],

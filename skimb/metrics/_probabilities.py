@@ -9,12 +9,11 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import check_array, column_or_1d
 
 from skimb._core.compat import multiclass_brier_score
+from skimb._core.proportions import effective_rows, proportion_interval
 from skimb.metrics._shared import (
     binary,
     columns_by_class,
-    effective_rows,
     only_known,
-    proportion_interval,
     weights_of,
 )
 
