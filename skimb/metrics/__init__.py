@@ -18,6 +18,7 @@ from skimb.metrics._regression import (
     geometric_mean_absolute_error,
 )
 from skimb.metrics._scorers import get_scorer, get_scorer_names, per_class_scorer, register_scorers
+from skimb.metrics._sets import set_table
 
 __all__ = [
     "balanced_mean_absolute_error",
@@ -35,6 +36,7 @@ __all__ = [
     "recall_at_budget",
     "register_scorers",
     "separated_kappa_score",
+    "set_table",
     "weighted_brier_score",
     "weighted_log_loss",
 ]
