@@ -2,5 +2,6 @@
 
 from skimb.posthoc._conformal import ClassConditionalConformalClassifier
 from skimb.posthoc._prior import PriorCorrectedClassifier
+from skimb.posthoc._shift import PriorShiftAdapter
 
-__all__ = ["ClassConditionalConformalClassifier", "PriorCorrectedClassifier"]
+__all__ = ["ClassConditionalConformalClassifier", "PriorCorrectedClassifier", "PriorShiftAdapter"]
