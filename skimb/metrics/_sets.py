@@ -40,7 +40,7 @@ def set_table(y_true, sets, *, labels=None, confidence=0.95, as_frame=False):
     Returns
     -------
     Bunch of ndarrays of shape (n_classes,), or DataFrame
-        ``label``, ``support``, ``coverage``, ``coverage_low``, ``coverage_high``, and of the sets of the class's rows
+        ``label``, ``support``, ``coverage``, ``coverage_low``, ``coverage_high``, and of the sets of its rows
         ``mean_size``, ``single`` (share with one class) and ``empty``. NaN for a class without rows.
 
     Raises

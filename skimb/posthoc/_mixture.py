@@ -140,7 +140,10 @@ class Grid:
         """These cells, less by a factor, and further rows."""
         more = Grid.of(logs, np.ones(len(logs)))
         kept = self.count * decay > 1e-6
-        parts = [(self.key[kept], self.logs[kept], decay * self.count[kept]), (more.key, more.logs, more.count)]  # fmt: skip
+        parts = [
+            (self.key[kept], self.logs[kept], decay * self.count[kept]),
+            (more.key, more.logs, more.count),
+        ]
         return self._merged(*(np.concatenate(pair) for pair in zip(*parts, strict=True)))
 
     def places(self):

@@ -7,12 +7,13 @@ from scipy.special import logsumexp
 from scipy.stats import chi2
 from sklearn.base import _fit_context, clone
 from sklearn.metrics import roc_auc_score
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skimb._core.inner import fit_inner
 from skimb._core.priors import log_ratio, moved_probabilities
+from skimb._core.validation import indexable_rows
 from skimb._core.warn import warn_user
 from skimb.posthoc._held_out import HeldOutClassifier, class_probabilities
 from skimb.posthoc._mixture import (
@@ -115,17 +116,20 @@ class PriorShiftAdapter(HeldOutClassifier):
 
     Notes
     -----
-    **Precondition.** Rows within each class must be distributed as before. A change within classes, of the features'
-    distribution or by selecting rows by their scores, reads as a change of shares, and only part of it is
+    **Precondition.** Rows within each class must be distributed as before. A change within classes, of the
+    features' distribution or by selecting rows by their scores, reads as a change of shares, and only part of it is
     visible: the fit and the agreement of both methods are tested. Repeated rows make intervals too short.
 
-    **Intervals** are percentiles over draws of source rows, stratified, whose correction is fitted anew, and of
-    new rows. The likelihood alone would ignore that the correction is known from few rare rows, and is far too
-    short; it serves two classes with ``calibration=None``.
+    **Intervals** hold the percentiles over draws of source rows, stratified, whose correction is fitted anew, and
+    of new rows, and the interval of the likelihood. The latter alone ignores that the correction is known from few
+    rare rows; it serves two classes with ``calibration=None``. The former alone is too short at a share of 0.
 
     **Tests.** With ``calibration=None`` the likelihood ratio; else the distance of the shares by their covariance
-    over draws and that of the source shares. Whether any mixture fits: Anderson and Darling's distance, against
-    draws from the fitted mixture.
+    without a shift: Fisher's information of the new rows, what draws of the source leave open, and the source
+    shares themselves. Whether any mixture fits: Anderson and Darling's distance, against draws from it.
+
+    **Folds.** With several, each new row is read by the model of a random one, so that source and new rows are
+    compared by like models. Probabilities are those of ``estimator_``, which is fitted to all rows.
 
     **Deviations.** Two classes are solved by a root search instead of steps of EM, more by EM with SQUAREM. Log
     probabilities are merged to a width of 0.08 in draws and in `partial_adapt`.
@@ -227,6 +231,8 @@ class PriorShiftAdapter(HeldOutClassifier):
         self._source_mass = Grid.of(logs, mass).count
         self._source_means = q.T @ mass / mass.sum(0)
         self._draws = [self._draw() for _ in range(self.n_bootstrap)]
+        self._models = held.models
+        self._spread_of_row, self._spread_of_source = self._null_spread()
         self._check_source(q, held.code, held.weight)
         return self.reset()
 
@@ -253,6 +259,26 @@ class PriorShiftAdapter(HeldOutClassifier):
         prior = self.source_prior_ if corrector is None else _mean(q, mass[used].sum(1))
         return corrector, prior, q.T @ mass[used] / mass[used].sum(0)
 
+    def _null_spread(self):
+        """Covariance of the shares without a shift: of one new row, and of what source rows leave open."""
+        grid, mass, pi = self._source, self._source_mass, self.source_prior_
+        weight = mass.sum(1)
+        share = weight / weight.sum()
+        q = _corrected(self.calibrator_, grid.logs)
+        if self._method == "em":
+            contrast = (q / pi)[:, 1:] - (q / pi)[:, :1]
+            of_row = np.linalg.pinv(contrast.T @ (share[:, None] * contrast))
+        else:
+            inverse = np.linalg.pinv(self._source_means)
+            centred = q - share @ q
+            of_row = (inverse @ (centred.T @ (share[:, None] * centred)) @ inverse.T)[1:, 1:]
+        drawn = [
+            self._both(_corrected(corrector, grid.logs) / prior, weight, prior, means)[self._method]
+            for corrector, prior, means in self._draws
+        ]
+        own = (np.diag(pi) - np.outer(pi, pi)) / self._n_source
+        return of_row, (np.cov(np.transpose(drawn)) + own)[1:, 1:]
+
     def _check_source(self, q, code, weight):
         """Say where held-out rows contradict that corrected probabilities are honest and useful."""
         fitted = 0 if self.calibrator_ is None else 2
@@ -267,8 +293,8 @@ class PriorShiftAdapter(HeldOutClassifier):
             if self.calibrator_ is None:
                 cure = "correct them with calibration='bcts'"
             warn_user(
-                f"{type(self).__name__}: held-out probabilities of {names[k]!r} are wrong by {errors[k]:.0%} of its "
-                f"rows (p = {self.calibration_pvalue_:.1g}), and so will be its share in new rows; {cure}."
+                f"{type(self).__name__}: held-out probabilities of {names[k]!r} are wrong by {errors[k]:.0%} of "
+                f"its rows (p = {self.calibration_pvalue_:.1g}), and so will be its share in new rows; {cure}."
             )
         areas = [roc_auc_score(code == k, q[:, k], sample_weight=weight) for k in range(len(names))]
         k = int(np.argmin(areas))
@@ -350,7 +376,18 @@ class PriorShiftAdapter(HeldOutClassifier):
         return self._settle(self._memory.logs, count, on_weak, only_if_shift)
 
     def _new_logs(self, X):
-        return _logs(class_probabilities(self.estimator_, X, self.classes_, source=True))
+        """Log probabilities of new rows, each by the model of a random fold: as source rows had theirs."""
+        X = indexable_rows(X)
+        n, n_models = _num_samples(X), len(self._models)
+        if n == 0:
+            raise ValueError(f"{type(self).__name__} got new rows of 0 samples; give some.")
+        proba, fold = np.empty((n, len(self.classes_))), self._rng.permutation(n) % n_models
+        for j, model in enumerate(self._models):
+            rows = np.flatnonzero(fold == j)
+            if n_models == 1 or len(rows):
+                part = X if n_models == 1 else _safe_indexing(X, rows)
+                proba[rows] = class_probabilities(model, part, self.classes_, source=True)
+        return _logs(proba)
 
     def _watch(self, logs):
         """Multiply up the evidence against unchanged shares."""
@@ -375,9 +412,18 @@ class PriorShiftAdapter(HeldOutClassifier):
         drawn = self._drawn_shares(memory)
         tail = 50.0 * (1.0 - self._confidence)
         shares = drawn[self._method]
-        self.prior_interval_ = np.percentile(shares, [tail, 100.0 - tail], axis=0).T
         self.prior_std_ = shares.std(0)
-        self._test_shift(u, count, shares)
+        likely = self._likelihood_intervals(u, count)
+        if self.calibrator_ is None and self._method == "em" and len(pi) == 2:
+            slope = (u[:, 1] - u[:, 0]) / (u @ self.estimated_prior_)
+            self.prior_std_ = np.full(2, 1.0 / np.sqrt(count @ slope**2))
+            self.prior_interval_ = likely
+        else:
+            low, high = np.percentile(shares, [tail, 100.0 - tail], axis=0)
+            self.prior_interval_ = np.column_stack(
+                [np.minimum(low, likely[:, 0]), np.maximum(high, likely[:, 1])]
+            )
+        self._test_shift(u, count)
         self.shift_fit_pvalue_ = self._test_fit(memory)
         gap = both["em"] - both["bbse"]
         error = (drawn["em"] - drawn["bbse"]).std(0)
@@ -412,21 +458,26 @@ class PriorShiftAdapter(HeldOutClassifier):
                 found[name].append(shares)
         return {name: np.array(shares) for name, shares in found.items()}
 
-    def _test_shift(self, u, count, drawn):
-        pi, rho, n_classes = self.source_prior_, self.estimated_prior_, len(self.classes_)
+    def _likelihood_intervals(self, u, count):
+        """Shares of each class that the new rows allow while the other classes keep their proportions."""
+        found, rho = [], likely_shares(u, count, self.source_prior_)
+        for k, share in enumerate(rho):
+            others = np.where(
+                np.arange(len(rho)) == k, 0.0, rho if share < 1.0 else self.source_prior_
+            )
+            against = np.column_stack([u @ (others / others.sum()), u[:, k]])
+            found.append(profile_interval(share, against, count, self._confidence))
+        return np.array(found)
+
+    def _test_shift(self, u, count):
+        pi, rho = self.source_prior_, self.estimated_prior_
         if self.calibrator_ is None and self._method == "em":
-            likely = likely_shares(u, count, pi)
-            distance = 2.0 * log_likelihood(likely, u, count)
-            if n_classes == 2:
-                low, high = profile_interval(rho[1], u, count, self._confidence)
-                self.prior_interval_ = np.array([[1.0 - high, 1.0 - low], [low, high]])
-                slope = (u[:, 1] - u[:, 0]) / (u @ rho)
-                self.prior_std_ = np.full(2, 1.0 / np.sqrt(count @ slope**2))
+            distance = 2.0 * log_likelihood(likely_shares(u, count, pi), u, count)
         else:
-            spread = np.cov(drawn.T) + (np.diag(pi) - np.outer(pi, pi)) / self._n_source
+            spread = self._spread_of_row / count.sum() + self._spread_of_source
             off = (rho - pi)[1:]
-            distance = off @ np.linalg.solve(spread[1:, 1:], off)
-        self.shift_pvalue_ = float(chi2.sf(distance, n_classes - 1))
+            distance = off @ np.linalg.solve(spread, off)
+        self.shift_pvalue_ = float(chi2.sf(distance, len(pi) - 1))
 
     def _test_fit(self, memory):
         """P-value of the distance between new rows and the nearest mixture of the classes."""
@@ -461,39 +512,40 @@ class PriorShiftAdapter(HeldOutClassifier):
         k = int(np.argmax(high / np.maximum(low, 1e-12)))
         if high[k] > _WIDE * low[k]:
             found["weak"] = (
-                f"the {self.n_adapted_:.0f} new rows tell the share of {names[k]!r} only as {low[k]:.2g} to "
-                f"{high[k]:.2g}"
+                f"the {self.n_adapted_:.0f} new rows tell the share of {names[k]!r} only as "
+                f"{low[k]:.2g} to {high[k]:.2g}"
             )
         k = int(rho.argmin())
         if rho[k] <= 0.1 / self.n_adapted_:
             found["share of 0"] = (
-                f"the share of {names[k]!r} is estimated as 0, so it gets no probability; prior_strength=1 keeps it "
-                "above 0"
+                f"the share of {names[k]!r} is estimated as 0, so it gets no probability; prior_strength=1 "
+                "keeps it above 0"
             )
         elif rho[k] * self.n_adapted_ < _FEW:
             found["few"] = (
-                f"only about {rho[k] * self.n_adapted_:.0f} of the {self.n_adapted_:.0f} new rows are of {names[k]!r}"
+                f"only about {rho[k] * self.n_adapted_:.0f} of the {self.n_adapted_:.0f} new rows are of "
+                f"{names[k]!r}"
             )
         if self.shift_fit_pvalue_ < 0.01:
             found["fit"] = (
-                f"no shares of the classes explain the new rows (p = {self.shift_fit_pvalue_:.1g}): rows within classes "
-                "have changed, or there is a new class, and the estimate may be wrong"
+                f"no shares of the classes explain the new rows (p = {self.shift_fit_pvalue_:.1g}): rows within "
+                "classes have changed, or there is a new class, and the estimate may be wrong"
             )
         if disagree.any():
             k = int(np.argmax(disagree))
             found["methods"] = (
-                f"the two estimates of the share of {names[k]!r} differ by more than three standard errors, so this is "
-                "no pure change of shares"
+                f"the two estimates of the share of {names[k]!r} differ by more than three standard errors, so "
+                "this is no pure change of shares"
             )
         return found
 
     def _tell(self, doubts, kept):
         end = "; probabilities are not moved (on_weak='move' moves them)"
         self.doubts_ = [text + end * (kept and kind == "weak") for kind, text in doubts.items()]
-        fresh = [text for kind, text in zip(doubts, self.doubts_, strict=True) if kind not in self._kinds]  # fmt: skip
-        self._kinds = set(doubts)
-        for text in fresh:
-            warn_user(f"{type(self).__name__}: {text}.")
+        known, self._kinds = self._kinds, set(doubts)
+        for kind, text in zip(doubts, self.doubts_, strict=True):
+            if kind not in known:
+                warn_user(f"{type(self).__name__}: {text}.")
 
     def predict_source_proba(self, X):
         """Corrected probabilities in the source population, whatever `adapt` found.
@@ -580,6 +632,7 @@ def _honesty(q, truth, weight, fitted):
     if groups <= fitted:
         return 1.0, 0.0
     at = np.minimum((reached / reached[-1] * groups).astype(int), groups - 1)
+    at = at[np.searchsorted(q, q)]  # ties stay together
     gap = np.bincount(at, weight * (truth - q), groups)
     spread = np.bincount(at, weight**2 * q * (1.0 - q), groups)
     known = spread > 0

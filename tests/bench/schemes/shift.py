@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from harness import fix_threads, machine, table  # noqa: E402
+from harness import fix_threads, machine, table
 
 fix_threads()
 
