@@ -24,9 +24,15 @@ from skimb.posthoc._mixture import (
     moment_shares,
     profile_interval,
 )
-from skimb.posthoc._temperature import BiasCorrectedTemperature
+from skimb.posthoc._temperature import (
+    BiasCorrectedTemperature,
+    corrected,
+    features,
+    honesty,
+    log_probabilities,
+    weighted_mean,
+)
 
-_CLIP = 1e-9  # least probability that rows of the new population are read with
 _WIDE = 5.0  # ends of an interval whose ratio is above this tell nothing
 _FEW = 10.0
 _ODDS = np.array([0.25, 0.5, 0.75, 1.5, 2.0, 3.0, 5.0])  # factors that the alarm looks for
@@ -221,11 +227,11 @@ class PriorShiftAdapter(HeldOutClassifier):
         self._method, self._confidence = self.method, self.confidence
         self._strength = self.prior_strength
         self._rng = check_random_state(self.random_state)
-        logs = _logs(held.proba)
+        logs = log_probabilities(held.proba)
         mass = np.eye(len(self.classes_))[held.code] * held.weight[:, None]
         self.calibrator_ = self._corrector(logs, mass)
-        q = _corrected(self.calibrator_, logs)
-        self.source_prior_ = _mean(q, held.weight)
+        q = corrected(self.calibrator_, logs)
+        self.source_prior_ = weighted_mean(q, held.weight)
         self._n_source = held.weight.sum() ** 2 / np.square(held.weight).sum()
         self._source = Grid.of(logs, np.eye(len(self.classes_))[held.code])
         self._source_mass = Grid.of(logs, mass).count
@@ -244,7 +250,7 @@ class PriorShiftAdapter(HeldOutClassifier):
             return BiasCorrectedTemperature.fit(logs, mass, start)
         rows, code = np.nonzero(mass)
         inner = clone(self.calibration)
-        return fit_inner(inner, _features(logs)[rows], code, mass[rows, code])
+        return fit_inner(inner, features(logs)[rows], code, mass[rows, code])
 
     def _draw(self):
         """Corrector, source shares and mean probabilities of the classes (C, C) of drawn source rows."""
@@ -255,8 +261,8 @@ class PriorShiftAdapter(HeldOutClassifier):
             mass[some, k] = (drawn * self._source_mass[:, k])[some] / grid.count[some, k]
         used = mass.any(1)
         corrector = self._corrector(grid.logs[used], mass[used], self.calibrator_)
-        q = _corrected(corrector, grid.logs[used])
-        prior = self.source_prior_ if corrector is None else _mean(q, mass[used].sum(1))
+        q = corrected(corrector, grid.logs[used])
+        prior = self.source_prior_ if corrector is None else weighted_mean(q, mass[used].sum(1))
         return corrector, prior, q.T @ mass[used] / mass[used].sum(0)
 
     def _null_spread(self):
@@ -264,7 +270,7 @@ class PriorShiftAdapter(HeldOutClassifier):
         grid, mass, pi = self._source, self._source_mass, self.source_prior_
         weight = mass.sum(1)
         share = weight / weight.sum()
-        q = _corrected(self.calibrator_, grid.logs)
+        q = corrected(self.calibrator_, grid.logs)
         if self._method == "em":
             contrast = (q / pi)[:, 1:] - (q / pi)[:, :1]
             of_row = np.linalg.pinv(contrast.T @ (share[:, None] * contrast))
@@ -273,7 +279,7 @@ class PriorShiftAdapter(HeldOutClassifier):
             centred = q - share @ q
             of_row = (inverse @ (centred.T @ (share[:, None] * centred)) @ inverse.T)[1:, 1:]
         drawn = [
-            self._both(_corrected(corrector, grid.logs) / prior, weight, prior, means)[self._method]
+            self._both(corrected(corrector, grid.logs) / prior, weight, prior, means)[self._method]
             for corrector, prior, means in self._draws
         ]
         own = (np.diag(pi) - np.outer(pi, pi)) / self._n_source
@@ -282,7 +288,7 @@ class PriorShiftAdapter(HeldOutClassifier):
     def _check_source(self, q, code, weight):
         """Say where held-out rows contradict that corrected probabilities are honest and useful."""
         fitted = 0 if self.calibrator_ is None else 2
-        found = [_honesty(q[:, k], code == k, weight, fitted) for k in range(len(self.classes_))]
+        found = [honesty(q[:, k], code == k, weight, fitted) for k in range(len(self.classes_))]
         pvalues, errors = np.array(found).T
         self.calibration_pvalue_ = float(min(1.0, len(found) * pvalues.min()))
         off = np.flatnonzero((len(found) * pvalues < 1e-3) & (errors > 0.1))
@@ -387,12 +393,12 @@ class PriorShiftAdapter(HeldOutClassifier):
             if n_models == 1 or len(rows):
                 part = X if n_models == 1 else _safe_indexing(X, rows)
                 proba[rows] = class_probabilities(model, part, self.classes_, source=True)
-        return _logs(proba)
+        return log_probabilities(proba)
 
     def _watch(self, logs):
         """Multiply up the evidence against unchanged shares."""
         pi = self.source_prior_[-len(self._growth) :, None]
-        q = _corrected(self.calibrator_, logs)[:, -len(self._growth) :, None]
+        q = corrected(self.calibrator_, logs)[:, -len(self._growth) :, None]
         rho = pi * _ODDS / (1.0 - pi + pi * _ODDS)
         self._growth += np.log(rho * q / pi + (1.0 - rho) * (1.0 - q) / (1.0 - pi)).sum(0)
         now = logsumexp(self._growth) - np.log(self._growth.size)
@@ -403,7 +409,7 @@ class PriorShiftAdapter(HeldOutClassifier):
         if on_weak not in ("keep", "move"):
             raise ValueError(f"on_weak={on_weak!r} must be 'keep' or 'move'.")
         pi = self.source_prior_
-        u = _corrected(self.calibrator_, logs) / pi
+        u = corrected(self.calibrator_, logs) / pi
         both = self._both(u, count, pi, self._source_means)
         self.n_adapted_ = float(count.sum())
         self.estimated_prior_ = both[self._method]
@@ -453,7 +459,7 @@ class PriorShiftAdapter(HeldOutClassifier):
         for corrector, prior, means in self._draws:
             count = self._rng.multinomial(n, share)
             some = count > 0
-            u = _corrected(corrector, self._memory.logs[some]) / prior
+            u = corrected(corrector, self._memory.logs[some]) / prior
             for name, shares in self._both(u, count[some], prior, means).items():
                 found[name].append(shares)
         return {name: np.array(shares) for name, shares in found.items()}
@@ -489,7 +495,7 @@ class PriorShiftAdapter(HeldOutClassifier):
         )
         fit = FitOfMixture(grid, self._memory)
         observed = fit.distance(rho, mass, memory)
-        n, u = max(1, round(memory.sum())), _corrected(self.calibrator_, grid.logs) / pi
+        n, u = max(1, round(memory.sum())), corrected(self.calibrator_, grid.logs) / pi
         mixed = mass @ (rho / mass.sum(0))
         larger = 0
         for _ in self._draws:
@@ -562,7 +568,11 @@ class PriorShiftAdapter(HeldOutClassifier):
         """
         check_is_fitted(self)
         proba = class_probabilities(self.estimator_, X, self.classes_, source=True)
-        return proba if self.calibrator_ is None else _corrected(self.calibrator_, _logs(proba))
+        return (
+            proba
+            if self.calibrator_ is None
+            else corrected(self.calibrator_, log_probabilities(proba))
+        )
 
     def predict_proba(self, X):
         """Probabilities in the population of ``prior_``.
@@ -595,47 +605,3 @@ class PriorShiftAdapter(HeldOutClassifier):
         """
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(1)]
-
-
-def _logs(proba):
-    """Logarithms of probabilities, none below the clip."""
-    clipped = np.clip(proba, _CLIP, 1.0 - _CLIP)
-    return np.log(clipped / clipped.sum(1, keepdims=True))
-
-
-def _mean(q, weight):
-    return weight @ q / weight.sum()
-
-
-def _features(logs):
-    """What a classifier that corrects probabilities is fitted to."""
-    return logs[:, 1:] - logs[:, :1] if logs.shape[1] == 2 else logs
-
-
-def _corrected(corrector, logs):
-    """Probabilities (m, C) after the correction, none 0."""
-    if corrector is None:
-        return np.exp(logs)
-    if isinstance(corrector, BiasCorrectedTemperature):
-        q = corrector(logs)
-    else:
-        q = corrector.predict_proba(_features(logs))
-    return np.clip(q, _CLIP, 1.0)
-
-
-def _honesty(q, truth, weight, fitted):
-    """P-value and mean error, as a share of the class, of probabilities in groups of equal variance."""
-    order = np.argsort(q)
-    q, truth, weight = q[order], truth[order], weight[order]
-    reached = np.cumsum(weight * q * (1.0 - q))
-    groups = int(min(10, reached[-1] / 5.0))
-    if groups <= fitted:
-        return 1.0, 0.0
-    at = np.minimum((reached / reached[-1] * groups).astype(int), groups - 1)
-    at = at[np.searchsorted(q, q)]  # ties stay together
-    gap = np.bincount(at, weight * (truth - q), groups)
-    spread = np.bincount(at, weight**2 * q * (1.0 - q), groups)
-    known = spread > 0
-    statistic = (gap[known] ** 2 / spread[known]).sum()
-    pvalue = chi2.sf(statistic, max(1, known.sum() - fitted))
-    return pvalue, np.abs(gap).sum() / (weight @ q)

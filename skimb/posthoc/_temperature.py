@@ -1,10 +1,12 @@
-"""Bias-corrected temperature scaling of probabilities."""
+"""Probabilities that are corrected on held-out rows, and how honest they are."""
 
 import numpy as np
 from scipy.special import log_softmax, softmax
+from scipy.stats import chi2
 
 _FEW = 50.0  # rows of the rarest class under which the temperature is held close to 1
 _STEPS = 50
+_CLIP = 1e-9  # least probability
 
 
 class BiasCorrectedTemperature:
@@ -69,3 +71,47 @@ def _newton(theta, logs, mass, weight, ridge):
     curve[1:, 1:] = np.diag(wp.sum(0)[1:]) - p[:, 1:].T @ wp[:, 1:]
     curve[np.diag_indices_from(curve)] += 1e-12 * weight.sum()
     return np.linalg.solve(curve, slope), slope
+
+
+def log_probabilities(proba):
+    """Logarithms of probabilities, none below the clip."""
+    clipped = np.clip(proba, _CLIP, 1.0 - _CLIP)
+    return np.log(clipped / clipped.sum(1, keepdims=True))
+
+
+def weighted_mean(q, weight):
+    return weight @ q / weight.sum()
+
+
+def features(logs):
+    """What a classifier that corrects probabilities is fitted to."""
+    return logs[:, 1:] - logs[:, :1] if logs.shape[1] == 2 else logs
+
+
+def corrected(corrector, logs):
+    """Probabilities (m, C) after the correction, none 0."""
+    if corrector is None:
+        return np.exp(logs)
+    if isinstance(corrector, BiasCorrectedTemperature):
+        q = corrector(logs)
+    else:
+        q = corrector.predict_proba(features(logs))
+    return np.clip(q, _CLIP, 1.0)
+
+
+def honesty(q, truth, weight, fitted):
+    """P-value and mean error, as a share of the class, of probabilities in groups of equal variance."""
+    order = np.argsort(q)
+    q, truth, weight = q[order], truth[order], weight[order]
+    reached = np.cumsum(weight * q * (1.0 - q))
+    groups = int(min(10, reached[-1] / 5.0))
+    if groups <= fitted:
+        return 1.0, 0.0
+    at = np.minimum((reached / reached[-1] * groups).astype(int), groups - 1)
+    at = at[np.searchsorted(q, q)]  # ties stay together
+    gap = np.bincount(at, weight * (truth - q), groups)
+    spread = np.bincount(at, weight**2 * q * (1.0 - q), groups)
+    known = spread > 0
+    statistic = (gap[known] ** 2 / spread[known]).sum()
+    pvalue = chi2.sf(statistic, max(1, known.sum() - fitted))
+    return pvalue, np.abs(gap).sum() / (weight @ q)
