@@ -92,6 +92,16 @@ def profile_interval(rare, u, count, confidence):
     return low, high
 
 
+def likelihood_intervals(u, count, prior, confidence):
+    """Shares (C, 2) of each class that the rows allow while the other classes keep their proportions."""
+    found, shares = [], likely_shares(u, count, prior)
+    for k, share in enumerate(shares):
+        others = np.where(np.arange(len(shares)) == k, 0.0, shares if share < 1.0 else prior)
+        against = np.column_stack([u @ (others / others.sum()), u[:, k]])
+        found.append(profile_interval(share, against, count, confidence))
+    return np.array(found)
+
+
 def moment_shares(means, q, count):
     """Shares from mean probabilities: those of the classes, `means` (C, C) by column, mix to that of the rows."""
     found, *_ = np.linalg.lstsq(means, count @ q / count.sum(), rcond=None)

@@ -19,10 +19,10 @@ from skimb.posthoc._held_out import HeldOutClassifier, class_probabilities
 from skimb.posthoc._mixture import (
     FitOfMixture,
     Grid,
+    likelihood_intervals,
     likely_shares,
     log_likelihood,
     moment_shares,
-    profile_interval,
 )
 from skimb.posthoc._temperature import (
     BiasCorrectedTemperature,
@@ -419,7 +419,7 @@ class PriorShiftAdapter(HeldOutClassifier):
         tail = 50.0 * (1.0 - self._confidence)
         shares = drawn[self._method]
         self.prior_std_ = shares.std(0)
-        likely = self._likelihood_intervals(u, count)
+        likely = likelihood_intervals(u, count, pi, self._confidence)
         if self.calibrator_ is None and self._method == "em" and len(pi) == 2:
             slope = (u[:, 1] - u[:, 0]) / (u @ self.estimated_prior_)
             self.prior_std_ = np.full(2, 1.0 / np.sqrt(count @ slope**2))
@@ -463,17 +463,6 @@ class PriorShiftAdapter(HeldOutClassifier):
             for name, shares in self._both(u, count[some], prior, means).items():
                 found[name].append(shares)
         return {name: np.array(shares) for name, shares in found.items()}
-
-    def _likelihood_intervals(self, u, count):
-        """Shares of each class that the new rows allow while the other classes keep their proportions."""
-        found, rho = [], likely_shares(u, count, self.source_prior_)
-        for k, share in enumerate(rho):
-            others = np.where(
-                np.arange(len(rho)) == k, 0.0, rho if share < 1.0 else self.source_prior_
-            )
-            against = np.column_stack([u @ (others / others.sum()), u[:, k]])
-            found.append(profile_interval(share, against, count, self._confidence))
-        return np.array(found)
 
     def _test_shift(self, u, count):
         pi, rho = self.source_prior_, self.estimated_prior_
