@@ -19,6 +19,7 @@ from skimb.metrics._regression import (
     geometric_mean_absolute_error,
 )
 from skimb.metrics._scorers import get_scorer, get_scorer_names, per_class_scorer, register_scorers
+from skimb.metrics._sets import set_table
 
 __all__ = [
     "balanced_mean_absolute_error",
@@ -36,6 +37,7 @@ __all__ = [
     "recall_at_budget",
     "register_scorers",
     "separated_kappa_score",
+    "set_table",
     "utilization",
     "weighted_brier_score",
     "weighted_log_loss",
