@@ -8,7 +8,8 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from skimb._core.optional import require
-from skimb.metrics._shared import only_known, proportion_interval
+from skimb._core.proportions import proportion_interval
+from skimb.metrics._shared import only_known
 
 
 @validate_params(
