@@ -83,7 +83,7 @@ class InterpolatedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
     >>> from skimb.posthoc import InterpolatedClassifier
     >>> X, y = make_classification(600, class_sep=2.0, random_state=0)
     >>> old, new = slice(0, 600, 2), slice(1, 600, 2)
-    >>> net = MLPClassifier((16,), max_iter=30, tol=0, random_state=0).fit(X[old], y[old])
+    >>> net = MLPClassifier((16,), max_iter=100, tol=0, random_state=0).fit(X[old], y[old])
     >>> model = InterpolatedClassifier(net, fine_tuning={"max_iter": 10}).fit(X[new] + 0.5, y[new])
     >>> [m.score(X[old], y[old]) > 0.8 for m in model.path([0.0, 0.5, 1.0])]
     [True, True, True]

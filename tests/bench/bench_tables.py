@@ -648,6 +648,12 @@ def page(frame, args):
         "are those of `fit`. Sets count where all methods have been run; a fit that failed ranks last.",
         f"Skipped: {'; '.join(skipped)}." if skipped else "No method was skipped.",
     ]  # fmt: skip
+    wanted = args.sets or [path.stem for path in args.data.glob("*.parquet") if task_of(path)]
+    last = every["set"].max()
+    if ahead := sum(name > last for name in wanted):
+        parts.append(
+            f"The run has not ended: tables are taken by name, it has come to {last}, and {ahead} files are ahead."
+        )
     loss = ("ratio", "log-loss ratio", False)
     right = ("balanced_accuracy", "balanced accuracy", True)
     kinds = (
