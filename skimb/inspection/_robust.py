@@ -20,7 +20,7 @@ from skimb.functional.adversarial import cross_entropy_slope
 _BLOCK = 4096  # rows that are attacked at once
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class RobustScores:
     """What a classifier says of rows, and of their worst places within a ball.
 

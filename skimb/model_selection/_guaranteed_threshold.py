@@ -158,14 +158,11 @@ class GuaranteedThresholdClassifier(ThresholdDecisions):
     recall, specificity and fpr, not the others. A promise is one per calibration set: trying parameters until it
     holds voids it.
 
-    Tests of means of costs and of groups are Hoeffding-Bentkus ones [2]_.
+    Tests of means of costs and of groups are Hoeffding-Bentkus ones (Bates et al. 2021).
 
     References
     ----------
-    .. [1] Angelopoulos, Bates, Candes, Jordan and Lei, "Learn then Test: calibrating predictive algorithms to
-       achieve risk control". arXiv:2110.01052.
-    .. [2] Bates, Angelopoulos, Lei, Malik and Jordan, "Distribution-free, risk-controlling prediction sets".
-       arXiv:2101.02703.
+    Angelopoulos et al. 2021, arXiv:2110.01052 (Learn then Test). Bates et al. 2021, arXiv:2101.02703.
 
     Examples
     --------
