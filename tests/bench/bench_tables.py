@@ -633,11 +633,11 @@ def page(frame, args):
     every, frame = frame, frame[~frame["method"].isin(partial)]
     skipped = [f"{m} ({why})" for m in args.methods if m not in seen and (why := missing(m))]
     used = sorted(set(every["release"]))
-    title = (
-        "Searches of 30 settings, on tables"
-        if searches
-        else "Classifiers at their defaults, on tables"
-    )
+    title = "Classifiers at their defaults, on tables"
+    if searches:
+        title = "Searches of 30 settings, on tables"
+    elif set(frame["method"]) <= {"TabMClassifier", *SIZES}:
+        title = "TabMClassifier with one parameter changed, on tables"
     parts = [
         f"# {title}",
         f"{date.today()}, {machine()} `make bench-tables DATA=folder` repeats it. Versions: {', '.join(used)}.",
