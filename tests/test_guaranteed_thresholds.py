@@ -24,14 +24,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from skimb._core.ranks import allowed, least_rows
 from skimb.losses import AnyLoss
 from skimb.model_selection import GuaranteedThresholdClassifier, GuaranteeWarning
 from skimb.model_selection._tails import (
-    allowed,
     bet,
     binomial_tail,
     hoeffding_bentkus,
-    least_rows,
 )
 from skimb.neural_network import MLPClassifier
 from skimb.posthoc import PriorCorrectedClassifier

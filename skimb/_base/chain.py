@@ -20,6 +20,7 @@ from skimb.engine.step import Step
 from skimb.engine.table import SparseTable
 from skimb.losses._base import check_served
 from skimb.nets import MLP
+from skimb.nets.encoder import layer_widths
 
 LINEAR_FTOL = 64 * np.finfo(float).eps  # as scikit-learn's linear models
 SOLVERS = ("adam", "adamw", "sgd", "muon", "lbfgs")
@@ -77,11 +78,7 @@ class ChainEstimator(NeuralBase):
 
     def _hidden(self):
         """Widths of the hidden layers."""
-        sizes = self.hidden_layer_sizes
-        sizes = [sizes] if not hasattr(sizes, "__iter__") else list(sizes)
-        if any(not isinstance(s, Integral) or s <= 0 for s in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return sizes
+        return layer_widths(self.hidden_layer_sizes)
 
     def _wants_skip(self, is_sparse):
         return False

@@ -243,7 +243,7 @@ def evidence_to_keep(p, head, code, weight=None):
         z = start + kept * against
         if single:
             q = expit(z)
-            losses, slope, bend = _softplus(z), q * against, q * (1.0 - q) * against**2
+            losses, slope, bend = np.logaddexp(0.0, z), q * against, q * (1.0 - q) * against**2
             losses, slope, bend = (v.sum(1) for v in (losses, slope, bend))
         else:
             top = z.max(1, keepdims=True).clip(0.0)
@@ -270,7 +270,3 @@ def evidence_to_keep(p, head, code, weight=None):
         points = (whole, 1.0), (least, kept), (none, 0.0)
         least, kept = min(points, key=lambda point: point[0])
     return kept, least, whole, none
-
-
-def _softplus(z):
-    return np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))

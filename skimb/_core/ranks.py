@@ -1,9 +1,22 @@
-"""Order statistics that keep a promise about rows of one class."""
+"""Order statistics that keep a promise about rows, and how many rows that takes."""
 
 import numpy as np
 from scipy.stats import binom
 
 _ROUNDING = 1e-9  # alpha (n + 1) is a whole number up to this
+
+
+def allowed(n, level, delta):
+    """Largest number of bad rows among n that rejects a share of `level`; -1 where none does."""
+    most = int(binom.ppf(delta, n, level)) if n else -1
+    while most >= 0 and binom.cdf(most, n, level) > delta:
+        most -= 1
+    return most
+
+
+def least_rows(level, delta):
+    """Smallest number of rows that rejects a share of `level` if none is bad."""
+    return int(np.ceil(np.log(delta) / np.log1p(-level) - _ROUNDING))
 
 
 def own_class_rank(n, alpha, confidence=None):
@@ -35,11 +48,11 @@ def own_class_rank(n, alpha, confidence=None):
     """
     if confidence is None:
         return int(np.floor(alpha * (n + 1) + _ROUNDING))
-    return int((binom.cdf(np.arange(n), n, alpha) <= 1.0 - confidence).sum())
+    return allowed(n, alpha, 1.0 - confidence) + 1
 
 
 def rows_needed(alpha, confidence=None):
     """The least number of rows of a class that lets any be given up."""
     if confidence is None:
         return int(np.ceil(1.0 / alpha - 1.0 - _ROUNDING))
-    return int(np.ceil(np.log1p(-confidence) / np.log1p(-alpha) - _ROUNDING))
+    return least_rows(alpha, 1.0 - confidence)

@@ -5,16 +5,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from skimb._core.proportions import proportion_interval
+from skimb._core.ranks import allowed, least_rows
 from skimb.model_selection._tails import (
     BETS,
     ORDER_BETS,
-    allowed,
     best_share,
     bet,
     binomial_tail,
     hoeffding_bentkus,
     largest_share,
-    least_rows,
 )
 from skimb.model_selection._thresholds import _cumulated, _cuts
 

@@ -6,7 +6,7 @@ Counts may be fractions, as those of weighted rows are.
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import betainc, logsumexp
-from scipy.stats import beta, binom
+from scipy.stats import beta
 
 BETS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)  # shares of the largest bet that cannot ruin
 ORDER_BETS = (0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
@@ -62,19 +62,6 @@ def hoeffding_bentkus(n, total, level):
     hoeffding = np.exp(-n * np.maximum(parts[0] + parts[1], 0.0))
     bentkus = np.e * binomial_tail(n, np.ceil(total - 1e-9), level)
     return np.minimum(1.0, np.minimum(hoeffding, bentkus))
-
-
-def allowed(n, level, delta):
-    """Largest number of bad rows among n that rejects a share of `level`; -1 where none does."""
-    most = int(binom.ppf(delta, n, level)) if n else -1
-    while most >= 0 and binomial_tail(n, most, level) > delta:
-        most -= 1
-    return most
-
-
-def least_rows(level, delta):
-    """Smallest number of rows that rejects a share of `level` if none is bad."""
-    return int(np.ceil(np.log(delta) / np.log1p(-level) - 1e-9))
 
 
 def largest_share(n, bad, delta):

@@ -33,7 +33,7 @@ class Encoder(nn.Sequential):
 
 def layer_widths(sizes):
     """Units of hidden layers as a list, from one number or several, each at least 1."""
-    sizes = [sizes] if isinstance(sizes, Integral) else list(sizes)
+    sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
     if any(not isinstance(s, Integral) or s <= 0 for s in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return [int(s) for s in sizes]

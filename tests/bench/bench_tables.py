@@ -391,24 +391,23 @@ SEARCHES = {
     "CatBoost, tuned": ("catboost", tuned("CatBoost")),
 }
 CHANGES = [
-    {"n_members": 4},
-    {"n_members": 16},
-    {"width": 32},
-    {"width": 128},
-    {"validation_folds": 1},
-    {"validation_folds": 3},
-    {"d_embedding": 8},
-    {"dropout": 0.1},
-    {"embedding": "periodic"},
-    {"ensemble": "packed"},
+    ("n_members", 4),
+    ("n_members", 16),
+    ("width", 32),
+    ("width", 128),
+    ("validation_folds", 1),
+    ("validation_folds", 3),
+    ("d_embedding", 8),
+    ("dropout", 0.1),
+    ("embedding", "periodic"),
+    ("ensemble", "packed"),
 ]
 SIZES = {
     f"TabMClassifier, {name}={value}": (
         "skimb.neural_network:TabMClassifier",
         tabm(**{name: value}),
     )
-    for change in CHANGES
-    for name, value in change.items()
+    for name, value in CHANGES
 }
 DEFAULTS = list(METHODS)
 METHODS |= SEARCHES | SIZES
