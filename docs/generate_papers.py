@@ -80,6 +80,12 @@ def references(thing):
     return found
 
 
+def item(entry, **fields):
+    """The paper of an entry, and what there is to say of it in fields, which need no width."""
+    found = [f":{name}: {text}" for name, text in fields.items()]
+    return [f"**{entry['number']}. {entry['paper']}**", "", *found, ""]
+
+
 def table(head, rows, widths):
     """An rst table from lines of cells."""
     lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {widths}", ""]
@@ -104,23 +110,15 @@ def papers_page(objects):
     for entry in entries:
         by_state[state(entry, objects)].append(entry)
     lines = [HEAD, "Claims and objects", "-" * 18, ""]
-    rows = [
-        (
-            e["number"],
-            e["paper"],
-            ", ".join(link(name, objects[name]) for name in e["objects"]),
-            e["claim"],
-            ours(e, found),
-        )
-        for e in by_state["included"]
-    ]
-    lines += table(("no.", "paper", "object", "claim", "ours"), rows, "5 25 20 25 25")
+    for e in by_state["included"]:
+        named = ", ".join(link(name, objects[name]) for name in e["objects"])
+        lines += item(e, object=named, claim=e["claim"], ours=ours(e, found))
     lines += ["Open", "-" * 4, "", "Systems without an object so far, and what is planned.", ""]
-    rows = [(e["number"], e["paper"], e["claim"], e["open"]) for e in by_state["open"]]
-    lines += table(("no.", "paper", "claim", "planned"), rows, "5 30 35 30")
+    for e in by_state["open"]:
+        lines += item(e, claim=e["claim"], planned=e["open"])
     lines += ["Not included, and why", "-" * 21, ""]
     for e in by_state["not included"]:
-        lines += [f"**{e['number']}. {e['paper']}**", "", f"{e['claim']} {e['not_included']}", ""]
+        lines += item(e, claim=e["claim"], why=e["not_included"])
     lines += ["Sources of objects", "-" * 18, "", "As their docstrings name them.", ""]
     rows = [
         (link(name, thing), " ".join(sources))
