@@ -21,6 +21,7 @@ from skimb.losses import (
     CrossEntropy,
     ExpectedCost,
     Focal,
+    InfluenceBalanced,
     MannWhitney,
     VectorScaling,
 )
@@ -243,6 +244,8 @@ def test_what_cannot_be_decoupled(long_tail):
         MLPClassifier((), decoupling="crt").fit(X, y)
     with pytest.raises(ValueError, match="cannot perturb rows; use 'tau'"):
         mlp(decoupling="crt", loss=AdversarialCompSum(eps=0.1)).fit(X, y)
+    with pytest.raises(ValueError, match="weighs rows by the output layer's inputs; use 'crt'"):
+        mlp(decoupling="lws", loss=InfluenceBalanced()).fit(X, y)
     with pytest.raises(AttributeError, match="no attribute 'partial_fit'"):
         mlp(decoupling="crt").partial_fit(X, y)
     with pytest.raises(ValueError, match="multi-label y has none"):

@@ -107,6 +107,7 @@ FEATURES = {
     "scheme": [None, Noise(), AdversarialTraining(eps=0.1, n_steps=2)],
     "head": ["linear", "cosine"],
     "normalization": [None, "batch", "class_balanced"],
+    "decoupling": [None, "crt"],
 }
 PLAIN = {name: values[0] for name, values in FEATURES.items()}
 MIXERS = FEATURES["mix"][1:]
@@ -140,6 +141,10 @@ REFUSED = [
     ("solver", ["lbfgs"], "estimator", ["module"]),
     ("X", ["csr"], "scheme", FEATURES["scheme"][1:]),
     ("scheme", FEATURES["scheme"][2:], "normalization", ["batch", "class_balanced"]),
+    ("loss", ["adversary"], "decoupling", ["crt"]),
+    ("y", ["labels"], "decoupling", ["crt"]),
+    ("how", ["partial_fit"], "decoupling", ["crt"]),
+    ("head", ["cosine"], "decoupling", ["crt"]),
 ]  # fmt: skip
 
 
@@ -199,7 +204,8 @@ def model_of(config, rate):
         return LinearClassifier(**kw)
     if config["estimator"] == "module":
         return NeuralNetClassifier(Net, **kw)
-    return MLPClassifier((4,), head=config["head"], normalization=config["normalization"], **kw)
+    kw |= {name: config[name] for name in ("head", "normalization", "decoupling")}
+    return MLPClassifier((4,), **kw)
 
 
 def fitted(model, config, X, y, cost):
@@ -252,7 +258,7 @@ def test_two_features_work_together_or_are_refused_in_a_sentence(a, b):
         with pytest.raises((ValueError, TypeError, AttributeError)) as found:
             run(case)
         config = configured(case)
-        if config["how"] == "partial_fit" and config["solver"] == "lbfgs":
+        if config["how"] == "partial_fit" and (config["solver"] == "lbfgs" or config["decoupling"]):
             check_refused_by_absence(found.value, model_of(config, 0.01))
         else:
             check_refusal(found.value, names_of(case))

@@ -37,6 +37,10 @@ class DecoupledTraining:
             self._refuse(
                 f"trains on features, in which {bound.name} cannot perturb rows; use 'tau'"
             )
+        if self.decoupling == "lws" and "inputs" in bound.requires:
+            self._refuse(
+                f"learns factors of scores, and {bound.name} weighs rows by the output layer's inputs; use 'crt'"
+            )
         if isinstance(module, MLP):
             if module.head != "linear":
                 self._refuse(
