@@ -60,7 +60,7 @@ types: $(STAMP)
 doctest: export OMP_NUM_THREADS = 1
 doctest: $(STAMP)
 	$(BIN)/python -m pytest -q --doctest-modules skimb -p no:cacheprovider
-	$(BIN)/python -m pytest -q --doctest-glob='*.md' README.md docs -p no:cacheprovider
+	$(BIN)/python -m pytest -q --doctest-glob='*.md' --doctest-glob='*.rst' README.md docs/start.rst docs/guide docs/benchmarks -p no:cacheprovider
 
 tests: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow" tests

@@ -18,6 +18,9 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # formulas without a network
+    "sphinx_design",
+    "sphinx_copybutton",
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
@@ -25,11 +28,17 @@ extensions = [
 ]
 sys.path.insert(0, os.path.dirname(__file__))
 exclude_patterns = ["_build", "generated_losses.rst"]
+html_sidebars = {"index": []}
 autosummary_generate = True
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 html_theme = "pydata_sphinx_theme"
-html_theme_options = {"show_toc_level": 2}
+html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+templates_path = ["_templates"]
+html_static_path = ["_static"]
+html_css_files = ["skimb.css"]
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",

@@ -1,8 +1,8 @@
 """Write every list of public names from the packages' ``__all__``: run it as ``make names``.
 
-It writes ``tests/public_names.txt``, the lists of names in ``docs/api.rst``, the table of losses in
+It writes ``tests/public_names.txt``, the lists of names in ``docs/api``, the tables of losses in
 ``docs/generated_losses.rst`` and the page of papers, ``docs/papers.rst``. Headings and sentences of
-``api.rst`` are written by hand. A comment above a list says which names stand in it::
+``docs/api`` are written by hand. A comment above a list says which names stand in it::
 
     .. names: engine engine.mixing
 """
@@ -16,10 +16,10 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
 from generate_papers import papers_page  # noqa: E402
-from generate_tables import losses_table  # noqa: E402
+from generate_tables import add_searched, losses_table  # noqa: E402
 
 _LIST = re.compile(
-    r"(?P<head>^\.\. names: (?P<places>[\w. ]+)\n\n\.\. autosummary::\n   :toctree: api/generated\n)"
+    r"(?P<head>^\.\. names: (?P<places>[\w. ]+)\n\n\.\. autosummary::\n   :toctree: generated\n   :nosignatures:\n)"
     r"(?:\n(?:   \S+\n)+)?",
     re.MULTILINE,
 )
@@ -49,31 +49,35 @@ def _depth(place, homes):
     return max(len(place) * (home == place or home.startswith(f"{place}.")) for home in homes)
 
 
-def api_text(text):
-    """docs/api.rst with the names in its lists: each stands in the list that names its place most closely.
+def api_texts(texts):
+    """The pages of docs/api, by path: each name stands in the list that names its place most closely.
 
     A place is a public package, a public name, or the module that defines the name.
     """
-    lists = [match["places"].split() for match in _LIST.finditer(text)]
+    lists = [match["places"].split() for text in texts.values() for match in _LIST.finditer(text)]
     members = [[] for _ in lists]
     for name, thing in public_objects().items():
         homes = (name, f"{thing.__module__}.{thing.__name__}".removeprefix("skimb."))
         depth = [max(_depth(place, homes) for place in places) for places in lists]
         if not max(depth):
             raise ValueError(
-                f"skimb.{name} belongs to no list of docs/api.rst; add its package to a '.. names:' comment."
+                f"skimb.{name} belongs to no list of docs/api; add its package to a '.. names:' comment."
             )
         members[depth.index(max(depth))].append(name)
     rows = iter(members)
-    return _LIST.sub(lambda m: m["head"] + "\n" + "".join(f"   {n}\n" for n in next(rows)), text)
+
+    def filled(match):
+        return match["head"] + "\n" + "".join(f"   ~{name}\n" for name in next(rows))
+
+    return {path: _LIST.sub(filled, text) for path, text in texts.items()}
 
 
 def contents():
     """What each written file holds, by its path."""
-    api = HERE / "api.rst"
+    pages = {path: path.read_text() for path in sorted((HERE / "api").glob("*.rst"))}
     return {
         HERE.parent / "tests" / "public_names.txt": names_text(),
-        api: api_text(api.read_text()),
+        **api_texts(pages),
         HERE / "generated_losses.rst": losses_table(),
         HERE / "papers.rst": papers_page(public_objects()),
     }
@@ -90,6 +94,7 @@ def write():
 def setup(app):
     """Write the files before Sphinx reads them."""
     write()
+    app.connect("autodoc-process-docstring", add_searched, priority=900)  # behind numpydoc
     return {"parallel_read_safe": True}
 
 

@@ -1,4 +1,4 @@
-"""The table of losses, from `all_losses()` and the losses benchmark."""
+"""The tables of losses, from `all_losses()` and the losses benchmark."""
 
 import csv
 from pathlib import Path
@@ -13,18 +13,26 @@ FAMILIES = {
 }
 
 
-def parameters(cls):
-    """Parameters with their types and ranges, from the docstring."""
-    from numpydoc.docscrape import ClassDoc
-
-    found = ClassDoc(cls)["Parameters"]
-    return "; ".join(f"``{p.name}`` {p.type.replace('default=', 'default ')}" for p in found)
+def first_line(cls):
+    """The first line of the docstring."""
+    return next(line for line in cls.__doc__.splitlines() if line.strip()).strip()
 
 
-def source(cls):
-    """The first reference."""
-    text = cls.__doc__.split("References\n    ----------\n", 1)[1]
-    return text.strip().split("\n")[0].rstrip(".").split(";")[0]
+def searched(cls):
+    """What a search over losses tries by default, as a sentence; empty where that is the default alone."""
+    grid = ", ".join(f"``{name}`` in {list(values)}" for name, values in cls.grid().items())
+    if cls.mixed_shares:
+        shares = f"in :class:`~skimb.losses.Mixed` with ``share`` in {list(cls.mixed_shares)}"
+        grid = f"{grid}, {shares}" if grid else shares
+    return f"Searches over losses try {grid}." if grid else ""
+
+
+def add_searched(app, what, name, thing, options, lines):
+    """Sphinx: the page of a loss says what searches try of it."""
+    if what == "class" and name.startswith("skimb.losses.") and hasattr(thing, "grid"):
+        sentence = searched(thing)
+        if sentence:
+            lines += ["", ".. rubric:: In searches", "", sentence, ""]
 
 
 def measured():
@@ -55,35 +63,20 @@ def losses_table():
             raise ValueError(f"{cls.__module__} has no family; add it to FAMILIES in {__file__}.")
         by_family.setdefault(families[module], []).append(cls)
     lines, found = [], measured()
+    tasks = {"binary": "2", "multiclass": "C", "multilabel": "L", "regression": "R"}
     for family in FAMILIES:
-        lines += [family, "~" * len(family), "", ".. list-table::", "   :header-rows: 1", ""]
-        head = (
-            "loss",
-            "targets",
-            "rows",
-            "probabilities",
-            "measured",
-            "parameters",
-            "searched by default",
-            "source",
-        )
-        lines += [f"   {'* -' if k == 0 else '  -'} {name}" for k, name in enumerate(head)]
+        lines += [family, "~" * len(family), "", ".. list-table::", "   :header-rows: 1"]
+        lines += ["   :widths: 25 50 25", ""]
+        for k, name in enumerate(("loss", "what it is", "measured")):
+            lines.append(f"   {'* -' if k == 0 else '  -'} {name}")
         for cls in by_family[family]:
             loss = cls()
-            first = next(line for line in cls.__doc__.splitlines() if line.strip()).strip()
-            grid = ", ".join(f"``{k}`` {list(v)}" for k, v in cls.grid().items())
-            if cls.mixed_shares:
-                shares = f"in ``Mixed`` with ``share`` {list(cls.mixed_shares)}"
-                grid = f"{grid}, {shares}" if grid else shares
+            takes = " ".join(tasks[task] for task in tasks if task in loss.tasks)
+            marks = [mark for mark, held in (("P", loss.calibrated), ("B", loss.scope == "batch")) if held]
             lines += [
-                f"   * - :class:`~skimb.losses.{cls.__name__}`. {first}",
-                f"     - {', '.join(sorted(loss.tasks))}",
-                f"     - {'separable' if loss.scope == 'row' else 'coupled in a batch'}",
-                f"     - {'recovered in closed form' if loss.calibrated else 'scores only'}",
+                f"   * - :class:`~skimb.losses.{cls.__name__}`",
+                f"     - {first_line(cls)} ({', '.join([takes, *marks])})",
                 f"     - {found.get(cls.__name__, 'not measured')}",
-                f"     - {parameters(cls)}",
-                f"     - {grid}",
-                f"     - {source(cls)}",
             ]
         lines.append("")
     return "\n".join(lines) + "\n"

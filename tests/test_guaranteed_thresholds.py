@@ -1,9 +1,7 @@
 """Thresholds that keep a promise."""
 
-import doctest
 import pickle
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -624,13 +622,6 @@ def test_bad_rows():
     assert flat.predict(X).all()
     with pytest.raises(ValueError, match="only one class"):
         GuaranteedThresholdClassifier(LR(), constraint={"recall": 0.8}).fit(X, 0 * y)
-
-
-def test_the_guide_runs():
-    page = Path(__file__).parent.parent / "docs" / "guide" / "decisions.rst"
-    done = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
-    assert done.attempted > 10
-    assert done.failed == 0
 
 
 # --- coverage ----------------------------------------------------------------------------------
