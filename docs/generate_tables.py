@@ -72,7 +72,7 @@ def losses_table():
         for cls in by_family[family]:
             loss = cls()
             takes = " ".join(tasks[task] for task in tasks if task in loss.tasks)
-            marks = [mark for mark, held in (("P", loss.calibrated), ("B", loss.scope == "batch")) if held]
+            marks = ["P"] * loss.calibrated + ["B"] * (loss.scope == "batch")
             lines += [
                 f"   * - :class:`~skimb.losses.{cls.__name__}`",
                 f"     - {first_line(cls)} ({', '.join([takes, *marks])})",
