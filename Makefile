@@ -17,11 +17,11 @@ VERSION_TESTS := tests/test_versions.py tests/test_frame.py tests/test_estimator
 # processes of the test run, one thread each
 WORKERS ?= 2
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench clean install
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench clean install
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt skimb/kernels/_cpu.c
+$(STAMP): pyproject.toml setup.py constraints.txt skimb/kernels/_cpu.c
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV)"
 	@# torch first and by its exact version: a range could bring a build with gigabytes of CUDA
@@ -33,7 +33,7 @@ $(DOCS_STAMP): $(STAMP)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	@touch $(DOCS_STAMP)
 
-$(OLDEST_STAMP): pyproject.toml constraints-oldest.txt skimb/kernels/_cpu.c
+$(OLDEST_STAMP): pyproject.toml setup.py constraints-oldest.txt skimb/kernels/_cpu.c
 	@test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
 	@echo "installing into $(OLDEST)"
 	@$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt "$$(grep '^torch==' constraints-oldest.txt)"
@@ -87,6 +87,14 @@ names: $(STAMP)
 
 docs: $(DOCS_STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+# every link of the documentation answers
+links: $(DOCS_STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -b linkcheck -D plot_gallery=0 docs docs/_build/links
+
+# sources and a wheel; the wheel tried in empty environments, with C kernels and without a compiler
+wheel:
+	PYTHON=$(PYTHON) .ci/wheel
 
 bench: bench-engine bench-kernels bench-search
 

@@ -139,6 +139,21 @@ def test_documents_and_examples_import_public_modules_only():
     assert not found
 
 
+def test_versions_agree():
+    version = re.compile(r'^(?:version(?: =|:)|\{% set version =) "?([\d.]+)', re.MULTILINE)
+    for name in ("pyproject.toml", "CITATION.cff", "conda/meta.yaml"):
+        assert version.findall((ROOT / name).read_text())[0] == skimb.__version__, name
+
+
+def test_the_conda_recipe_asks_for_what_the_package_does():
+    names = {"torch": "pytorch"}
+    project = (ROOT / "pyproject.toml").read_text().split("dependencies = [")[1].split("]")[0]
+    wanted = re.findall(r'"([\w-]+)>=([\d.]+)"', project)
+    recipe = (ROOT / "conda" / "meta.yaml").read_text().split("  run:")[1].split("test:")[0]
+    assert len(wanted) > 5
+    assert all(f"- {names.get(name, name)} >={version}\n" in recipe for name, version in wanted)
+
+
 def test_files_stay_small():
     long = {
         str(path.relative_to(ROOT)): lines
