@@ -17,7 +17,7 @@ VERSION_TESTS := tests/test_versions.py tests/test_frame.py tests/test_estimator
 # processes of the test run, one thread each
 WORKERS ?= 2
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench clean install
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench clean install
 
 install: $(STAMP)
 
@@ -129,6 +129,10 @@ bench-methods: $(STAMP)
 bench-tables: $(STAMP)
 	@mkdir -p docs/benchmarks
 	$(BIN)/python tests/bench/bench_tables.py --data $(DATA) --write docs/benchmarks/tables.md $(ARGS)
+
+# one claim of a paper beside ours: make claim NAME=label_noise; those that read sets need DATA=folder
+claim: $(STAMP)
+	$(BIN)/python tests/bench/claims/$(NAME).py $(if $(DATA),--data $(DATA)) $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(OLDEST) .venv-newest docs/_build docs/auto_examples docs/api/generated demo_output

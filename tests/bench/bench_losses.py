@@ -1,10 +1,12 @@
 """Benchmark of what the losses are worth: every one of `all_losses()` on real sets, defaults only.
 
-    python tests/bench/bench_losses.py --data FOLDER [--write docs/benchmarks/losses.md] [--splits 3]
+    python tests/bench/bench_losses.py --data FOLDER [--write docs/benchmarks/losses.md] [--splits 3] [--only NAME ...]
 
 FOLDER holds parquet files with a `target` column. Every loss trains the same net on the same rows; losses that should
 not train alone have cross-entropy beside them in their usual share. Binary losses are compared by average precision and
-by F1 at a threshold tuned on held-out training rows, multi-class ones by balanced accuracy of `predict`. The rival is class-weighted cross-entropy. Differences are paired over sets.
+by F1 at a threshold tuned on held-out training rows, multi-class ones by balanced accuracy of `predict`. The
+rival is class-weighted cross-entropy. Differences are paired over sets. Losses that are cross-entropy at their defaults are run at
+settings where they differ. --only renews the rows of some losses, with the rival trained again beside them, and keeps the others.
 """
 
 import argparse
@@ -35,7 +37,14 @@ from sklearn.model_selection import train_test_split  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: E402
 
-from skimb.losses import CrossEntropy, InfluenceBalanced, Mixed, all_losses  # noqa: E402
+from skimb.losses import (  # noqa: E402
+    AdversarialCompSum,
+    CompSum,
+    CrossEntropy,
+    InfluenceBalanced,
+    Mixed,
+    all_losses,
+)
 from skimb.neural_network import MLPClassifier  # noqa: E402
 
 warnings.simplefilter("ignore")
@@ -48,6 +57,13 @@ BINARY = [
 MULTICLASS = ["anneal_mc", "glass_mc", "newthyroid_mc", "soybean_mc", "yeast_mc"]
 ROWS = 4000  # larger sets are drawn from, by class
 RIVAL = "class-weighted cross-entropy"
+# by loss: where the default is cross-entropy, or the paper's scale belongs to its own learning rate
+SETTINGS = {
+    "AdversarialCompSum": AdversarialCompSum(eps=0.05),
+    "CompSum": CompSum(1.5),
+    "InfluenceBalanced": InfluenceBalanced(alpha=1.0),
+}
+SAME = {"binary": ("SoftmaxEqualization",)}  # cross-entropy at every setting: not run
 
 
 def load(folder, name):
@@ -84,8 +100,9 @@ def candidates(task):
     for cls in all_losses(task):
         if cls in (CrossEntropy, Mixed):  # the latter without a loss is the former
             continue
-        # the scale of the paper belongs to its own learning rate
-        loss = InfluenceBalanced(alpha=1.0) if cls is InfluenceBalanced else cls()
+        if cls.__name__ in SAME.get(task, ()):
+            continue
+        loss = SETTINGS.get(cls.__name__, cls())
         if cls.mixed_shares:
             loss = Mixed(loss, share=cls.mixed_shares[0])
         found[cls.__name__] = (loss, None)
@@ -107,9 +124,9 @@ def tuned_f1(y_tune, s_tune, y_test, s_test):
     return f1_score(y_test, s_test >= best)
 
 
-def run(folder, names, task, splits):
+def run(folder, names, task, splits, only):
     """Scores (candidates, sets, metrics), averaged over splits."""
-    models = candidates(task)
+    models = {k: v for k, v in candidates(task).items() if not only or k in only or k == RIVAL}
     result = np.full((len(models), len(names), 2), np.nan)
     for column, name in enumerate(names):
         X, y = load(folder, name)
@@ -150,26 +167,35 @@ def verdict(difference):
     return "better" if mean > 0 else "worse"
 
 
-def summary(names, result, metrics):
-    base = result[names.index(RIVAL)]
-    rows, records = [], []
-    order = np.argsort(-result[:, :, 0].mean(1))
-    for k in order:
-        row, record = [names[k]], {"loss": names[k]}
+def records(task, names, result, metrics):
+    """A row per loss: means over sets, differences from the rival, their errors and verdicts."""
+    base, found = result[names.index(RIVAL)], []
+    for k, name in enumerate(names):
+        record = {"task": task, "loss": name}
         for m, metric in enumerate(metrics):
             d = result[k, :, m] - base[:, m]
-            error = d.std(ddof=1) / np.sqrt(len(d))
-            row.append(f"{result[k, :, m].mean():.3f}")
-            row.append(
-                "-" if names[k] == RIVAL else f"{d.mean():+.3f} +- {error:.3f}, {verdict(d)}"
-            )
-            record |= {metric: round(float(result[k, :, m].mean()), 4), f"{metric} difference": round(float(d.mean()), 4), f"{metric} error": round(float(error), 4), f"{metric} verdict": "" if names[k] == RIVAL else verdict(d)}  # fmt: skip
-        rows.append(row)
-        records.append(record)
+            record[metric] = round(float(result[k, :, m].mean()), 4)
+            record[f"{metric} difference"] = round(float(d.mean()), 4)
+            record[f"{metric} error"] = round(float(d.std(ddof=1) / np.sqrt(len(d))), 4)
+            record[f"{metric} verdict"] = "" if name == RIVAL else verdict(d)
+        found.append(record)
+    return found
+
+
+def shown(rows, metrics):
+    """The table of a task, best first."""
+    lines = []
+    for row in sorted(rows, key=lambda row: -float(row[metrics[0]])):
+        line = [row["loss"] + (f" ({SETTINGS[row['loss']]!r})" if row["loss"] in SETTINGS else "")]
+        for metric in metrics:
+            d, e = (float(row[f"{metric} {part}"]) for part in ("difference", "error"))
+            said = row[f"{metric} verdict"]
+            line += [f"{float(row[metric]):.3f}", f"{d:+.3f} +- {e:.3f}, {said}" if said else "-"]
+        lines.append(line)
     header = ["loss"]
     for metric in metrics:
         header += [metric, "against class-weighted cross-entropy"]
-    return table(header, rows), records
+    return table(header, lines)
 
 
 def main():
@@ -177,27 +203,34 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--write", type=Path)
     parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--only", nargs="+", default=())
     args = parser.parse_args()
     parts = [
         "# What the losses are worth",
         f"{date.today()}, {machine()} `make bench-losses DATA=folder` repeats it.",
-        f"Every loss at its defaults trains the same net (32 hidden units, Adam, 60 epochs, batch 256, no search) on {args.splits} "
-        "stratified splits of each set. Numbers are means over sets; differences are paired over sets with their standard "
-        "error, and count as noise within two of them. With this many losses a few verdicts are expected to be luck. "
-        "A default is not a tuned loss, and one net is not every net.",
+        f"Every loss trains the same net (32 hidden units, Adam, 60 epochs, batch 256, no search) on {args.splits} stratified splits of "
+        "each set, at its defaults or at the setting in brackets. Numbers are means over sets; differences are paired over sets with "
+        "their standard error, and count as noise within two of them. With this many losses a few verdicts are expected to be luck. "
+        "A default is not a tuned loss, and one net is not every net. SoftmaxEqualization is cross-entropy for two classes.",
     ]
+    kept = []
+    if args.only and args.write:
+        with open(args.write.with_suffix(".csv"), newline="") as file:
+            kept = list(csv.DictReader(file))
     everything = []
     for title, names, task, metrics in [
         (f"Two classes: {len(BINARY)} sets", BINARY, "binary", ("AP", "F1 at a tuned threshold")),
         (f"Several classes: {len(MULTICLASS)} sets", MULTICLASS, "multiclass", ("balanced accuracy", "macro F1")),
     ]:  # fmt: skip
-        text, records = summary(*run(args.data, names, task, args.splits), metrics)
-        parts += [f"## {title}", ", ".join(names) + ".", text]
-        everything += [{"task": task, **record} for record in records]
-        print(text, flush=True)
+        rows = records(task, *run(args.data, names, task, args.splits, args.only), metrics)
+        new = {row["loss"] for row in rows} | set(SAME.get(task, ()))
+        rows += [row for row in kept if row["task"] == task and row["loss"] not in new]
+        parts += [f"## {title}", ", ".join(names) + ".", shown(rows, metrics)]
+        everything += rows
+        print(parts[-1], flush=True)
     if args.write:
         args.write.write_text("\n\n".join(parts) + "\n")
-        columns = list(dict.fromkeys(key for record in everything for key in record))
+        columns = list(dict.fromkeys(key for row in everything for key in row))
         with open(args.write.with_suffix(".csv"), "w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
