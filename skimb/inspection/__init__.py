@@ -1,12 +1,18 @@
-"""Looks into fitted classifiers: their geometry, and their scores where an adversary moves the rows."""
+"""Looks into fitted classifiers: their scores, decisions and geometry, and what an adversary makes of them."""
 
 from skimb.inspection._collapse import expected_geometry, neural_collapse
 from skimb.inspection._collapse_display import NeuralCollapseDisplay
+from skimb.inspection._precision_recall import PrecisionRecallBandDisplay
+from skimb.inspection._review_budget import ReviewBudgetDisplay
 from skimb.inspection._robust import RobustScores, make_robust_scorer, robust_scores
+from skimb.inspection._score_distribution import ScoreDistributionDisplay
 
 __all__ = [
     "NeuralCollapseDisplay",
+    "PrecisionRecallBandDisplay",
+    "ReviewBudgetDisplay",
     "RobustScores",
+    "ScoreDistributionDisplay",
     "expected_geometry",
     "make_robust_scorer",
     "neural_collapse",
