@@ -6,6 +6,7 @@ from skimb.inspection._precision_recall import PrecisionRecallBandDisplay
 from skimb.inspection._review_budget import ReviewBudgetDisplay
 from skimb.inspection._robust import RobustScores, make_robust_scorer, robust_scores
 from skimb.inspection._score_distribution import ScoreDistributionDisplay
+from skimb.inspection._threshold import ThresholdDisplay
 
 __all__ = [
     "NeuralCollapseDisplay",
@@ -13,6 +14,7 @@ __all__ = [
     "ReviewBudgetDisplay",
     "RobustScores",
     "ScoreDistributionDisplay",
+    "ThresholdDisplay",
     "expected_geometry",
     "make_robust_scorer",
     "neural_collapse",

@@ -498,7 +498,11 @@ class CrossValidatedDisplay(ScoreDisplay):
         drawn = {key: options.pop(key) for key in list(options) if key in known}
         if name is None:
             name = type(cv_results["estimator"][0]).__name__
+        return cls._of_folds(folds, name, options).plot(**drawn)
+
+    @classmethod
+    def _of_folds(cls, folds, name, options):
         display = cls._computed(cls._together(folds), name=name, **options)
         single = {key: value for key, value in options.items() if key not in cls._once}
         display.folds = [cls._computed(rows, **single) for rows in folds]
-        return display.plot(**drawn)
+        return display
