@@ -2,19 +2,23 @@
 
 from skimb.inspection._collapse import expected_geometry, neural_collapse
 from skimb.inspection._collapse_display import NeuralCollapseDisplay
+from skimb.inspection._per_class import PerClassRecallDisplay
 from skimb.inspection._precision_recall import PrecisionRecallBandDisplay
 from skimb.inspection._review_budget import ReviewBudgetDisplay
 from skimb.inspection._robust import RobustScores, make_robust_scorer, robust_scores
 from skimb.inspection._score_distribution import ScoreDistributionDisplay
 from skimb.inspection._threshold import ThresholdDisplay
+from skimb.inspection._training_curve import TrainingCurveDisplay
 
 __all__ = [
     "NeuralCollapseDisplay",
+    "PerClassRecallDisplay",
     "PrecisionRecallBandDisplay",
     "ReviewBudgetDisplay",
     "RobustScores",
     "ScoreDistributionDisplay",
     "ThresholdDisplay",
+    "TrainingCurveDisplay",
     "expected_geometry",
     "make_robust_scorer",
     "neural_collapse",
