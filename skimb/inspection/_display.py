@@ -327,7 +327,7 @@ def despined(ax):
         ax.spines[side].set_visible(False)
 
 
-def legend(ax, below=False):
+def legend(ax, below=False, ncols=2):
     """A legend if something has a label: where there is room, or below the axes where curves leave none."""
     if not ax.get_legend_handles_labels()[0]:
         return None
@@ -336,7 +336,7 @@ def legend(ax, below=False):
     shift = require("matplotlib.transforms", extra="plot").ScaledTranslation
     under = ax.transAxes + shift(0, -_UNDER_LABELS / 72, ax.figure.dpi_scale_trans)
     return ax.legend(
-        loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=under, ncols=2, frameon=False,
+        loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=under, ncols=ncols, frameon=False,
         fontsize="small", borderaxespad=0.0,
     )  # fmt: skip
 

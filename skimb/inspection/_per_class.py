@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from skimb.inspection._display import BLUE, GREY, PURPLE, despined, panels
+from skimb.inspection._display import BLUE, GREY, PURPLE, despined, legend, panels
 from skimb.metrics import classification_table
 
 _MOST_CLASSES = 40
@@ -15,8 +15,8 @@ class PerClassRecallDisplay:
     """Recall and precision of each class with exact intervals, from head to tail.
 
     Classes stand in the order of their training rows. Those with fewer than 5 test rows are hollow: their recall
-    is hardly known. More than 40 classes are drawn as ten groups of equally many classes, by frequency; points are then
-    means over classes and bars reach from the lowest to the highest class.
+    is hardly known. More than 40 classes are drawn as ten groups of equally many classes, by frequency; points are
+    then means over classes and bars reach from the lowest to the highest class.
 
     Make one with :meth:`from_estimator` or :meth:`from_predictions`.
 
@@ -174,8 +174,8 @@ class PerClassRecallDisplay:
         """
         if np.ndim(y_pred) > 1 and np.shape(y_pred)[1] > 1:
             raise ValueError(
-                f"{cls.__name__} needs one decision per row, y_pred has shape {np.shape(y_pred)}; of probabilities take "
-                "the classes (argmax), or use from_estimator."
+                f"{cls.__name__} needs one decision per row, y_pred has shape {np.shape(y_pred)}; of probabilities "
+                "take the classes (argmax), or use from_estimator."
             )
         y, decided = column_or_1d(y_true), column_or_1d(y_pred)
         check_consistent_length(y, decided)
@@ -192,7 +192,9 @@ class PerClassRecallDisplay:
         if y_train is not None:
             rows = (train[:, None] == labels).sum(0).astype(float)
         order = np.argsort(-rows, kind="stable")
-        taken = [f"{what}{end}" for what in ("recall", "precision") for end in ("", "_low", "_high")]
+        taken = [
+            f"{what}{end}" for what in ("recall", "precision") for end in ("", "_low", "_high")
+        ]
         display = cls(
             labels=labels[order],
             support_train=rows[order],
@@ -218,9 +220,7 @@ class PerClassRecallDisplay:
             f"{len(g)} classes ({self.support_train[g[0]]:,.6g}-{self.support_train[g[-1]]:,.6g})"
             for g in groups
         ]
-        values = [
-            np.array([_spread(getattr(self, what)[g]) for g in groups]).T for what in whats
-        ]
+        values = [np.array([_spread(getattr(self, what)[g]) for g in groups]).T for what in whats]
         return names, np.array([self.support_test[g].sum() for g in groups]), values
 
     def plot(self, ax=None, *, show_precision=True, despine=False):
@@ -263,11 +263,18 @@ class PerClassRecallDisplay:
                             f"{v:.2f}", (v, y), (0, 4), textcoords="offset points", ha="center",
                             fontsize="x-small", clip_on=False,
                         )  # fmt: skip
-            axis.set(xlim=(-0.05, 1.05), xlabel=label)
+            axis.set(xlim=(-0.06, 1.14), xticks=[0, 0.25, 0.5, 0.75, 1], xlabel=label)
             axis.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.6)
             if despine:
                 despined(axis)
         del self.points_[1::2]
+        grouped = len(self.labels) > _MOST_CLASSES
+        bar = "lowest to highest class" if grouped else f"{100 * self.confidence:g} % interval"
+        axes[0].plot([], [], color=BLUE, linewidth=1.5, alpha=0.6, label=bar)
+        if not known.all():
+            style = {"markerfacecolor": "white", "markeredgecolor": BLUE, "linestyle": "none"}
+            axes[0].plot([], [], marker="o", label=f"fewer than {_FEW} test rows", **style)
+        legend(axes[0], below=True, ncols=1)
         axes[0].set_yticks(at, names)
         axes[0].set_ylim(len(names) - 0.4, -0.7)
         axes[0].set_ylabel("Class (training rows)")

@@ -44,10 +44,10 @@ _AT_MOST = {"fpr", "review_rate", "cost"}
 class ThresholdDisplay(CrossValidatedDisplay):
     r"""Metrics of decisions by the threshold, with what was chosen and what is allowed.
 
-    A row is flagged where its score is at least the threshold. Costs give a curve of their own, on the right axis, and
-    for probabilities the threshold :math:`(c_{01}-c_{00})/(c_{01}-c_{00}+c_{10}-c_{11})` that would be best if these
-    were honest (Elkan). Thresholds that break a constraint are hatched: by the estimates that are drawn, or, for a
-    fitted :class:`~skimb.model_selection.GuaranteedThresholdClassifier`, those that are not certified.
+    A row is flagged where its score is at least the threshold. Costs give a curve of their own, on the right axis,
+    and for probabilities the threshold :math:`(c_{01}-c_{00})/(c_{01}-c_{00}+c_{10}-c_{11})` that would be best if
+    these were honest (Elkan). Thresholds that break a constraint are hatched: by the estimates that are drawn, or,
+    for a fitted :class:`~skimb.model_selection.GuaranteedThresholdClassifier`, those that are not certified.
 
     Make one with :meth:`from_estimator`, :meth:`from_predictions` or :meth:`from_cv_results`.
 
@@ -181,8 +181,8 @@ class ThresholdDisplay(CrossValidatedDisplay):
             positive, response, shown = found
             if pos_label not in (None, positive):
                 raise ValueError(
-                    f"pos_label={pos_label!r}: the threshold of {type(estimator).__name__} is for class {positive!r}; "
-                    "leave pos_label out."
+                    f"pos_label={pos_label!r}: the threshold of {type(estimator).__name__} is for class "
+                    f"{positive!r}; leave pos_label out."
                 )
             pos_label = positive
             response_method = response if response_method == "auto" else response_method
@@ -329,7 +329,14 @@ class ThresholdDisplay(CrossValidatedDisplay):
         return cls._computed(pooled(folds), folds=folds, name=name, **options)
 
     def plot(
-        self, ax=None, *, name=None, show_band=True, curve_kwargs=None, band_kwargs=None, despine=False
+        self,
+        ax=None,
+        *,
+        name=None,
+        show_band=True,
+        curve_kwargs=None,
+        band_kwargs=None,
+        despine=False,
     ):
         """Draw one line per metric.
 
@@ -371,7 +378,9 @@ class ThresholdDisplay(CrossValidatedDisplay):
             if show_band and self.fold_scores is not None:
                 found = self.fold_scores[key]
                 kw = {**BAND, "color": line.get_color(), **(band_kwargs or {})}
-                self.band_.append(where.fill_between(t, np.fmin.reduce(found), np.fmax.reduce(found), **kw))
+                self.band_.append(
+                    where.fill_between(t, np.fmin.reduce(found), np.fmax.reduce(found), **kw)
+                )
         if self.band_:
             n = len(next(iter(self.fold_scores.values())))
             ax.fill_between([], [], [], color=GREY, label=f"range of {n} folds", **BAND)

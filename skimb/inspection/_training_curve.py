@@ -1,4 +1,4 @@
-"""The display of training: losses, validation score and learning rate by epoch."""
+"""The display of training: losses and validation score by epoch."""
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -18,7 +18,7 @@ from skimb.inspection._display import (
 class TrainingCurveDisplay:
     """Loss and validation score by epoch, and the epoch whose weights predict.
 
-    Reads ``history_`` of skimb's and skorch's nets, and ``loss_curve_`` and ``validation_scores_`` of scikit-learn's
+    Reads the history of skimb's and skorch's nets, and ``loss_curve_`` and ``validation_scores_`` of scikit-learn's
     perceptrons. Members of an ensemble or a population are drawn thin, their mean thick.
 
     Make one with :meth:`from_estimator`.
@@ -35,8 +35,6 @@ class TrainingCurveDisplay:
         Score of validation rows.
     best_epoch : list of int, default=None
         The epoch of each member whose score was best.
-    lr : ndarray of shape (n_members, n_epochs), default=None
-        Learning rate.
     name : str, default=None
         Name of the model.
 
@@ -68,7 +66,6 @@ class TrainingCurveDisplay:
         valid_loss=None,
         score=None,
         best_epoch=None,
-        lr=None,
         name=None,
     ):
         self.epochs = epochs
@@ -76,7 +73,6 @@ class TrainingCurveDisplay:
         self.valid_loss = valid_loss
         self.score = score
         self.best_epoch = best_epoch
-        self.lr = lr
         self.name = name
 
     @classmethod
@@ -86,8 +82,8 @@ class TrainingCurveDisplay:
         Parameters
         ----------
         estimator : estimator or list of estimators
-            Fitted, with ``history_``, ``history`` or ``loss_curve_``; a pipeline's last step; members of a list are drawn
-            as those of an ensemble.
+            Fitted, with ``history_``, ``history`` or ``loss_curve_``; a pipeline's last step; members of a list are
+            drawn as those of an ensemble.
         name : str, default=None
             Name of the model; None takes that of the class.
         ax : matplotlib Axes, default=None
@@ -106,8 +102,8 @@ class TrainingCurveDisplay:
         records = [record for member in members for record in _records(cls.__name__, member)]
         if not records or not any(records):
             raise ValueError(
-                f"{type(members[0]).__name__} has trained for no epoch (solver='lbfgs' keeps no curve of epochs); there "
-                "is nothing to draw."
+                f"{type(members[0]).__name__} has trained for no epoch (solver='lbfgs' keeps no curve of epochs); "
+                "there is nothing to draw."
             )
         size = max(len(record) for record in records)
         found = {key: _column(records, key, size) for key in _KEYS}
@@ -121,7 +117,6 @@ class TrainingCurveDisplay:
             valid_loss=found["valid_loss"],
             score=score,
             best_epoch=best,
-            lr=found["lr"],
             name=type(_last(members[0])).__name__ if name is None else name,
         )
         return display.plot(ax=ax, **plot_kwargs)
@@ -178,7 +173,13 @@ class TrainingCurveDisplay:
             ax.plot([], [], label=label, **style)
         best = self.best_epoch or []
         if len(best) == 1:
-            ax.axvline(best[0], color="black", linewidth=1, linestyle=":", label=f"best score: epoch {best[0]}")
+            ax.axvline(
+                best[0],
+                color="black",
+                linewidth=1,
+                linestyle=":",
+                label=f"best score: epoch {best[0]}",
+            )
         elif best:
             ax.plot(
                 best, np.full(len(best), 0.02), transform=ax.get_xaxis_transform(), color="black",
@@ -200,7 +201,7 @@ class TrainingCurveDisplay:
         return self
 
 
-_KEYS = ("train_loss", "valid_loss", "valid_score", "valid_acc", "lr")
+_KEYS = ("train_loss", "valid_loss", "valid_score", "valid_acc")
 
 
 def _last(estimator):
