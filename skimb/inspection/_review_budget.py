@@ -3,9 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.stats import hypergeom
 
-from skimb._core.proportions import effective_rows, proportion_interval
 from skimb.inspection._display import (
     BAND,
     CHANCE,
@@ -21,6 +19,7 @@ from skimb.inspection._display import (
     styled,
     warn_if_constant,
 )
+from skimb.metrics import gain_curve
 
 
 class ReviewBudgetDisplay(CrossValidatedDisplay):
@@ -169,23 +168,19 @@ class ReviewBudgetDisplay(CrossValidatedDisplay):
         budget = _rows_of_budget(budget, total)
         n = review_grid(total, len(rows.y))
         n = n if budget is None else np.union1d(n, [budget])
-        _, seen, hits = rows.falling()
-        found = np.interp(n, np.r_[0.0, seen], np.r_[0.0, hits])
-        n1, all_rows = rows.effective[1], effective_rows(rows.weight)
-        recall, precision, reviewed = found / positives, found / n, n * (all_rows / total)
-        tail, drawn = 0.5 * (1.0 - confidence), (round(all_rows), round(n1), reviewed.round())
-        recall_low, recall_high = proportion_interval(recall * n1, n1, confidence)
-        low, high = proportion_interval(precision * reviewed, reviewed, confidence)
+        curve = gain_curve(
+            rows.y, rows.score, budgets=n / total, confidence=confidence, sample_weight=rows.weight
+        )
         return cls(
             n_reviewed=n,
-            recall=recall,
-            recall_low=recall_low,
-            recall_high=recall_high,
-            precision=precision,
-            precision_low=low,
-            precision_high=high,
-            chance_low=hypergeom.ppf(tail, *drawn) / drawn[1],
-            chance_high=hypergeom.ppf(1.0 - tail, *drawn) / drawn[1],
+            recall=curve.gain,
+            recall_low=curve.gain_low,
+            recall_high=curve.gain_high,
+            precision=curve.precision,
+            precision_low=curve.precision_low,
+            precision_high=curve.precision_high,
+            chance_low=curve.chance_low,
+            chance_high=curve.chance_high,
             n_rows=total,
             n_positives=positives,
             budget=budget,
