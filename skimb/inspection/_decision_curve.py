@@ -268,8 +268,8 @@ class DecisionCurveDisplay(CrossValidatedDisplay):
         top = 1.0 if self.standardised else self.prevalence
         ax.set_ylim(-0.05 * top, 1.05 * max(top, value.max()))
         ax.set_xlim(t.min(), t.max()) if len(t) > 1 else None
-        unit = ", share of the largest" if self.standardised else " per row"
-        ax.set(xlabel="Threshold of the probability", ylabel=f"Net benefit{unit}{self._label()}")
+        unit = " / prevalence" if self.standardised else " per row"
+        ax.set(xlabel="Threshold of the probability", ylabel=self._label(f"Net benefit{unit}"))
         self.odds_ax_ = ax.secondary_xaxis("top")
         self._tick_odds(t.min(), t.max())
         if despine:

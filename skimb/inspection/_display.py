@@ -36,6 +36,7 @@ SERIES = (
 BAND = {"alpha": 0.2, "linewidth": 0}
 _MOST_POINTS = 300
 _UNDER_LABELS = 36  # points from the axes to below tick labels and label
+_LABEL = 44  # characters that fit beside axes of usual height
 _LOGIT_MARKS = (
     0.5, 0.1, 0.9, 0.01, 0.99, 0.001, 0.999, 1e-4, 1 - 1e-4, 1e-5, 1 - 1e-5, 0.05, 0.95, 0.2, 0.8, 0.02, 0.98,
     0.005, 0.002,
@@ -277,6 +278,12 @@ def percent(share):
     return f"{100 * share:.0f} %" if share >= 0.0995 or share == 0 else f"{100 * share:.2g} %"
 
 
+def cut(text, most=20):
+    """A text of at most so many characters."""
+    text = str(text)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def styled(kwargs, **defaults):
     """Keywords of a line with defaults under their full names; aliases of one name are refused."""
     cbook = require("matplotlib.cbook", extra="plot")
@@ -434,9 +441,12 @@ class ScoreDisplay:
     def _rows(cls, y_true, y_score, sample_weight, pos_label):
         return rows_of(cls.__name__, y_true, y_score, sample_weight, pos_label, cls._probabilities)
 
-    def _label(self):
-        """Which class it is about, for axes."""
-        return "" if self.pos_label is None else f" (Positive label: {self.pos_label})"
+    def _label(self, text):
+        """The label of an axis with the class that it is about."""
+        if self.pos_label is None:
+            return text
+        positive = f"(Positive label: {cut(self.pos_label)})"
+        return f"{text} {positive}" if len(text) + len(positive) < _LABEL else f"{text}\n{positive}"
 
 
 class CrossValidatedDisplay(ScoreDisplay):

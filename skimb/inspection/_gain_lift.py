@@ -247,7 +247,7 @@ class GainLiftDisplay(ScoreDisplay):
             ax.fill_between(*chance, color=CHANCE["color"], alpha=0.2, linewidth=0)
         ax.set(
             xlabel="Rows with the highest scores, % of all",
-            ylabel=f"Share of positive rows found{self._label()}",
+            ylabel=self._label("Share of positive rows found"),
             xlim=(-1, 101),
             ylim=(-0.01, 1.01),
         )
@@ -261,7 +261,7 @@ class GainLiftDisplay(ScoreDisplay):
         ax.set(
             xscale="log",
             xlabel="Rows with the highest scores, % of all",
-            ylabel=f"Lift: times a random order{self._label()}",
+            ylabel=self._label("Lift: times a random order"),
             xlim=(x[0], 100),
             ylim=(0, 1.15 * np.nanmax(self.lift[some])),
         )
@@ -288,7 +288,7 @@ class GainLiftDisplay(ScoreDisplay):
             ax.set_xlim(last, first)
         ax.set(
             xlabel=f"Threshold{of}",
-            ylabel=f"Share of the class at or above it{self._label()}",
+            ylabel=self._label("Share of the class at or above it"),
             ylim=(-0.01, 1.01),
         )
 

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from skimb.inspection._display import BLUE, GREY, PURPLE, despined, legend, panels
+from skimb.inspection._display import BLUE, GREY, PURPLE, cut, despined, legend, panels
 from skimb.metrics import classification_table
 
 _MOST_CLASSES = 40
@@ -210,7 +210,7 @@ class PerClassRecallDisplay:
         whats = "recall", "precision"
         if len(self.labels) <= _MOST_CLASSES:
             named = zip(self.labels.tolist(), self.support_train, strict=True)
-            names = [f"{_short(label)} ({n:,.6g})" for label, n in named]
+            names = [f"{cut(label)} ({n:,.6g})" for label, n in named]
             values = [
                 [getattr(self, f"{what}{end}") for end in ("", "_low", "_high")] for what in whats
             ]
@@ -279,12 +279,6 @@ class PerClassRecallDisplay:
         axes[0].set_ylim(len(names) - 0.4, -0.7)
         axes[0].set_ylabel("Class (training rows)")
         return self
-
-
-def _short(label):
-    """A label of at most 20 characters."""
-    text = str(label)
-    return text if len(text) <= 20 else f"{text[:18]}..."
 
 
 def _spread(values):

@@ -255,8 +255,8 @@ class PrecisionRecallBandDisplay(CrossValidatedDisplay):
             kw = styled(chance_level_kw, label=label, **CHANCE)
             (self.chance_level_,) = ax.plot([0, 1], [self.prevalence] * 2, **kw)
         ax.set(
-            xlabel=f"Recall{self._label()}",
-            ylabel=f"Precision{self._label()}",
+            xlabel=self._label("Recall"),
+            ylabel=self._label("Precision"),
             xlim=(-0.01, 1.01),
             ylim=(-0.01, 1.01),
         )

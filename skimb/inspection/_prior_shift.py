@@ -13,6 +13,7 @@ from skimb.inspection._display import (
     MODEL,
     REFERENCE,
     VERMILLION,
+    cut,
     despined,
     legend,
     panels,
@@ -188,7 +189,7 @@ class PriorShiftDisplay:
             ):
                 style = {"markerfacecolor": "none", "linestyle": "none", "color": "black"}
                 axis.plot(values, at + 0.22, marker=marker, label=label, **style)
-        axis.set_yticks(at, [str(label) for label in self.labels])
+        axis.set_yticks(at, [cut(label) for label in self.labels])
         axis.set_ylim(len(at) - 0.4, -0.6)
         if 0 < min(self.source_prior.min(), self.prior.min()) < 0.05:
             axis.set_xscale("log")
@@ -210,11 +211,11 @@ class PriorShiftDisplay:
         """The share of one class over the rows of a stream, and the evidence against unchanged shares."""
         h, k = self.history, self.watched
         (self.line_,) = axis.plot(
-            h.n, h.prior[:, k], marker=".", label=f"share of class {self.labels[k]}", **MODEL
+            h.n, h.prior[:, k], marker=".", label=f"share of class {cut(self.labels[k])}", **MODEL
         )
         axis.fill_between(h.n, h.low[:, k], h.high[:, k], color=BLUE, **BAND)
         axis.axhline(self.source_prior[k], label="source", **CHANCE)
-        axis.set(xlabel="New rows so far", ylabel=f"Share of class {self.labels[k]}")
+        axis.set(xlabel="New rows so far", ylabel=f"Share of class {cut(self.labels[k])}")
         axis.set_ylim(0, 1.25 * max(h.high[:, k].max(), self.source_prior[k]))
         self.alarm_ax_ = axis.twinx()
         self.alarm_ax_.plot(h.n, h.alarm, **REFERENCE)

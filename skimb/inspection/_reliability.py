@@ -10,8 +10,8 @@ from skimb.inspection._display import (
     despined,
     is_rare,
     legend,
+    logit_axis,
     new_axes,
-    plain_numbers,
     pooled,
     rows_of,
     scores_of,
@@ -47,8 +47,8 @@ class RareReliabilityDisplay(CrossValidatedDisplay):
         The summary of that.
     confidence : float, default=0.95
         Of the intervals.
-    log : bool, default=False
-        Whether axes are logarithmic.
+    logit : bool, default=False
+        Whether axes are logit axes.
     pos_label : label, default=None
         The positive class.
     name, before_name : str, default=None
@@ -93,7 +93,7 @@ class RareReliabilityDisplay(CrossValidatedDisplay):
         before=None,
         before_summary=None,
         confidence=0.95,
-        log=False,
+        logit=False,
         pos_label=None,
         name=None,
         before_name=None,
@@ -104,7 +104,7 @@ class RareReliabilityDisplay(CrossValidatedDisplay):
         self.summary = summary
         self.before, self.before_summary = before, before_summary
         self.confidence = confidence
-        self.log = log
+        self.logit = logit
         self.pos_label = pos_label
         self.name, self.before_name = name, before_name
 
@@ -232,7 +232,7 @@ class RareReliabilityDisplay(CrossValidatedDisplay):
             before=before,
             before_summary=summary,
             confidence=confidence,
-            log=is_rare(rows.score),
+            logit=is_rare(rows.score),
             pos_label=rows.pos_label,
             name=name,
             before_name=before_name,
@@ -267,12 +267,13 @@ class RareReliabilityDisplay(CrossValidatedDisplay):
         self.figure_ = ax.figure
         name = self.name if name is None else name
         low, high = self._limits()
-        floor = low if self.log else 0.0
-        observed = np.maximum(self.observed, floor)
-        (self.chance_level_,) = ax.plot(
-            [floor, high], [floor, high], label="predicted = observed", **CHANCE
-        )
-        ax.vlines(self.predicted, np.maximum(self.low, floor), self.high, color=BLUE, linewidth=1.4)
+        inside = np.clip if self.logit else np.asarray
+        ends = (low, high) if self.logit else ()
+        observed = inside(self.observed, *ends)
+        whiskers = inside(self.low, *ends), inside(self.high, *ends)
+        line = [low, high] if self.logit else [0, 1]
+        (self.chance_level_,) = ax.plot(line, line, label="predicted = observed", **CHANCE)
+        ax.vlines(self.predicted, *whiskers, color=BLUE, linewidth=1.4)
         label = f"{'model' if name is None else name}: {_said(self.summary)}"
         area = 25.0 + 150.0 * self.weight / self.weight.max()
         kw = {"s": area, "color": BLUE, "edgecolor": "white", "zorder": 3, "clip_on": False}
@@ -295,15 +296,14 @@ class RareReliabilityDisplay(CrossValidatedDisplay):
                     f"{count:.4g}", (x, y), (9, -9), textcoords="offset points",
                     fontsize="x-small", color="black",
                 )  # fmt: skip
-        if self.log:
-            ax.set(xscale="log", yscale="log")
-            plain_numbers(ax.xaxis)
-            plain_numbers(ax.yaxis)
+        if self.logit:
+            logit_axis(ax.xaxis, low, high)
+            logit_axis(ax.yaxis, low, high)
         ax.set(
             xlim=(low, high),
             ylim=(low, high),
-            xlabel=f"Mean predicted probability{self._label()}",
-            ylabel="Observed frequency",
+            xlabel="Mean predicted probability",
+            ylabel=self._label("Observed frequency"),
         )
         if despine:
             despined(ax)
@@ -314,10 +314,10 @@ class RareReliabilityDisplay(CrossValidatedDisplay):
         """Ends of both axes."""
         some = [self.predicted, self.observed, *([] if self.before is None else [self.before])]
         values = np.concatenate(some)
-        high = max(values.max(), self.high.max())
-        if not self.log:
-            return -0.02, min(1.02, 1.05 * high)
-        return values[values > 0].min() / 2.5, min(1.15, 1.2 * high)
+        if not self.logit:
+            return -0.02, min(1.02, 1.05 * max(values.max(), self.high.max()))
+        inner = values[(values > 0) & (values < 1)]
+        return max(inner.min() / 2, 1e-6), 1.0 - max((1.0 - inner.max()) / 2, 1e-6)
 
 
 def _said(summary):

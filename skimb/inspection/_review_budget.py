@@ -265,7 +265,7 @@ class ReviewBudgetDisplay(CrossValidatedDisplay):
             plain_numbers(ax.xaxis)
         ax.set(
             xlabel="Reviewed rows, highest scores first",
-            ylabel=("Recall, precision" if show_precision else "Recall") + self._label(),
+            ylabel=self._label("Recall, precision" if show_precision else "Recall"),
             xlim=(self.n_reviewed[0], self.n_rows),
             ylim=(-0.01, 1.01),
         )

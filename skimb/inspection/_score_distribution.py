@@ -10,6 +10,7 @@ from skimb.inspection._display import (
     SERIES,
     VERMILLION,
     ScoreDisplay,
+    cut,
     despined,
     is_rare,
     legend,
@@ -192,7 +193,7 @@ class ScoreDistributionDisplay(ScoreDisplay):
         """
         ax = self.ax_ = new_axes(ax)
         self.figure_ = ax.figure
-        said = "positive" if self.pos_label is None else f"positive (label {self.pos_label})"
+        said = "positive" if self.pos_label is None else f"positive (label {cut(self.pos_label)})"
         kinds = [
             (self.density_negative, BLUE, "///", f"negative, {self.n_negative:,} rows"),
             (-self.density_positive, VERMILLION, None, f"{said}, {self.n_positive:,} rows"),

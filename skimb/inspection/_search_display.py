@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 from sklearn.utils.validation import check_is_fitted
 
-from skimb.inspection._display import BLUE, GREY, VERMILLION, despined, new_axes
+from skimb.inspection._display import BLUE, GREY, VERMILLION, cut, despined, new_axes
 from skimb.model_selection._advice import compare
 from skimb.model_selection._candidates import is_baseline
 from skimb.model_selection._loss_report import fold_scores, labels
@@ -332,7 +332,7 @@ class SearchDisplay:
         elif self.kind == "difference":
             values = self.difference
             reach = stats.t.ppf(0.975, self.scores.shape[1] - 1) * self.error
-            label = f"{self.metric}: difference and its 95 % interval to\n{_cut(self.baseline, 50)}"
+            label = f"{self.metric}: difference and its 95 % interval to\n{cut(self.baseline, 50)}"
             ax.axvline(0, color=VERMILLION, linestyle="--", linewidth=1)
         else:
             values, reach = self.mean, self.std
@@ -340,7 +340,7 @@ class SearchDisplay:
         ax.hlines(at, values - reach, values + reach, color=BLUE, linewidth=1.5)
         (self.points_,) = ax.plot(values, at, color=BLUE, marker="o", linestyle="none")
         ax.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.6)
-        ax.set_yticks(at, [_cut(name, 34) for name in self.names])
+        ax.set_yticks(at, [cut(name, 34) for name in self.names])
         ax.set_ylim(n - 0.5, -0.5)
         ax.set_xlabel(label)
         if despine:
@@ -378,8 +378,3 @@ def _groups(apart):
             found.append((first, last))
             reached = last
     return found
-
-
-def _cut(text, most):
-    """A name of at most so many characters."""
-    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -412,7 +412,7 @@ class ThresholdDisplay(CrossValidatedDisplay):
         scale = ", logit scale" if self.logit else ""
         ax.set_xlabel(f"Threshold{of}{scale}")
         unit = "Mean cost per row" if set(self.scores) == {"cost"} else "Metric"
-        ax.set_ylabel(f"{unit}{self._label()}")
+        ax.set_ylabel(self._label(f"{unit}"))
         if self.cost_ax_ is not None:
             self.cost_ax_.set_ylabel("Mean cost per row")
             self.cost_ax_.set_ylim(bottom=0)
