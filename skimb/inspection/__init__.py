@@ -9,6 +9,7 @@ from skimb.inspection._per_class import PerClassRecallDisplay
 from skimb.inspection._precision_recall import PrecisionRecallBandDisplay
 from skimb.inspection._prior_shift import PriorShiftDisplay
 from skimb.inspection._reliability import RareReliabilityDisplay
+from skimb.inspection._report import Report, report
 from skimb.inspection._review_budget import ReviewBudgetDisplay
 from skimb.inspection._robust import RobustScores, make_robust_scorer, robust_scores
 from skimb.inspection._score_distribution import ScoreDistributionDisplay
@@ -25,6 +26,7 @@ __all__ = [
     "PrecisionRecallBandDisplay",
     "PriorShiftDisplay",
     "RareReliabilityDisplay",
+    "Report",
     "ReviewBudgetDisplay",
     "RobustScores",
     "ScoreDistributionDisplay",
@@ -34,5 +36,6 @@ __all__ = [
     "expected_geometry",
     "make_robust_scorer",
     "neural_collapse",
+    "report",
     "robust_scores",
 ]

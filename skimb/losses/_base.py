@@ -1,6 +1,7 @@
 """The `Loss` protocol: a parameter object that is bound to a class prior and then computes."""
 
 import copy
+import re
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import nn
 
+from skimb._core.html import ShownAsHTML, card, escaped, table
 from skimb._core.priors import ClassPrior
 from skimb.functional import _closed_form as cf
 from skimb.functional import _targets
@@ -16,7 +18,7 @@ from skimb.losses._requirements import REQUIREMENTS, check_served, unserved
 from skimb.losses._targets import HALF, Target, check_costs, check_target, tidy_call
 
 
-class Loss(BaseEstimator, ABC):
+class Loss(ShownAsHTML, BaseEstimator, ABC):
     """Base class of all classification losses.
 
     A loss is a scikit-learn parameter object: ``get_params``, ``set_params`` and ``clone`` work, so
@@ -104,6 +106,20 @@ class Loss(BaseEstimator, ABC):
     @abstractmethod
     def _bind(self, prior):
         """Make the bound loss; parameters are valid and the task is allowed."""
+
+    def _html(self):
+        """What it is, its parameters, and where it can be used."""
+        first = (type(self).__doc__ or "").strip().partition("\n")[0]
+        first = re.split(r"(?: of)? ?:(?= |math:|$)", first)[0].strip().rstrip(".")
+        params = [(name, repr(value)) for name, value in self.get_params(deep=False).items()]
+        rows = "couples the rows of a batch" if self.scope == "batch" else "a mean over rows"
+        said = "recovered" if self.calibrated else "not recovered"
+        return card(
+            repr(self),
+            f"<p>{escaped(first)}.</p>" if first else "",
+            table(("parameter", "value"), params) if params else "",
+            f"<p>{', '.join(sorted(self.tasks))} targets; {rows}; probabilities are {said}.</p>",
+        )
 
 
 def task_of(prior):

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from skimb._core.html import card, escaped, table
 from skimb._core.optional import require
 from skimb.losses import CrossEntropy
 from skimb.model_selection._candidates import OTHER, PLAIN, SPECIAL, WEIGHTED, is_baseline
 
+_SHOWN = 5  # candidates that notebooks show
 _EXTRA = ("threshold", "std_threshold", "mean_untuned_score", "n_epochs")
 
 
@@ -93,3 +95,43 @@ def draw(table, xlabel, ax):
     ax.axvline(line, color="C1", linewidth=0.8, linestyle="--")
     ax.set_xlabel(xlabel)
     return ax
+
+
+def shown(search):
+    """What notebooks show of a fitted search: the advice and its best candidates.
+
+    Parameters
+    ----------
+    search : LossSearchCV
+        Fitted.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    results, name = search.cv_results_, search._metric
+    means = np.nan_to_num(results[f"mean_test_{name}"], nan=-np.inf)
+    order, said = np.argsort(-means, kind="stable"), labels(results)
+    tuned = "threshold" in results
+    rows = [
+        (
+            said[k],
+            results["role"][k],
+            float(results[f"mean_test_{name}"][k]),
+            float(results[f"std_test_{name}"][k]),
+            *((_rule(results["threshold"][k]),) * tuned),
+        )
+        for k in order
+    ]
+    header = ("candidate", "role", f"mean {search._shown}", "deviation over folds")
+    parts = [f"<p>{escaped(search.advice_)}</p>"] if search.advice_ else []
+    parts.append(table((*header, *(("threshold",) * tuned)), rows, most=_SHOWN, longest=120))
+    what = f"<details><summary>The search</summary><code>{escaped(search)}</code></details>"
+    return card(
+        f"{type(search).__name__}: {len(rows)} candidates, {search.n_splits_} folds", *parts, what
+    )
+
+
+def _rule(threshold):
+    return float(threshold) if np.ndim(threshold) == 0 else ", ".join(f"{t:.3g}" for t in threshold)

@@ -10,13 +10,14 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import check_cv
 from sklearn.model_selection._search import BaseSearchCV
-from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils import _safe_indexing, estimator_html_repr, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import _routing_enabled
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_method_params
 
 from skimb._core.compat import with_callbacks
+from skimb._core.html import ShownAsHTML
 from skimb._core.warn import warn_user
 from skimb.engine.grouping import MAX_MEMORY
 from skimb.model_selection._advice import WEIGHTED_RIVAL, advise, advise_estimators
@@ -25,14 +26,14 @@ from skimb.model_selection._candidates import SPECIAL, is_baseline
 from skimb.model_selection._fixed_threshold import FixedThresholdClassifier
 from skimb.model_selection._greedy import select
 from skimb.model_selection._kinds import kinds_of
-from skimb.model_selection._loss_report import draw, fold_scores, frame, labels
+from skimb.model_selection._loss_report import draw, fold_scores, frame, labels, shown
 from skimb.model_selection._rows import SearchRows
 from skimb.model_selection._search_run import SearchRun
 from skimb.model_selection._several import SeveralEstimators, fit_params_of
 from skimb.model_selection._stages import train_all
 
 
-class LossSearchCV(SeveralEstimators, BaseSearchCV):
+class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
     r"""Search over losses and their parameters, all members of a fold trained as populations.
 
     Candidates are the losses, each with the parameters worth searching, crossed with `param_grid`; plain
@@ -568,3 +569,8 @@ class LossSearchCV(SeveralEstimators, BaseSearchCV):
         """
         xlabel = f"{self._shown}, mean and standard deviation of {self.n_splits_} folds"
         return draw(self.results_frame(), xlabel, ax)
+
+    def _html(self):
+        """Advice and best candidates; scikit-learn's diagram before `fit`."""
+        fitted = f"mean_test_{getattr(self, '_metric', None)}" in getattr(self, "cv_results_", {})
+        return shown(self) if fitted else estimator_html_repr(self)
