@@ -200,6 +200,7 @@ def test_uncalibrated_losses_say_so():
         "ClassBalanced",
         "ClassDependentTemperature",
         "CompSum",
+        "Coverage",
         "CrossEntropy",
         "Deferred",
         "Focal",

@@ -53,6 +53,7 @@ from skimb.functional.sets import set_matching, sinkhorn
 from skimb.functional.sigmoid import asymmetric
 from skimb.functional.softmax import (
     comp_sum,
+    coverage,
     cross_entropy,
     focal,
     ldam,
@@ -73,6 +74,7 @@ __all__ = [
     "class_balanced",
     "class_dependent_temperature",
     "comp_sum",
+    "coverage",
     "cross_entropy",
     "dice",
     "distribution_balanced",

@@ -42,6 +42,7 @@ from skimb.losses.sigmoid import Asymmetric
 from skimb.losses.softmax import (
     LDAM,
     CompSum,
+    Coverage,
     CrossEntropy,
     Focal,
     LogitAdjusted,
@@ -67,6 +68,7 @@ __all__ = [
     "ClassPrior",
     "CompSum",
     "CoupledBound",
+    "Coverage",
     "CrossEntropy",
     "Deferred",
     "Dice",

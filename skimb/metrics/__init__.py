@@ -8,6 +8,7 @@ from skimb.metrics._decisions import (
 from skimb.metrics._embeddings import utilization
 from skimb.metrics._probabilities import (
     calibration_table,
+    coverage_score,
     expected_calibration_error,
     weighted_brier_score,
     weighted_log_loss,
@@ -26,6 +27,7 @@ __all__ = [
     "binned_absolute_errors",
     "calibration_table",
     "classification_table",
+    "coverage_score",
     "expected_calibration_error",
     "geometric_mean_absolute_error",
     "geometric_mean_score",
