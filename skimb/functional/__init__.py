@@ -61,6 +61,7 @@ from skimb.functional.softmax import (
     poly,
     vector_scaling,
 )
+from skimb.functional.spherical import spherical_softmax, taylor_softmax
 
 __all__ = [
     "adaptive_ldr",
@@ -106,9 +107,11 @@ __all__ = [
     "set_matching",
     "sinkhorn",
     "softmax_equalization",
+    "spherical_softmax",
     "subclass_contrastive",
     "supervised_contrastive",
     "symmetric_cross_entropy",
+    "taylor_softmax",
     "tversky",
     "two_way",
     "vector_scaling",

@@ -49,6 +49,7 @@ from skimb.losses.softmax import (
     Poly,
     VectorScaling,
 )
+from skimb.losses.spherical import SphericalSoftmax, TaylorSoftmax
 from skimb.losses.wrappers import Deferred, DynamicReweighting, ErrorFocused, Mixed
 
 __all__ = [
@@ -101,9 +102,11 @@ __all__ = [
     "SeparatedKappa",
     "SoftmaxBound",
     "SoftmaxEqualization",
+    "SphericalSoftmax",
     "SupervisedContrastive",
     "SymmetricCrossEntropy",
     "Target",
+    "TaylorSoftmax",
     "Tversky",
     "TwoWay",
     "VectorScaling",
