@@ -1,6 +1,6 @@
 """Losses of regressors; not in `all_losses`, which lists classification losses."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from numbers import Integral, Real
 
 import numpy as np
@@ -9,15 +9,61 @@ from sklearn.base import BaseEstimator
 from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skimb._core.priors import ClassPrior
 from skimb.functional import regression as kernel
 from skimb.losses._base import BoundLoss, Target
 from skimb.losses._density import smoothed_histogram
+
+
+class RegressionLoss(BaseEstimator, ABC):
+    """Base of the losses of regressors: parameter objects that are bound to a training target."""
+
+    #: targets the loss accepts
+    tasks = frozenset({"regression"})
+
+    def bind(self, y, sample_weight=None):
+        """Check the parameters and fix everything that depends on the training target.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,) or (n, n_outputs)
+            Training target.
+        sample_weight : array-like of shape (n,), default=None
+            Row weights.
+
+        Returns
+        -------
+        RegressionBound
+            A module with ``encode(target, outputs)`` and ``loss_grad(outputs, encoded, weight)``.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range or the target is that of a classifier.
+        """
+        self._validate_params()
+        if isinstance(y, ClassPrior):
+            raise ValueError(
+                f"{self!r} is for regression: give the training target instead of {y!r}."
+            )
+        weight = None if sample_weight is None else np.asarray(sample_weight, float)
+        bound = self._bind(np.asarray(y, float), weight)
+        bound._loss = self
+        return bound
+
+    @abstractmethod
+    def _bind(self, y, sample_weight):
+        """Make the bound loss; parameters are valid."""
 
 
 class RegressionBound(BoundLoss):
     """A regression loss with a closed-form gradient and an inverse link."""
 
     task = "regression"
+    #: outputs of the net for each target
+    width = 1
+    #: what the inverse link is called
+    link_name = "identity"
 
     @abstractmethod
     def entries(self, raw, target):
@@ -31,20 +77,33 @@ class RegressionBound(BoundLoss):
         """Raw outputs from predictions."""
         return predictions
 
+    def attributes(self):
+        """What the estimator shows of it, by name."""
+        return {}
+
     def encode(self, target, logits, cost=None):
         """Targets in the dtype of the outputs."""
         return Target(target.to(logits.dtype))
 
+    def go_on(self, before, y, *, incremental):
+        """Take over what the bound loss of earlier rows has gathered; `incremental` in ``partial_fit``."""
+        if incremental and type(before) is type(self):
+            self.load_state_dict(before.state_dict())
+
     def loss_grad(self, logits, target, weight=None, total=None):
-        """Weighted mean over rows, mean over outputs."""
+        """Weighted mean over rows, mean over targets."""
         loss, grad = self.entries(logits, target.code)
-        outputs = logits.shape[-1] if logits.ndim > 1 else 1
+        targets = loss.shape[-1] if loss.ndim > 1 else 1
         if weight is None:
             total = logits.shape[0] if total is None else total
-            return loss.sum() / (total * outputs), grad / (total * outputs)
+            return loss.sum() / (total * targets), grad / (total * targets)
         total = weight.sum() if total is None else total
-        factor = (weight / (total * outputs)).reshape(weight.shape + (1,) * (logits.ndim - 1))
-        return (loss * factor).sum(), grad * factor
+        factor = weight / (total * targets)
+
+        def weighed(part):
+            return part * factor.reshape(factor.shape + (1,) * (part.ndim - 1))
+
+        return weighed(loss).sum(), weighed(grad)
 
 
 class SquaredError(RegressionBound):
@@ -60,6 +119,8 @@ class SquaredError(RegressionBound):
 
 class PoissonDeviance(RegressionBound):
     """Half the Poisson deviance with log link."""
+
+    link_name = "exp"
 
     def entries(self, raw, target):
         mean = raw.exp()
@@ -100,6 +161,10 @@ class BalancedMSEBound(RegressionBound):
     def inverse_link(self, raw):
         return raw
 
+    def attributes(self):
+        """The noise scale, as an attribute of the estimator."""
+        return {"noise_sigma_": self.sigma}
+
     def loss_grad(self, logits, target, weight=None, total=None):
         """Loss of the batch and its gradient."""
         return self._evaluate(logits, target.code, weight)[:2]
@@ -128,7 +193,7 @@ class BalancedMSEBound(RegressionBound):
         self.log_sigma = torch.tensor(np.clip(moved, *self.bounds), dtype=torch.float64)
 
 
-class BalancedMSE(BaseEstimator):
+class BalancedMSE(RegressionLoss):
     r"""Balanced mean squared error: regression with rare target values.
 
     :math:`-\log\frac{N(t;f,\sigma^2)}{\int N(t';f,\sigma^2)p(t')dt'}` times :math:`2\sigma^2`: the net
@@ -185,9 +250,6 @@ class BalancedMSE(BaseEstimator):
     [0.6233, 0.1328, -0.5122]
     """
 
-    #: targets the loss accepts
-    tasks = frozenset({"regression"})
-
     _parameter_constraints = {
         "method": [StrOptions({"bmc", "gai", "bni"})],
         "noise_sigma": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
@@ -216,28 +278,7 @@ class BalancedMSE(BaseEstimator):
         self.n_bins = n_bins
         self.smoothing = smoothing
 
-    def bind(self, y, sample_weight=None):
-        """Check the parameters and fit the label density to the training target.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,) or (n, n_outputs)
-            Training target.
-        sample_weight : array-like of shape (n,), default=None
-            Row weights.
-
-        Returns
-        -------
-        BalancedMSEBound
-            A module with ``encode(target, predictions)`` and ``loss_grad(predictions, encoded, weight)``.
-
-        Raises
-        ------
-        ValueError
-            If a parameter is out of range or "bni" meets several targets.
-        """
-        self._validate_params()
-        y = np.asarray(y, float)
+    def _bind(self, y, sample_weight):
         spread = float(
             np.sqrt(np.average((y - np.average(y, 0, sample_weight)) ** 2, 0, sample_weight).mean())
         )
@@ -250,9 +291,7 @@ class BalancedMSE(BaseEstimator):
         elif self.method == "gai":
             mixture = self._mixture(y, sample_weight)
         lr = float(self.sigma_lr) if self.learn_sigma else 0.0
-        bound = BalancedMSEBound(sigma, bounds, columns, mixture, lr)
-        bound._loss = self
-        return bound
+        return BalancedMSEBound(sigma, bounds, columns, mixture, lr)
 
     def _bins(self, y, sample_weight):
         if y.ndim > 1:

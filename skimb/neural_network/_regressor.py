@@ -12,7 +12,7 @@ from skimb._base.estimator import stochastic
 from skimb._base.numeric import NumericHead
 from skimb._core.compat import with_callbacks
 from skimb._core.warn import warn_user
-from skimb.losses.regression import BY_NAME, BalancedMSE
+from skimb.losses.regression import BY_NAME, RegressionLoss
 from skimb.nets.mlp import ACTIVATIONS
 
 
@@ -114,7 +114,7 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
 
     _parameter_constraints = {
         **CHAIN_CONSTRAINTS,
-        "loss": [StrOptions(set(BY_NAME)), BalancedMSE],
+        "loss": [StrOptions(set(BY_NAME)), RegressionLoss],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
     }
@@ -259,7 +259,10 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
     def out_activation_(self):
         """Inverse link, in scikit-learn's words."""
         self._need_net("out_activation_")
-        return "exp" if self._head.loss == "poisson" else "identity"
+        return self._head.bound.link_name
+
+    def _output_width(self):
+        return self._head.width
 
     def _new_head(self):
         return NumericHead(type(self).__name__)
