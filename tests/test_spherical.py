@@ -62,7 +62,9 @@ def test_spherical_is_blind_to_signs_and_nearly_to_scale():
     loss = functional.spherical_softmax(z, y)
     torch.testing.assert_close(functional.spherical_softmax(-z, y), loss)
     near = functional.spherical_softmax(50 * z, y, eps=1e-9)
-    torch.testing.assert_close(near, functional.spherical_softmax(z, y, eps=1e-9), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        near, functional.spherical_softmax(z, y, eps=1e-9), atol=1e-6, rtol=0
+    )
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0])
@@ -71,7 +73,9 @@ def test_the_loss_reads_sum_squares_and_the_true_score_only(shift):
     z = torch.tensor([[0.3, 2.0, -1.0, 0.7]], dtype=torch.float64)
     e = torch.ones(3, dtype=torch.float64) / 3**0.5
     a = 0.8
-    cross = torch.tensor([[0, -e[2], e[1]], [e[2], 0, -e[0]], [-e[1], e[0], 0]], dtype=torch.float64)
+    cross = torch.tensor(
+        [[0, -e[2], e[1]], [e[2], 0, -e[0]], [-e[1], e[0], 0]], dtype=torch.float64
+    )
     turn = np.cos(a) * torch.eye(3) + np.sin(a) * cross + (1 - np.cos(a)) * torch.outer(e, e)
     turned = torch.cat([z[:, :1], z[:, 1:] @ turn.T], 1)
     y = torch.tensor([0])

@@ -10,7 +10,7 @@ from sklearn.metrics import r2_score
 
 from skimb._core.stand_ins import Answers
 from skimb._core.validation import one_column
-from skimb.losses.regression import BY_NAME
+from skimb.losses.regression import named_loss
 
 
 class NumericHead:
@@ -88,22 +88,14 @@ class NumericHead:
     def bind(self, params, code, sample_weight, *, go_on=False):
         """A head with a bound loss, which takes over what the one before has gathered."""
         head = copy.copy(self)
-        if isinstance(params.loss, str):
-            head.loss = params.loss
-            if head.loss == "poisson" and (code < 0).any():
-                raise ValueError(
-                    f"loss='poisson' needs non-negative y, got a minimum of {code.min()}; "
-                    "use loss='squared_error'."
-                )
-            head.bound = BY_NAME[head.loss]()
-        else:
-            if "regression" not in params.loss.tasks:
-                raise ValueError(
-                    f"{params.loss!r} is a loss of classifiers, {self.owner} has numeric targets; give it a loss "
-                    "of regressors inside, such as loss='squared_error'."
-                )
-            head.loss = clone(params.loss)
-            head.bound = head.loss.bind(code, sample_weight)
+        loss = named_loss(params.loss)
+        if "regression" not in loss.tasks:
+            raise ValueError(
+                f"{loss!r} is a loss of classifiers, {self.owner} has numeric targets; give it a loss of "
+                "regressors inside, such as loss='squared_error'."
+            )
+        head.loss = params.loss if isinstance(params.loss, str) else clone(loss)
+        head.bound = named_loss(head.loss).bind(code, sample_weight)
         if self.bound is not None:
             head.bound.go_on(self.bound, code, incremental=go_on)
         return head

@@ -225,9 +225,7 @@ class Coverage(NamedTuple):
         log_n = n.log()
         x = -n * log_q
         # -log(1 - e^-x), by its limit where p is too small to hold digits
-        value = torch.where(
-            x < _LOG_2, -torch.expm1(-x).neg().log(), -torch.log1p(-torch.exp(-x))
-        )
+        value = torch.where(x < _LOG_2, -torch.expm1(-x).neg().log(), -torch.log1p(-torch.exp(-x)))
         value = torch.where(x < torch.finfo(x.dtype).eps, l - log_n, value)
         # log n - l + value, which cancel for rows that n draws hardly ever get right
         lead = torch.where(x < 1.0, _half_rate(x) - _log_ratio(p, log_q), log_n - l + value)

@@ -10,6 +10,7 @@ from skimb.losses.confusion import AnyLoss, ScoreOriented, Tversky
 from skimb.losses.contrastive import SupervisedContrastive
 from skimb.losses.decisions import ExpectedCost, Lovasz, QuadraticWeightedKappa, SeparatedKappa
 from skimb.losses.dice import Dice
+from skimb.losses.histogram import HistogramGaussian
 from skimb.losses.multilabel import (
     BinaryFocal,
     DistributionBalanced,
@@ -28,7 +29,7 @@ from skimb.losses.rebalanced import (
     Seesaw,
     SoftmaxEqualization,
 )
-from skimb.losses.regression import BalancedMSE
+from skimb.losses.regression import BalancedMSE, ErrorFocusedRegression
 from skimb.losses.robust import (
     LDR,
     AdaptiveLDR,
@@ -78,10 +79,12 @@ __all__ = [
     "Equalization",
     "EqualizationV2",
     "ErrorFocused",
+    "ErrorFocusedRegression",
     "ExpectedCost",
     "Focal",
     "GeneralizedCrossEntropy",
     "GradientHarmonized",
+    "HistogramGaussian",
     "InfluenceBalanced",
     "LabelAwareSmoothing",
     "LabelBound",

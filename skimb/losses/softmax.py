@@ -387,13 +387,13 @@ class Coverage(Loss):
 
     Notes
     -----
-    The gradient is that of cross-entropy times :math:`np_y(1-p_y)^{n-1}/(1-(1-p_y)^n)`, between 0 and 1: rows with
-    :math:`p_y` well above 1/n hardly train, so that confidence stays limited. The loss is convex in the logits for
-    every n. The paper trains language models, whose n answers are drawn independently; a classifier may list its n
-    likeliest classes instead, which covers more. Score the probabilities that the loss trains, the softmax of
-    ``decision_function``, by :func:`skimb.metrics.coverage_score`; ``predict_proba`` inverts the loss,
-    :math:`P_k\propto(1-q_k^n)/(nq_k^{n-1})`, and is the true posterior. Beyond n = 16 the inversion multiplies errors
-    of the logits by about n.
+    The gradient is that of cross-entropy times :math:`np_y(1-p_y)^{n-1}/(1-(1-p_y)^n)`, between 0 and 1: rows
+    with :math:`p_y` well above 1/n hardly train, so that confidence stays limited. The loss is convex in the
+    logits for every n. The paper trains language models, whose n answers are drawn independently; a
+    classifier may list its n likeliest classes instead, which covers more. Score the probabilities that the
+    loss trains, the softmax of ``decision_function``, by :func:`skimb.metrics.coverage_score`;
+    ``predict_proba`` inverts the loss, :math:`P_k\propto(1-q_k^n)/(nq_k^{n-1})`, and is the true posterior.
+    Beyond n = 16 the inversion multiplies errors of the logits by about n.
 
     References
     ----------

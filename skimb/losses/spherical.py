@@ -84,10 +84,10 @@ class SphericalSoftmax(Loss):
     Notes
     -----
     Scaling all shifted scores changes nearly nothing, and their signs nothing at all; ``predict`` and
-    ``decision_function`` take the probabilities, not the scores. At scores of zero the published form has no gradient,
-    and models that start there would never leave; the shift, which any intercept takes back, is ours. With ``eps=1``
-    and ``shift=1`` it is the Taylor softmax. The loss is not convex. Two classes are refused, as for the other
-    losses of the family.
+    ``decision_function`` take the probabilities, not the scores. At scores of zero the published form has no
+    gradient, and models that start there would never leave; the shift, which any intercept takes back, is
+    ours. With ``eps=1`` and ``shift=1`` it is the Taylor softmax. The loss is not convex. Two classes are
+    refused, as for the other losses of the family.
 
     References
     ----------

@@ -184,9 +184,10 @@ def coverage_score(y_true, y_proba, *, n, labels=None, sample_weight=None):
 
     Notes
     -----
-    The answers are drawn with replacement. Where a list of distinct classes may be given, its n likeliest cover more:
-    that is :func:`sklearn.metrics.top_k_accuracy_score`. Of a model trained by :class:`skimb.losses.Coverage` score the
-    softmax of ``decision_function``, which the loss trains; ``predict_proba`` is its inversion.
+    The answers are drawn with replacement. Where a list of distinct classes may be given, its n likeliest
+    cover more: that is :func:`sklearn.metrics.top_k_accuracy_score`. Of a model trained by
+    :class:`skimb.losses.Coverage` score the softmax of ``decision_function``, which the loss trains;
+    ``predict_proba`` is its inversion.
 
     References
     ----------
