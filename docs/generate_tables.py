@@ -5,7 +5,13 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FAMILIES = {
-    "Softmax kernel: one score per class": ("softmax", "rebalanced", "robust", "adversarial"),
+    "Softmax kernel: one score per class": (
+        "softmax",
+        "rebalanced",
+        "robust",
+        "spherical",
+        "adversarial",
+    ),
     "Sigmoid kernel: one score per label": ("sigmoid", "multilabel", "multilabel_batch"),
     "Confusion kernel: metrics and costs of decisions": ("confusion", "dice", "decisions"),
     "Pair kernel: order and likeness of rows": ("pairs", "contrastive"),

@@ -200,6 +200,7 @@ def test_uncalibrated_losses_say_so():
         "ClassBalanced",
         "ClassDependentTemperature",
         "CompSum",
+        "Coverage",
         "CrossEntropy",
         "Deferred",
         "Focal",
@@ -208,7 +209,9 @@ def test_uncalibrated_losses_say_so():
         "LogitAdjusted",
         "Poly",
         "PolyFocal",
+        "SphericalSoftmax",
         "SymmetricCrossEntropy",
+        "TaylorSoftmax",
         "VectorScaling",
     }
     assert names == {cls.__name__ for cls in all_losses()} - honest

@@ -83,6 +83,10 @@ class ChainEstimator(NeuralBase):
     def _wants_skip(self, is_sparse):
         return False
 
+    def _output_width(self):
+        """Outputs of the net."""
+        return self.n_outputs_
+
     def _output_config(self):
         """What the module is told of how it makes scores."""
         return {}
@@ -92,7 +96,7 @@ class ChainEstimator(NeuralBase):
     def _new_module(self, data, bound, rng):
         X, self._level = data.X, 0.0
         self._config = {
-            "widths": [X.shape[1], *self._hidden(), self.n_outputs_],
+            "widths": [X.shape[1], *self._hidden(), self._output_width()],
             "activation": self.activation,
             "sparse": data.sparse,
             "linear_skip": self._wants_skip(data.sparse),
@@ -136,7 +140,7 @@ class ChainEstimator(NeuralBase):
         return 1 if module.normalization is None else 2
 
     def _compatible(self, X, code):
-        return super()._compatible(X, code) and self._config["widths"][-1] == self.n_outputs_
+        return super()._compatible(X, code) and self._config["widths"][-1] == self._output_width()
 
     # --- steps -------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from sklearn.metrics import r2_score
 
 from skimb._core.stand_ins import Answers
 from skimb._core.validation import one_column
-from skimb.losses.regression import BY_NAME, BalancedMSE
+from skimb.losses.regression import named_loss
 
 
 class NumericHead:
@@ -27,7 +27,7 @@ class NumericHead:
         Targets per row.
     columns : bool
         Whether targets are (n, n_outputs) rather than (n,).
-    loss : str or BalancedMSE
+    loss : str or loss of regressors
         A copy of the loss, as it was bound.
     bound : RegressionBound
         The bound loss.
@@ -86,21 +86,18 @@ class NumericHead:
     # --- the bound loss ----------------------------------------------------------------------
 
     def bind(self, params, code, sample_weight, *, go_on=False):
-        """A head with a bound loss; with `go_on` the memory of a loss of the same kind is kept."""
+        """A head with a bound loss, which takes over what the one before has gathered."""
         head = copy.copy(self)
-        if isinstance(params.loss, BalancedMSE):
-            head.loss = clone(params.loss)
-            head.bound = head.loss.bind(code, sample_weight)
-            if go_on and type(self.bound) is type(head.bound):
-                head.bound.load_state_dict(self.bound.state_dict())
-        else:
-            head.loss = params.loss
-            if head.loss == "poisson" and (code < 0).any():
-                raise ValueError(
-                    f"loss='poisson' needs non-negative y, got a minimum of {code.min()}; "
-                    "use loss='squared_error'."
-                )
-            head.bound = BY_NAME[head.loss]()
+        loss = named_loss(params.loss)
+        if "regression" not in loss.tasks:
+            raise ValueError(
+                f"{loss!r} is a loss of classifiers, {self.owner} has numeric targets; give it a loss of "
+                "regressors inside, such as loss='squared_error'."
+            )
+        head.loss = params.loss if isinstance(params.loss, str) else clone(loss)
+        head.bound = named_loss(head.loss).bind(code, sample_weight)
+        if self.bound is not None:
+            head.bound.go_on(self.bound, code, incremental=go_on)
         return head
 
     def row_weights(self, code, sample_weight, *, deferred=False):
@@ -117,9 +114,12 @@ class NumericHead:
 
     def attributes(self):
         """Public attributes that the estimator shows of it, by name."""
-        if isinstance(self.loss, BalancedMSE):
-            return {"n_outputs_": self.n_outputs, "noise_sigma_": self.bound.sigma}
-        return {"n_outputs_": self.n_outputs}
+        return {"n_outputs_": self.n_outputs, **self.bound.attributes()}
+
+    @property
+    def width(self):
+        """Outputs of the net."""
+        return self.n_outputs * self.bound.width
 
     # --- predictions -------------------------------------------------------------------------
 
@@ -133,9 +133,9 @@ class NumericHead:
         return values if self.columns else values[:, 0]
 
     def loss_of(self, raw, code, weight=None):
-        """Loss of raw outputs (n, n_outputs)."""
+        """Loss of raw outputs, one column for each output of the net."""
         z = torch.as_tensor(np.asarray(raw))
-        z = z if self.columns else z[:, 0]
+        z = z if self.columns or self.width > 1 else z[:, 0]
         target = self.bound.encode(torch.from_numpy(np.ascontiguousarray(code)), z)
         weight = None if weight is None else torch.from_numpy(weight).to(z)
         return float(self.bound.loss_grad(z, target, weight)[0])

@@ -123,11 +123,12 @@ def as_lightgbm(loss, prior):
 
     Parameters
     ----------
-    loss : Loss or BalancedMSE
-        A row-separable loss, or for regressors balanced mean squared error with a fixed noise scale.
+    loss : Loss, BalancedMSE or HistogramGaussian
+        A row-separable loss, or for regressors balanced mean squared error with a fixed noise scale or a loss over
+        bins, which takes ``num_class=n_bins`` and predicts by ``loss.bind(y).inverse_link(scores)``.
     prior : ClassPrior or array-like of shape (n,)
-        Counts and label distribution of the training target, ``ClassPrior.of(y)``; for `BalancedMSE` the
-        training target itself.
+        Counts and label distribution of the training target, ``ClassPrior.of(y)``; for regressors
+        the training target itself.
 
     Returns
     -------
@@ -170,11 +171,12 @@ def as_xgboost(loss, prior):
 
     Parameters
     ----------
-    loss : Loss or BalancedMSE
-        A row-separable loss, or for regressors balanced mean squared error with a fixed noise scale.
+    loss : Loss, BalancedMSE or HistogramGaussian
+        A row-separable loss, or for regressors balanced mean squared error with a fixed noise scale or a loss over
+        bins, which takes ``num_class=n_bins`` and predicts by ``loss.bind(y).inverse_link(scores)``.
     prior : ClassPrior or array-like of shape (n,)
-        Counts and label distribution of the training target, ``ClassPrior.of(y)``; for `BalancedMSE` the
-        training target itself.
+        Counts and label distribution of the training target, ``ClassPrior.of(y)``; for regressors
+        the training target itself.
 
     Returns
     -------

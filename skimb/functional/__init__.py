@@ -53,6 +53,7 @@ from skimb.functional.sets import set_matching, sinkhorn
 from skimb.functional.sigmoid import asymmetric
 from skimb.functional.softmax import (
     comp_sum,
+    coverage,
     cross_entropy,
     focal,
     ldam,
@@ -60,6 +61,7 @@ from skimb.functional.softmax import (
     poly,
     vector_scaling,
 )
+from skimb.functional.spherical import spherical_softmax, taylor_softmax
 
 __all__ = [
     "adaptive_ldr",
@@ -73,6 +75,7 @@ __all__ = [
     "class_balanced",
     "class_dependent_temperature",
     "comp_sum",
+    "coverage",
     "cross_entropy",
     "dice",
     "distribution_balanced",
@@ -104,9 +107,11 @@ __all__ = [
     "set_matching",
     "sinkhorn",
     "softmax_equalization",
+    "spherical_softmax",
     "subclass_contrastive",
     "supervised_contrastive",
     "symmetric_cross_entropy",
+    "taylor_softmax",
     "tversky",
     "two_way",
     "vector_scaling",

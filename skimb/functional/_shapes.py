@@ -7,12 +7,14 @@ into probabilities.
 With :math:`p=e^{-\ell}`, :math:`q=1-p` and :math:`r=\ell/q`.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 _CAP = 64.0  # largest exponent of the comp-sum family; leaves float32 room for sums of rows
+_LOG_2 = math.log(2.0)
 
 
 def _complement(l):
@@ -211,6 +213,64 @@ class PolyFocal(NamedTuple):
         first, second = (torch.log1p(self.gamma * p * x) for x in (r, bend))
         minus = _weighed(epsilon, first, second + log_q)
         return self.gamma * log_q + torch.where(epsilon < 0, minus, plus)
+
+
+class Coverage(NamedTuple):
+    """phi(l) = -log(1 - q^n): the logarithm of the chance that one of n draws is right; n is at least 1."""
+
+    n: Any
+
+    def _value_log_slope(self, p, l, log_q):
+        n = torch.as_tensor(self.n, dtype=l.dtype, device=l.device)
+        log_n = n.log()
+        x = -n * log_q
+        # -log(1 - e^-x), by its limit where p is too small to hold digits
+        value = torch.where(x < _LOG_2, -torch.expm1(-x).neg().log(), -torch.log1p(-torch.exp(-x)))
+        value = torch.where(x < torch.finfo(x.dtype).eps, l - log_n, value)
+        # log n - l + value, which cancel for rows that n draws hardly ever get right
+        lead = torch.where(x < 1.0, _half_rate(x) - _log_ratio(p, log_q), log_n - l + value)
+        log_slope = lead + (n - 1.0) * log_q.clamp_min(torch.finfo(l.dtype).min)
+        return value, log_slope.clamp_max(0.0)
+
+    def value_slope(self, l):
+        if isinstance(self.n, float) and self.n == 1.0:
+            return l, None
+        p, q = torch.exp(-l), _complement(l)
+        value, log_slope = self._value_log_slope(p, l, _log_complement(p, q))
+        return value, log_slope.exp()
+
+    def margin(self, v):
+        l, q = F.logsigmoid(v).neg_(), torch.sigmoid(v.neg())
+        if isinstance(self.n, float) and self.n == 1.0:
+            return l, q
+        value, log_slope = self._value_log_slope(torch.sigmoid(v), l, F.logsigmoid(-v))
+        return value, log_slope.exp().mul_(q)
+
+    def curvature_q2(self, l):
+        p, q = torch.exp(-l), _complement(l)
+        _, log_slope = self._value_log_slope(p, l, _log_complement(p, q))
+        inner = (self.n - 1.0) * p + q * torch.expm1(log_slope)
+        return (log_slope.exp() * q * inner).clamp_min(0.0)
+
+    def log_slope(self, log_p, log_q):
+        return self._value_log_slope(log_p.exp(), -log_p, log_q)[1]
+
+
+def _half_rate(x):
+    """-log((1 - e^-x) / x), by its series x/2 - x^2/24 + ... for small x."""
+    series = 0.5 * x - x * x / 24.0
+    return torch.where(x < torch.finfo(x.dtype).eps ** 0.25, series, -(-torch.expm1(-x) / x).log())
+
+
+def _log_ratio(p, log_q):
+    """log(-log(1 - p) / p), by its series p/2 + 5 p^2/24 + p^3/8 + ... for small p."""
+    series = p * (0.5 + p * (5.0 / 24.0 + p / 8.0))
+    return torch.where(p < torch.finfo(p.dtype).eps ** 0.25, series, (-log_q / p).log())
+
+
+def _log_complement(p, q):
+    """log(1 - p), from the side that keeps its digits."""
+    return torch.where(p < 0.5, torch.log1p(-p), q.log())
 
 
 class InfluenceBalanced(NamedTuple):

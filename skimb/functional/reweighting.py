@@ -14,6 +14,11 @@ def _normal(weight, like):
     return w / w.sum(-1, keepdim=True).clamp_min(1e-30)
 
 
+def row_mean(values, weight=None):
+    """Weighted mean (..., 1) over rows (..., n)."""
+    return (_normal(weight, values) * values).sum(-1, keepdim=True)
+
+
 def dynamic_weights(
     losses, *, strategy="linupper", temperature=0.4, max_weight=None, sample_weight=None
 ):

@@ -361,3 +361,23 @@ def poly(logits, target, *, epsilon=1.0):
         Row losses.
     """
     return _apply(logits, target, shape=shapes.Poly(epsilon))
+
+
+def coverage(logits, target, *, n=4.0):
+    r"""Coverage loss :math:`-\log(1-(1-p_y)^n)` (arXiv 2502.07154).
+
+    Parameters
+    ----------
+    logits : Tensor of shape (..., n, C) or (..., n)
+        Scores; one logit per row means two classes with class 0 at logit 0.
+    target : Tensor of shape (..., n)
+        Class indices, or 0/1.
+    n : float or Tensor broadcast over (..., n), default=4.0
+        Number of draws, at least 1; 1 is cross-entropy.
+
+    Returns
+    -------
+    Tensor of shape (..., n)
+        Row losses.
+    """
+    return _apply(logits, target, shape=shapes.Coverage(n))

@@ -10,6 +10,7 @@ from skimb.losses.confusion import AnyLoss, ScoreOriented, Tversky
 from skimb.losses.contrastive import SupervisedContrastive
 from skimb.losses.decisions import ExpectedCost, Lovasz, QuadraticWeightedKappa, SeparatedKappa
 from skimb.losses.dice import Dice
+from skimb.losses.histogram import HistogramGaussian
 from skimb.losses.multilabel import (
     BinaryFocal,
     DistributionBalanced,
@@ -28,7 +29,7 @@ from skimb.losses.rebalanced import (
     Seesaw,
     SoftmaxEqualization,
 )
-from skimb.losses.regression import BalancedMSE
+from skimb.losses.regression import BalancedMSE, ErrorFocusedRegression
 from skimb.losses.robust import (
     LDR,
     AdaptiveLDR,
@@ -42,12 +43,14 @@ from skimb.losses.sigmoid import Asymmetric
 from skimb.losses.softmax import (
     LDAM,
     CompSum,
+    Coverage,
     CrossEntropy,
     Focal,
     LogitAdjusted,
     Poly,
     VectorScaling,
 )
+from skimb.losses.spherical import SphericalSoftmax, TaylorSoftmax
 from skimb.losses.wrappers import Deferred, DynamicReweighting, ErrorFocused, Mixed
 
 __all__ = [
@@ -67,6 +70,7 @@ __all__ = [
     "ClassPrior",
     "CompSum",
     "CoupledBound",
+    "Coverage",
     "CrossEntropy",
     "Deferred",
     "Dice",
@@ -75,10 +79,12 @@ __all__ = [
     "Equalization",
     "EqualizationV2",
     "ErrorFocused",
+    "ErrorFocusedRegression",
     "ExpectedCost",
     "Focal",
     "GeneralizedCrossEntropy",
     "GradientHarmonized",
+    "HistogramGaussian",
     "InfluenceBalanced",
     "LabelAwareSmoothing",
     "LabelBound",
@@ -99,9 +105,11 @@ __all__ = [
     "SeparatedKappa",
     "SoftmaxBound",
     "SoftmaxEqualization",
+    "SphericalSoftmax",
     "SupervisedContrastive",
     "SymmetricCrossEntropy",
     "Target",
+    "TaylorSoftmax",
     "Tversky",
     "TwoWay",
     "VectorScaling",

@@ -368,3 +368,53 @@ class Poly(Loss):
 
     def _bind(self, prior):
         return SoftmaxBound(shapes.Poly(float(self.epsilon)))
+
+
+class Coverage(Loss):
+    r"""Coverage loss: :math:`-\log(1-(1-p_y)^n)`, the chance that one of n random answers is right.
+
+    **Shapes.** logits (..., n, C) or (..., n); target (..., n); multi-label both (..., n, L).
+
+    Parameters
+    ----------
+    n : float in [1, 10000], default=4.0
+        Number of answers drawn from the probabilities; 1 is cross-entropy.
+
+    Raises
+    ------
+    ValueError
+        By :meth:`bind`, if a parameter is out of range.
+
+    Notes
+    -----
+    The gradient is that of cross-entropy times :math:`np_y(1-p_y)^{n-1}/(1-(1-p_y)^n)`, between 0 and 1: rows
+    with :math:`p_y` well above 1/n hardly train, so that confidence stays limited. The loss is convex in the
+    logits for every n. The paper trains language models, whose n answers are drawn independently; a
+    classifier may list its n likeliest classes instead, which covers more. Score the probabilities that the
+    loss trains, the softmax of ``decision_function``, by :func:`skimb.metrics.coverage_score`;
+    ``predict_proba`` inverts the loss, :math:`P_k\propto(1-q_k^n)/(nq_k^{n-1})`, and is the true posterior.
+    Beyond n = 16 the inversion multiplies errors of the logits by about n.
+
+    References
+    ----------
+    Chen et al. 2025, arXiv:2502.07154 (its abstract; the formula is the logarithm of a row's coverage).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skimb.losses import ClassPrior, Coverage
+    >>> bound = Coverage(n=2).bind(ClassPrior(counts=[9, 1]))
+    >>> round(bound(torch.tensor([0.0]), torch.tensor([1])).item(), 4)  # -log(1 - 1/4)
+    0.2877
+    """
+
+    _parameter_constraints = {"n": [Interval(Real, 1, 1e4, closed="both")]}
+    reduces_to = (({"n": 1.0}, CrossEntropy(), {"binary", "multiclass", "multilabel"}),)
+
+    def __init__(self, n=4.0):
+        self.n = n
+
+    _grid = {"n": [1.5, 2.0, 4.0, 8.0]}
+
+    def _bind(self, prior):
+        return SoftmaxBound(shapes.Coverage(float(self.n)))

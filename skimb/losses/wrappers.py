@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skimb._core.priors import ClassPrior
 from skimb.functional import _shapes as shapes
 from skimb.functional.reweighting import FOCUS, STRATEGIES, dynamic_weights, focus_weights
 from skimb.functional.softmax import log_errors
 from skimb.losses._base import BoundLoss, Loss, RowBound, check_served
 from skimb.losses._softmax import SoftmaxBound
 from skimb.losses.rebalanced import ClassBalanced
+from skimb.losses.regression import BY_NAME, RegressionBound, RegressionLoss, named_loss
 from skimb.losses.softmax import CrossEntropy
 
 
@@ -329,16 +331,17 @@ class Mixed(_Wrapper):
 class DynamicBound(Wrapping):
     """A row-separable loss whose rows weigh by their losses in the batch."""
 
-    def __init__(self, inner, warmup, **kw):
+    def __init__(self, inner, warmup, cooldown, **kw):
         super().__init__(inner)
         self.requires = inner.requires | {"batch"}
-        self.warmup, self.kw = warmup, kw
+        self.warmup, self.cooldown, self.kw = warmup, cooldown, kw
         self.fixed = None
 
     def at(self, epoch, n_epochs):
         (inner,) = self.parts
         now = inner.at(epoch, n_epochs)
-        if epoch < int(np.ceil(self.warmup * n_epochs)):
+        first, last = (int(np.ceil(s * n_epochs)) for s in (self.warmup, 1.0 - self.cooldown))
+        if not first <= epoch < last:
             return now
         if now is inner:
             return self
@@ -346,15 +349,17 @@ class DynamicBound(Wrapping):
 
     def _with(self, inner):
         """The same weights for another loss."""
-        return self._like_this(DynamicBound(inner, self.warmup, **self.kw))
+        return self._like_this(type(self)(inner, self.warmup, self.cooldown, **self.kw))
 
     def weights(self, logits, target, weight=None):
         """Weights of the rows of a batch, summing to 1."""
         if weight is not None and self.task == "multilabel" and weight.ndim == logits.ndim:
             raise ValueError(f"{self.name} takes one weight per row, not one per label.")
+        return dynamic_weights(self._row_losses(logits, target), sample_weight=weight, **self.kw)
+
+    def _row_losses(self, logits, target):
         loss = self.parts[0].entries(logits, target)[0]
-        loss = loss.sum(-1) if self.task == "multilabel" else loss
-        return dynamic_weights(loss, sample_weight=weight, **self.kw)
+        return loss.sum(-1) if self.task == "multilabel" else loss
 
     def loss_grad(self, logits, target, weight=None, total=None):
         w = self.weights(logits, target, weight) if self.fixed is None else self.fixed
@@ -364,6 +369,34 @@ class DynamicBound(Wrapping):
         """Keep the weights, and what the loss inside detaches, as they are at `logits`."""
         weights = self.weights(logits, self.encode(target, logits), weight)
         return self._with(self.parts[0].frozen(logits, target, weight)).replaced(fixed=weights)
+
+
+class DynamicRegression(DynamicBound, RegressionBound):
+    """A loss of regressors whose rows weigh by their losses in the batch."""
+
+    def __init__(self, inner, warmup, cooldown, **kw):
+        super().__init__(inner, warmup, cooldown, **kw)
+        self.width, self.link_name = inner.width, inner.link_name
+
+    def encode(self, target, logits, cost=None):
+        return self.parts[0].encode(target, logits, cost)
+
+    def go_on(self, before, y, *, incremental):
+        if isinstance(before, DynamicRegression):
+            self.parts[0].go_on(before.parts[0], y, incremental=incremental)
+
+    def entries(self, raw, target):
+        return self.parts[0].entries(raw, target)
+
+    def _row_losses(self, logits, target):
+        loss = self.parts[0].entries(logits, target.code)[0]
+        return loss.mean(-1) if loss.ndim > 1 else loss
+
+    def inverse_link(self, raw):
+        return self.parts[0].inverse_link(raw)
+
+    def link(self, predictions):
+        return self.parts[0].link(predictions)
 
 
 class DynamicReweighting(_Wrapper):
@@ -376,8 +409,8 @@ class DynamicReweighting(_Wrapper):
 
     Parameters
     ----------
-    loss : Loss, default=None
-        A row-separable loss; ``None`` is cross-entropy.
+    loss : Loss, {"squared_error", "poisson"} or HistogramGaussian, default=None
+        A row-separable loss; ``None`` is cross-entropy. The latter two are for regressors.
     strategy : {"linupper", "quadratic", "extremes"}, default="linupper"
         Spare easy rows without chasing outliers, favour middling rows, or favour both ends.
     temperature : float in (0, inf), default=0.4
@@ -386,6 +419,8 @@ class DynamicReweighting(_Wrapper):
         Share of the planned epochs with equal weights first.
     max_weight : float in [1, inf), default=None
         Largest ratio of a weight to its uniform value; the theory of the paper assumes 2.
+    cooldown : float in [0, 1], default=0.0
+        Share of the planned epochs with equal weights at the end (ours).
 
     Raises
     ------
@@ -398,7 +433,9 @@ class DynamicReweighting(_Wrapper):
     Weights are constants of the gradient. Sample and class weights multiply them; the losses that decide
     are unweighted. One outlier moves the whole scale of a batch. The paper trains language models;
     whether it helps on tables is for a benchmark to say. Weighted rows no longer follow the data's
-    distribution, so probabilities are not recovered: ``calibrated`` is False.
+    distribution, so probabilities are not recovered: ``calibrated`` is False. For the same reason a regressor
+    ends away from the least squares where its model is wrong; `cooldown` brings it back. For clean rows of which
+    most are redundant "linupper" is the fastest, with outliers "quadratic".
 
     References
     ----------
@@ -416,11 +453,12 @@ class DynamicReweighting(_Wrapper):
     scope = "batch"
     calibrated = False
     _parameter_constraints = {
-        "loss": [Loss, None],
+        "loss": [Loss, RegressionLoss, StrOptions(set(BY_NAME)), None],
         "strategy": [StrOptions(set(STRATEGIES))],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "warmup": [Interval(Real, 0, 1, closed="both")],
         "max_weight": [Interval(Real, 1, None, closed="left"), None],
+        "cooldown": [Interval(Real, 0, 1, closed="both")],
     }
     _grid = {"strategy": list(STRATEGIES), "temperature": [0.2, 0.4, 1.0]}
     reduces_to = (
@@ -432,16 +470,58 @@ class DynamicReweighting(_Wrapper):
     )
 
     def __init__(
-        self, loss=None, strategy="linupper", temperature=0.4, warmup=0.05, max_weight=None
+        self,
+        loss=None,
+        strategy="linupper",
+        temperature=0.4,
+        warmup=0.05,
+        max_weight=None,
+        cooldown=0.0,
     ):
         self.loss = loss
         self.strategy = strategy
         self.temperature = temperature
         self.warmup = warmup
         self.max_weight = max_weight
+        self.cooldown = cooldown
+
+    def _parts(self):
+        return (named_loss(self.loss),) if isinstance(self.loss, str) else super()._parts()
+
+    def bind(self, prior, sample_weight=None):
+        """Check the parameters and fix everything that depends on the training target.
+
+        Parameters
+        ----------
+        prior : ClassPrior or array-like of shape (n,) or (n, n_targets)
+            Counts and label distribution of the training part; around a loss of regressors its target.
+        sample_weight : array-like of shape (n,), default=None
+            Row weights, for losses of regressors.
+
+        Returns
+        -------
+        BoundLoss
+            The loss with the weights of a batch.
+
+        Raises
+        ------
+        TypeError
+            If `prior` is not a ClassPrior and the loss inside is one of classifiers.
+        ValueError
+            If a parameter is out of range or the loss does not accept the kind of target.
+        """
+        (part,) = self._parts()
+        if "regression" not in part.tasks or isinstance(prior, ClassPrior):
+            return super().bind(prior)
+        self._validate_params()
+        bound = self._around(part.bind(prior, sample_weight), DynamicRegression)
+        bound._loss = self
+        return bound
 
     def _bind(self, prior):
-        inner = self._parts()[0].bind(prior)
+        return self._around(self._parts()[0].bind(prior), DynamicBound)
+
+    def _around(self, inner, kind):
         check_served(
             inner,
             {"every class", "inputs", "memory"},
@@ -449,9 +529,10 @@ class DynamicReweighting(_Wrapper):
             "wrap a loss of single rows",
         )
         cap = None if self.max_weight is None else float(self.max_weight)
-        return DynamicBound(
+        return kind(
             inner,
             float(self.warmup),
+            float(self.cooldown),
             strategy=self.strategy,
             temperature=float(self.temperature),
             max_weight=cap,

@@ -18,6 +18,7 @@ from skimb.metrics._gain import (
 )
 from skimb.metrics._probabilities import (
     calibration_table,
+    coverage_score,
     expected_calibration_error,
     weighted_brier_score,
     weighted_log_loss,
@@ -38,6 +39,7 @@ __all__ = [
     "calibration_summary",
     "calibration_table",
     "classification_table",
+    "coverage_score",
     "expected_calibration_error",
     "expected_savings_score",
     "gain_curve",

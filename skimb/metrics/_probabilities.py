@@ -148,6 +148,72 @@ def weighted_log_loss(y_true, y_proba, *, class_weight="balanced", labels=None, 
     return float(log_loss(y, proba, sample_weight=w, labels=classes))
 
 
+@validate_params(
+    {
+        "y_true": ["array-like"],
+        "y_proba": ["array-like"],
+        "n": [Interval(Real, 1, None, closed="left")],
+        "labels": ["array-like", None],
+        "sample_weight": ["array-like", None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def coverage_score(y_true, y_proba, *, n, labels=None, sample_weight=None):
+    r"""Chance that at least one of n independent random answers is right: the mean of :math:`1-(1-p_{y})^n`.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        Labels.
+    y_proba : array-like of shape (n_samples, n_classes) or, for two classes, (n_samples,) or (n_samples, 1)
+        Probabilities that the answers are drawn from; a single column is that of the second class.
+    n : float in [1, inf)
+        Number of answers.
+    labels : array-like of shape (n_classes,), default=None
+        Classes in the order of the columns, sorted or not; None sorts those of y_true.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Row weights.
+
+    Returns
+    -------
+    float
+        In [0, 1], 1 is best; known as pass@n.
+
+    Raises
+    ------
+    ValueError
+        If columns and labels do not fit, probabilities leave [0, 1] or all weights are 0.
+
+    Notes
+    -----
+    The answers are drawn with replacement. Where a list of distinct classes may be given, its n likeliest
+    cover more: that is :func:`sklearn.metrics.top_k_accuracy_score`. Of a model trained by
+    :class:`skimb.losses.Coverage` score the softmax of ``decision_function``, which the loss trains;
+    ``predict_proba`` is its inversion.
+
+    References
+    ----------
+    Chen et al. 2025, arXiv:2502.07154.
+
+    Examples
+    --------
+    >>> from skimb.metrics import coverage_score
+    >>> coverage_score([0, 1], [0.5, 0.5], n=2)
+    0.75
+    """
+    y = column_or_1d(y_true)
+    w = weights_of(sample_weight, y)
+    classes, proba = columns_by_class(y, y_proba, labels)
+    if (proba < 0).any() or (proba > 1).any():
+        raise ValueError(
+            f"y_proba must hold probabilities in [0, 1], got values from {proba.min():.4g} to {proba.max():.4g}; "
+            "turn scores into probabilities by a softmax first."
+        )
+    p = proba[np.arange(len(y)), np.searchsorted(classes, y)]
+    with np.errstate(divide="ignore"):
+        return float(np.average(-np.expm1(n * np.log1p(-p)), weights=w))
+
+
 def _bins(p, w, n_bins, strategy):
     """Bin of each probability, and the edges."""
     if strategy == "uniform":

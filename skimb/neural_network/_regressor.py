@@ -1,9 +1,10 @@
 """The multi-layer perceptron regressor."""
 
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
+from sklearn.utils import check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 
@@ -12,8 +13,22 @@ from skimb._base.estimator import stochastic
 from skimb._base.numeric import NumericHead
 from skimb._core.compat import with_callbacks
 from skimb._core.warn import warn_user
-from skimb.losses.regression import BY_NAME, BalancedMSE
+from skimb.losses.histogram import HistogramGaussian
+from skimb.losses.regression import BY_NAME, RegressionLoss
+from skimb.losses.wrappers import DynamicRegression, DynamicReweighting
 from skimb.nets.mlp import ACTIVATIONS
+
+
+def _gives_distributions(model):
+    """Whether the loss, of a fitted model that it was fitted with, knows distributions."""
+    fitted = getattr(model, "_head", None)
+    loss = model.loss if fitted is None or fitted.bound is None else fitted.loss
+    loss = loss.loss if isinstance(loss, DynamicReweighting) else loss
+    if not isinstance(loss, HistogramGaussian):
+        raise AttributeError(
+            f"{type(model).__name__} knows the distribution of its target with loss=HistogramGaussian() only."
+        )
+    return True
 
 
 class MLPRegressor(RegressorMixin, ChainEstimator):
@@ -23,9 +38,11 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson"} or BalancedMSE, default="squared_error"
-        Half the squared error, half the Poisson deviance with a log link, or the balanced squared error
-        for rare target values.
+    loss : {"squared_error", "poisson"} or a loss of regressors, default="squared_error"
+        Half the squared error, half the Poisson deviance with a log link, or an object:
+        :class:`~skimb.losses.BalancedMSE` for rare target values, :class:`~skimb.losses.HistogramGaussian` for a
+        distribution per row, :class:`~skimb.losses.ErrorFocusedRegression`, or
+        :class:`~skimb.losses.DynamicReweighting` around one of the first two or the distribution.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer, at least 1 each.
     activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
@@ -114,7 +131,7 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
 
     _parameter_constraints = {
         **CHAIN_CONSTRAINTS,
-        "loss": [StrOptions(set(BY_NAME)), BalancedMSE],
+        "loss": [StrOptions(set(BY_NAME)), RegressionLoss, DynamicReweighting],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
     }
@@ -255,11 +272,105 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
             )
         return predicted
 
+    @available_if(_gives_distributions)
+    def predict_distribution(self, X):
+        """Distributions of the target, with ``loss=HistogramGaussian()``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_bins) or (n_samples, n_outputs, n_bins)
+            Probabilities of the bins.
+        centres : ndarray of shape (n_bins,) or (n_outputs, n_bins)
+            Target values in their middle.
+        """
+        p, bins = self._distribution(X), self._bins()
+        return self._each_target(p, bins.at_bins(0.5))
+
+    @available_if(_gives_distributions)
+    def predict_std(self, X):
+        """Standard deviations of the target, with ``loss=HistogramGaussian()``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Standard deviations about ``predict``.
+        """
+        p, centres = self._distribution(X), self._bins().at_bins(0.5)
+        mean = (p * centres).sum(-1, keepdims=True)
+        return self._each_target(np.sqrt((p * (centres - mean) ** 2).sum(-1)))[0]
+
+    @available_if(_gives_distributions)
+    def predict_quantile(self, X, q):
+        """Quantiles of the target, with ``loss=HistogramGaussian()``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+        q : float in [0, 1]
+            Level.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Quantiles, probability spread evenly within a bin.
+        """
+        check_scalar(q, "q", Real, min_val=0.0, max_val=1.0)
+        return self._each_target(self._bins().quantiles(self._distribution(X), q))[0]
+
+    @available_if(_gives_distributions)
+    def predict_exceedance(self, X, threshold):
+        """Probabilities that the target is above a threshold, with ``loss=HistogramGaussian()``.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Rows.
+        threshold : float
+            Threshold, such as where a rare event begins.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Probabilities, spread evenly within a bin.
+        """
+        check_scalar(threshold, "threshold", Real)
+        return self._each_target(self._bins().above(self._distribution(X), threshold))[0]
+
+    def _bins(self):
+        """The bound loss that knows the bins."""
+        self._need_net("predict_distribution")
+        bound = self._head.bound
+        return bound.parts[0] if isinstance(bound, DynamicRegression) else bound
+
+    def _distribution(self, X):
+        raw = self._logits(self._check_X(X))
+        return self._bins().probabilities(raw).double().numpy()
+
+    def _each_target(self, *parts):
+        """Arrays with an axis for targets, (n, n_targets, ...), without it where y has none."""
+        if self._head.columns:
+            return parts
+        return tuple(part[0] if k else part[:, 0] for k, part in enumerate(parts))
+
     @property
     def out_activation_(self):
         """Inverse link, in scikit-learn's words."""
         self._need_net("out_activation_")
-        return "exp" if self._head.loss == "poisson" else "identity"
+        return self._head.bound.link_name
+
+    def _output_width(self):
+        return self._head.width
 
     def _new_head(self):
         return NumericHead(type(self).__name__)
