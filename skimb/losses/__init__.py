@@ -19,6 +19,7 @@ from skimb.losses.multilabel import (
 )
 from skimb.losses.multilabel_batch import GradientHarmonized, TwoWay
 from skimb.losses.pairs import AUCMargin, MannWhitney, PartialAUC
+from skimb.losses.ranking import LambdaRank, RecallAtBudget, SmoothAveragePrecision
 from skimb.losses.rebalanced import (
     BalancedSoftmax,
     ClassBalanced,
@@ -48,6 +49,7 @@ from skimb.losses.softmax import (
     Poly,
     VectorScaling,
 )
+from skimb.losses.unlabeled import NonNegativePU
 from skimb.losses.wrappers import Deferred, DynamicReweighting, ErrorFocused, Mixed
 
 __all__ = [
@@ -82,6 +84,7 @@ __all__ = [
     "InfluenceBalanced",
     "LabelAwareSmoothing",
     "LabelBound",
+    "LambdaRank",
     "LogitAdjusted",
     "Loss",
     "Lovasz",
@@ -89,14 +92,17 @@ __all__ = [
     "MeanAbsoluteError",
     "Mixed",
     "MultiFocal",
+    "NonNegativePU",
     "PartialAUC",
     "Poly",
     "PolyFocal",
     "QuadraticWeightedKappa",
+    "RecallAtBudget",
     "RowBound",
     "ScoreOriented",
     "Seesaw",
     "SeparatedKappa",
+    "SmoothAveragePrecision",
     "SoftmaxBound",
     "SoftmaxEqualization",
     "SupervisedContrastive",
