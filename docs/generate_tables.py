@@ -14,7 +14,8 @@ FAMILIES = {
     ),
     "Sigmoid kernel: one score per label": ("sigmoid", "multilabel", "multilabel_batch"),
     "Confusion kernel: metrics and costs of decisions": ("confusion", "dice", "decisions"),
-    "Pair kernel: order and likeness of rows": ("pairs", "contrastive"),
+    "Pair kernel: order and likeness of rows": ("pairs", "ranking", "contrastive"),
+    "Labels that are known in part": ("unlabeled",),
     "Around other losses": ("wrappers",),
 }
 

@@ -249,7 +249,7 @@ def test_a_common_factor_of_sample_weight_changes_nothing(rare, model):
     np.testing.assert_allclose(a, b, atol=1e-10)
 
 
-# counts of rows enter (LDAM, ...), or smoothing in rows (Tversky, Dice), or a copy is a row's own mate
+# counts of rows enter (LDAM, ...), or smoothing in rows (Tversky, Dice), or a copy is a row's own mate or rival
 COUNTING = {
     "ClassBalanced",
     "ClassDependentTemperature",
@@ -257,7 +257,9 @@ COUNTING = {
     "InfluenceBalanced",
     "LDAM",
     "LabelAwareSmoothing",
+    "LambdaRank",
     "Seesaw",
+    "SmoothAveragePrecision",
     "SupervisedContrastive",
     "Tversky",
     "TwoWay",

@@ -35,16 +35,19 @@ from skimb.losses import (
     GradientHarmonized,
     InfluenceBalanced,
     LabelAwareSmoothing,
+    LambdaRank,
     LogitAdjusted,
     Loss,
     Lovasz,
     MannWhitney,
     Mixed,
     MultiFocal,
+    NonNegativePU,
     PartialAUC,
     Poly,
     PolyFocal,
     QuadraticWeightedKappa,
+    RecallAtBudget,
     ScoreOriented,
     Seesaw,
     SeparatedKappa,
@@ -67,6 +70,11 @@ from skimb.testing import (
     loss_checks,
     make_batch,
 )
+
+
+def f2_of_counts(tp, fp, fn, tn):
+    return 5.0 * tp / (5.0 * tp + 4.0 * fn + fp)
+
 
 # awkward points beside the grids: exponents below one, edges of ranges, other variants
 AWKWARD = [
@@ -128,6 +136,10 @@ AWKWARD = [
     Mixed(AnyLoss(), 0.3, warmup=2),
     AnyLoss(smooth=1.0, undefined="smooth"),
     *[MannWhitney(s) for s in ("logistic", "hinge", "squared_hinge", "squared")],
+    AnyLoss(f2_of_counts),
+    LambdaRank("ndcg", 3, temperature=0.5, normalize=False),
+    RecallAtBudget(0.3, "rank", rank_temperature=0.5),
+    NonNegativePU(0.9, beta=0.2, gamma=0.5, balanced_prior=0.4),
 ]
 CASES = [cls() for cls in all_losses()] + AWKWARD
 

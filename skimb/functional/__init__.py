@@ -29,6 +29,7 @@ from skimb.functional.multilabel import (
     two_way,
 )
 from skimb.functional.pairs import auc_margin, mann_whitney, partial_auc
+from skimb.functional.ranking import lambda_rank, recall_at_budget, smooth_average_precision
 from skimb.functional.rebalanced import (
     balanced_softmax,
     class_balanced,
@@ -62,6 +63,7 @@ from skimb.functional.softmax import (
     vector_scaling,
 )
 from skimb.functional.spherical import spherical_softmax, taylor_softmax
+from skimb.functional.unlabeled import non_negative_pu
 
 __all__ = [
     "adaptive_ldr",
@@ -89,6 +91,7 @@ __all__ = [
     "gradient_harmonized",
     "influence_balanced",
     "label_aware_smoothing",
+    "lambda_rank",
     "ldam",
     "ldr",
     "logit_adjusted",
@@ -97,15 +100,18 @@ __all__ = [
     "margin_distance",
     "mean_absolute_error",
     "multi_focal",
+    "non_negative_pu",
     "partial_auc",
     "poly",
     "poly_focal",
     "quadratic_weighted_kappa",
+    "recall_at_budget",
     "score_oriented",
     "seesaw",
     "sek",
     "set_matching",
     "sinkhorn",
+    "smooth_average_precision",
     "softmax_equalization",
     "spherical_softmax",
     "subclass_contrastive",

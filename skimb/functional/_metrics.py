@@ -121,6 +121,31 @@ BINARY = {
     "npv": npv,
 }
 
+
+def of_counts(function, T, F, P, N):
+    """A user's function of the counts, and its slopes by autograd.
+
+    Parameters
+    ----------
+    function : callable
+        Called as ``function(tp=..., fp=..., fn=..., tn=...)`` with float64 tensors (...), element by element.
+    T, F, P, N : Tensor of shape (...)
+        As the metrics of this module take them.
+
+    Returns
+    -------
+    tuple of Tensor
+        Value and derivatives in T and F, each (...); the value is detached.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        t, f = (x.detach().clone().requires_grad_() for x in (T, F))
+        value = function(tp=t, fp=f, fn=P.clone() - t, tn=N.clone() - f)
+        if not value.requires_grad:
+            return value, torch.zeros_like(T), torch.zeros_like(F)
+        slopes = torch.autograd.grad(value.sum(), (t, f), allow_unused=True, materialize_grads=True)
+    return (value.detach(), *slopes)
+
+
 # metrics whose soft value grows with T and falls with F, but one of them not at all
 ONE_SIDED = frozenset({"recall", "specificity"})
 

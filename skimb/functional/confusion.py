@@ -89,11 +89,29 @@ def slopes(T, miss, P, N, *, metric, options, undefined, what):
     # sums of soft decisions in [0, 1], but for rounding: ratios of them stay in their ranges
     T, miss = torch.minimum(T.clamp_min(0.0), P), torch.minimum(miss.clamp_min(0.0), N)
     one, zero = torch.ones_like(P), torch.zeros_like(P)
-    value, d_t, d_f = _metrics.BINARY[metric](
-        T, miss, torch.where(valid, P, one), torch.where(valid, N, one), **options
-    )
+    counts = T, miss, torch.where(valid, P, one), torch.where(valid, N, one)
+    if callable(metric):
+        counts = [
+            torch.where(valid, x, x0) for x, x0 in zip(counts, (0.5, 0.5, 1.0, 1.0), strict=True)
+        ]
+        value, d_t, d_f = _metrics.of_counts(metric, *counts)
+        _check_finite(what, valid, counts, value, d_t, d_f)
+    else:
+        value, d_t, d_f = _metrics.BINARY[metric](*counts, **options)
     parts = (torch.where(valid, x, zero) for x in (1.0 - value, d_t, d_f))
     return (*parts, valid)
+
+
+def _check_finite(what, valid, counts, *found):
+    """Refuse a user's metric that is not finite, or not smooth, at finite counts."""
+    known = torch.stack([count.isfinite() for count in counts]).all(0)
+    wrong = valid & known & ~torch.stack([x.isfinite() for x in found]).all(0)
+    if bool(wrong.any()):
+        T, F, P, N = (float(count.reshape(-1)[wrong.reshape(-1)][0]) for count in counts)
+        raise ValueError(
+            f"{what}: the metric or its slope is not finite at tp={T:g}, fp={F:g}, fn={P - T:g}, tn={N - F:g}; "
+            "add a small number to what it divides by or takes a root of."
+        )
 
 
 def _score(metric, options, soft, positive, weight, undefined, what):

@@ -104,13 +104,18 @@ def pair_loss(
     return loss.to(scores.dtype), grad
 
 
-def pair_columns(scores, positive, weight, **kw):
-    """Average of :func:`pair_loss` over columns (..., n, K), among those with pairs in the batch."""
+def pair_columns(scores, positive, weight, closed=None, **kw):
+    """Average of a closed form over columns (..., n, K), among those with pairs in the batch.
+
+    The form is :func:`pair_loss` unless another one is given; keywords that are tensors have columns too.
+    """
+    closed = pair_loss if closed is None else closed
     losses, grads, defined = [], [], []
     weighty = None if weight is None else weight > 0
     for k in range(scores.shape[-1]):
         mask = positive[..., k]
-        loss, grad = pair_loss(scores[..., k], mask, weight, **kw)
+        own = {name: x[..., k] if torch.is_tensor(x) else x for name, x in kw.items()}
+        loss, grad = closed(scores[..., k], mask, weight, **own)
         up, down = (mask, ~mask) if weighty is None else (mask & weighty, ~mask & weighty)
         losses.append(loss)
         grads.append(grad)

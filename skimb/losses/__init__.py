@@ -20,6 +20,7 @@ from skimb.losses.multilabel import (
 )
 from skimb.losses.multilabel_batch import GradientHarmonized, TwoWay
 from skimb.losses.pairs import AUCMargin, MannWhitney, PartialAUC
+from skimb.losses.ranking import LambdaRank, RecallAtBudget, SmoothAveragePrecision
 from skimb.losses.rebalanced import (
     BalancedSoftmax,
     ClassBalanced,
@@ -51,6 +52,7 @@ from skimb.losses.softmax import (
     VectorScaling,
 )
 from skimb.losses.spherical import SphericalSoftmax, TaylorSoftmax
+from skimb.losses.unlabeled import NonNegativePU
 from skimb.losses.wrappers import Deferred, DynamicReweighting, ErrorFocused, Mixed
 
 __all__ = [
@@ -88,6 +90,7 @@ __all__ = [
     "InfluenceBalanced",
     "LabelAwareSmoothing",
     "LabelBound",
+    "LambdaRank",
     "LogitAdjusted",
     "Loss",
     "Lovasz",
@@ -95,14 +98,17 @@ __all__ = [
     "MeanAbsoluteError",
     "Mixed",
     "MultiFocal",
+    "NonNegativePU",
     "PartialAUC",
     "Poly",
     "PolyFocal",
     "QuadraticWeightedKappa",
+    "RecallAtBudget",
     "RowBound",
     "ScoreOriented",
     "Seesaw",
     "SeparatedKappa",
+    "SmoothAveragePrecision",
     "SoftmaxBound",
     "SoftmaxEqualization",
     "SphericalSoftmax",

@@ -1,5 +1,6 @@
 """Losses of the confusion kernel."""
 
+import inspect
 from numbers import Real
 
 import torch
@@ -14,6 +15,7 @@ _SYMMETRIC = frozenset(
     {"accuracy", "balanced_accuracy", "gmean", "gmean2", "kappa", "mcc", "youden"}
 )
 METRICS = tuple(sorted(_metrics.BINARY))
+_COUNTS = ("tp", "fp", "fn", "tn")
 
 
 class ConfusionBound(CoupledBound):
@@ -87,18 +89,48 @@ class _MetricLoss(Loss):
 
     @property
     def contract_exceptions(self):
-        """With smoothing, which counts in rows, a common factor of all weights matters."""
-        return frozenset() if self.smooth == 0.0 else frozenset({"scale"})
+        """With smoothing, which counts in rows, a common factor of all weights matters; so it may in a function."""
+        counted = self.smooth > 0.0 or callable(getattr(self, "metric", None))
+        return frozenset({"scale"}) if counted else frozenset()
 
     def _undefined(self):
-        """The policy for batches that lack a class, if the metric allows it."""
+        """The policy for batches that lack a class, if the metric allows it; functions are tried out."""
         metric = getattr(self, "metric", "tversky")
+        if callable(metric):
+            _check_function(self, metric)
         if self.undefined == "smooth" and (self.smooth == 0.0 or metric not in kernel.SMOOTHED):
             raise ValueError(
                 f"{self!r}: undefined='smooth' needs smooth above 0 and one of the metrics "
                 f"{sorted(kernel.SMOOTHED)}."
             )
         return self.undefined
+
+
+def _check_function(loss, function):
+    """Refuse a function that does not map the four counts to a metric that can be differentiated."""
+    try:
+        inspect.signature(function).bind(**dict.fromkeys(_COUNTS, 0.0))
+    except TypeError as error:
+        raise TypeError(
+            f"{loss!r}: metric must take the counts tp, fp, fn and tn by these names ({error})."
+        ) from error
+    tp, fp, fn, tn = (
+        torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        for x in ([2.0, 3.0], [1.0, 2.0], [4.0, 5.0], [6.0, 8.0])
+    )
+    with torch.enable_grad():
+        value = function(tp=tp, fp=fp, fn=fn, tn=tn)
+    if not torch.is_tensor(value) or value.shape != (2,):
+        found = f"shape {tuple(value.shape)}" if torch.is_tensor(value) else type(value).__name__
+        raise TypeError(
+            f"{loss!r}: metric must map counts of shape (2,) to a tensor of that shape, got {found}; compute "
+            "it element by element with torch."
+        )
+    if not value.requires_grad:
+        raise ValueError(
+            f"{loss!r}: metric has no slope in the counts; compute it with torch operations that have one, "
+            "without rounding, comparing or detaching."
+        )
 
 
 class AnyLoss(_MetricLoss):
@@ -108,10 +140,11 @@ class AnyLoss(_MetricLoss):
 
     Parameters
     ----------
-    metric : str, default="f1"
+    metric : str or callable, default="f1"
         One of accuracy, balanced_accuracy, f1, fbeta, fowlkes_mallows, gmean, gmean2, jaccard,
-        kappa, mcc, npv, precision, recall, specificity, tversky, youden. Class 1 of two is the
-        positive one.
+        kappa, mcc, npv, precision, recall, specificity, tversky, youden, or a function called as
+        ``metric(tp=..., fp=..., fn=..., tn=...)`` with tensors of counts, element by element, that gives
+        what is to be large; its slopes come from autograd. Class 1 of two is the positive one.
     amplification : float in (0, 200], default=10.0
         Sharpness L. 73 is the value of the paper; large values starve confident rows of gradient.
     threshold : float in (0, 1), default=0.5
@@ -134,11 +167,19 @@ class AnyLoss(_MetricLoss):
     Raises
     ------
     ValueError
-        By :meth:`bind`, if a parameter is out of range or the metric has no multi-class form; when
-        called, for a batch of one class under ``undefined="raise"``.
+        By :meth:`bind`, if a parameter is out of range, the metric has no multi-class form, or a function
+        has no slope; when called, for a batch of one class under ``undefined="raise"``, and where a function is
+        not finite.
+    TypeError
+        By :meth:`bind`, if a function does not take the four counts or does not answer one number for each.
 
     Notes
     -----
+    The counts that a function sees are sums of row weights, which estimators give a mean of 1: a ratio of
+    counts is the same for any batch size, a profit per row (``value / (tp + fp + fn + tn)``) too, a plain sum
+    is not. A function goes with ``average="macro"``, one class against the rest. For pickles it must be
+    importable, no lambda.
+
     The soft decision is computed as :math:`\sigma((L/2)\tanh(z/2))`, so L is a free smoothness and is
     not limited by the number format. The released gradient of the G-mean carries a factor 4 too
     many; here it is exact. Batches are biased estimates of a ratio: use large ones. Against
@@ -155,12 +196,20 @@ class AnyLoss(_MetricLoss):
     >>> from skimb.losses import AnyLoss, ClassPrior
     >>> bound = AnyLoss("f1").bind(ClassPrior(counts=[3, 3]))
     >>> z = torch.tensor([-2, -.5, .3, 1.2, 2.5, -1.1], dtype=torch.float64)
-    >>> round(bound(z, torch.tensor([0, 0, 1, 0, 1, 1])).item(), 6)
+    >>> y = torch.tensor([0, 0, 1, 0, 1, 1])
+    >>> round(bound(z, y).item(), 6)
     0.412787
+
+    A function of one's own, here the profit per row where a hit earns 5 and a false alarm costs 1:
+
+    >>> def profit(tp, fp, fn, tn):
+    ...     return (5 * tp - fp) / (tp + fp + fn + tn)
+    >>> round(AnyLoss(profit).bind(ClassPrior(counts=[3, 3]))(z, y).item(), 4)
+    -0.252
     """
 
     _parameter_constraints = {
-        "metric": [StrOptions(set(METRICS))],
+        "metric": [StrOptions(set(METRICS)), callable],
         "amplification": [Interval(Real, 0, 200, closed="right")],
         "threshold": [Interval(Real, 0, 1, closed="neither")],
         "beta": [Interval(Real, 0, None, closed="neither")],
@@ -234,8 +283,8 @@ class ScoreOriented(_MetricLoss):
 
     Parameters
     ----------
-    metric : str, default="f1"
-        One of the metrics of :class:`AnyLoss`.
+    metric : str or callable, default="f1"
+        One of the metrics of :class:`AnyLoss`, or a function as there.
     distribution : {"cosine", "uniform"}, default="cosine"
         Law of the threshold.
     mu : float in (0, 1), default=0.5
@@ -273,7 +322,7 @@ class ScoreOriented(_MetricLoss):
     """
 
     _parameter_constraints = {
-        "metric": [StrOptions(set(METRICS))],
+        "metric": [StrOptions(set(METRICS)), callable],
         "distribution": [StrOptions({"cosine", "uniform"})],
         "mu": [Interval(Real, 0, 1, closed="neither")],
         "delta": [Interval(Real, 0, 0.5, closed="right")],

@@ -6,7 +6,7 @@ from sklearn.pipeline import Pipeline
 from skimb._core.inner import last_step
 from skimb.boosting._base import BoostedClassifier
 from skimb.boosting._objectives import SERVES as ROW_SERVES
-from skimb.losses import CrossEntropy, Loss, Mixed, all_losses
+from skimb.losses import CrossEntropy, Loss, Mixed, NonNegativePU, all_losses
 from skimb.losses._base import unserved
 
 PLAIN, WEIGHTED, SPECIAL = "cross-entropy", "weighted cross-entropy", "special"
@@ -119,8 +119,8 @@ def chosen_losses(losses, task):
         return None
     if isinstance(losses, str):
         losses = [
-            cls for cls in all_losses(task) if cls is not Mixed
-        ]  # without a loss, cross-entropy
+            cls for cls in all_losses(task) if cls not in (Mixed, NonNegativePU)
+        ]  # cross-entropy without a loss, and targets of another meaning
     chosen = []
     for one in losses:
         if isinstance(one, type) and issubclass(one, Loss):
