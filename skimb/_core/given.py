@@ -23,14 +23,19 @@ def refuse_unnumbered(sampler, X):
     ValueError
         If a column holds categories, texts or times.
     """
-    if not hasattr(X, "iloc"):
-        return
-    odd = [name for j, name in enumerate(X.columns) if not _has_numbers(X.iloc[:, j])]
+    odd = unnumbered(X)
     if odd:
         raise ValueError(
             f"{type(sampler).__name__} makes rows between others, and the columns {odd[:10]} hold no numbers; "
             "encode them first, or copy rows, with RandomOverSampler or MLROS."
         )
+
+
+def unnumbered(X):
+    """Names of the columns of a frame that hold no numbers; none for anything else."""
+    if not hasattr(X, "iloc"):
+        return []
+    return [name for j, name in enumerate(X.columns) if not _has_numbers(X.iloc[:, j])]
 
 
 def _has_numbers(column):
