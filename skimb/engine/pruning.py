@@ -205,8 +205,8 @@ class _Pruned(RunningScheme):
         self.module.train(training)
         if any(part is None for part in found):
             raise ValueError(
-                f"{self.settings!r} clusters the inputs of the output layer: let the module return the pair (scores, "
-                "inputs of the output layer)."
+                f"{self.settings!r} clusters the inputs of the output layer: let the module return the pair "
+                "(scores, inputs of the output layer)."
             )
         Z = torch.cat([part.detach().flatten(1).double().cpu() for part in found])
         return torch.nn.functional.normalize(Z, dim=1).numpy()

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.preprocessing import normalize
 from sklearn.utils import _safe_indexing, check_random_state, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
@@ -30,8 +31,8 @@ class DynamicPruningSampler(RowSelector):
         Share of its rows that a pruned class keeps. None keeps as many as `sampling_strategy` says, which for
         words are those of the smallest class.
     sampling_strategy : {"auto", "majority", "not minority", "not majority", "all"} or dict, default="auto"
-        Classes that are pruned, as in imbalanced-learn: "auto" is all but the smallest. A dict gives the rows to keep
-        by label, and `fraction` is then not asked.
+        Classes that are pruned, as in imbalanced-learn: "auto" is all but the smallest. A dict gives the rows to
+        keep by label, and `fraction` is then not asked.
     n_clusters : int in [1, inf) or "auto", default="auto"
         Clusters of a class; "auto" is :math:`2\sqrt n`, at most 256. Those of fewer than 3 rows join others.
     power : float in [0, 1], default=0.5
@@ -70,11 +71,11 @@ class DynamicPruningSampler(RowSelector):
     -----
     Two things change. Class frequencies do, which :class:`~skimb.pipeline.ResampledClassifier` undoes in
     ``predict_proba``. So do, for `power` below 1, the rows of a class: rare kinds of rows come more often than they
-    are, and no factor per class undoes that; `reweight` does, at the cost of uneven weights. Outliers and wrong labels are
-    rare kinds too, hence the default between the extremes.
+    are, and no factor per class undoes that; `reweight` does, at the cost of uneven weights. Outliers and wrong
+    labels are rare kinds too, hence the default between the extremes.
 
     The abstract names the aim, diversity and balance by the model's own features, renewed during training; the rule
-    is ours. This sampler prunes once, :class:`~skimb.training.DynamicPruning` renews the choice while a net is trained.
+    is ours. This sampler prunes once, :class:`~skimb.training.DynamicPruning` renews the choice while a net trains.
 
     References
     ----------
@@ -167,10 +168,7 @@ class DynamicPruningSampler(RowSelector):
         if self.features is None:
             return standardised(self, X)
         self.features_ = clone(self.features).fit(_safe_indexing(X, at), y[at])
-        Z = features_of(self.features_, X)
-        lengths = np.sqrt(np.asarray((Z.multiply(Z) if hasattr(Z, "multiply") else Z * Z).sum(1)))
-        lengths = np.maximum(lengths.reshape(-1, 1), 1e-12)
-        return Z.multiply(1.0 / lengths).tocsr() if hasattr(Z, "multiply") else Z / lengths
+        return normalize(features_of(self.features_, X))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
