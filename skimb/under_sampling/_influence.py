@@ -9,12 +9,12 @@ from sklearn.utils import _safe_indexing, check_random_state, gen_batches, get_t
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.extmath import safe_sparse_dot
 
+from skimb._core.given import lengths_of
 from skimb._core.inner import fit_inner
 from skimb._core.validation import exclusive_target
 from skimb.under_sampling._selection import (
     RowSelector,
     features_of,
-    lengths_of,
     rows_of_classes,
 )
 

@@ -4,7 +4,6 @@ import numpy as np
 from imblearn.base import BaseSampler
 from imblearn.utils import check_target_type
 from scipy import sparse
-from scipy.sparse.linalg import norm as sparse_norm
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing
@@ -145,15 +144,6 @@ def features_of(estimator, X):
     elif hasattr(estimator, "transform"):
         X = estimator.transform(X)
     return as_numbers(estimator, X)
-
-
-def lengths_of(Z):
-    """Length of each row, of shape (n, 1)."""
-    return (
-        sparse_norm(Z, axis=1)[:, None]
-        if sparse.issparse(Z)
-        else np.linalg.norm(Z, axis=1, keepdims=True)
-    )
 
 
 def as_numbers(owner, X):
