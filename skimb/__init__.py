@@ -22,6 +22,7 @@ _SUBPACKAGES = (
     "model_selection",
     "multilabel",
     "naive_bayes",
+    "neighbors",
     "nets",
     "neural_network",
     "over_sampling",

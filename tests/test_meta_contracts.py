@@ -26,7 +26,8 @@ from skimb.linear_model import (
     PrestoClassifier,
     PrestoClassifierCV,
 )
-from skimb.naive_bayes import PooledGaussianNB
+from skimb.naive_bayes import PooledGaussianNB, VonMisesFisherClassifier
+from skimb.neighbors import SingularKernelClassifier
 from skimb.pipeline import DensityWeightedRegressor, ResampledClassifier
 from skimb.posthoc import CostRuleClassifier, LogitAdjuster
 from skimb.streaming import AnalyticClassifier, IncrementalMLPClassifier
@@ -37,6 +38,8 @@ PLAIN = [
     PrestoClassifierCV(3, cv=2),
     NormalizedLogisticClassifier(max_iter=50),
     PooledGaussianNB(),
+    VonMisesFisherClassifier(),
+    SingularKernelClassifier(),
     AnalyticClassifier(n_components=20, random_state=0),
 ]
 NETS = [
@@ -180,13 +183,22 @@ OTHERS = {
     "estimator": KNeighborsClassifier(1), "n_estimators": 1, "k_bins": 1, "hardness": "entropy",
     "replacement": True, "soft": True, "balancing_schedule": "progressive",
     "sampler": RandomOverSampler(random_state=1), "correct_prior": False, "tau": 3.0, "taus": [1.5],
-    "prior": [0.3, 0.7], "cost": [[0, 1], [50, 0]],
+    "prior": [0.3, 0.7], "cost": [[0, 1], [50, 0]], "shrinkage": 900.0, "shared_concentration": True, "exponent": 0.1,
+    "metric": "sphere", "n_neighbors": 1,
 }  # fmt: skip
 ALSO = [
     AnalyticClassifier(n_components=20, balance_power=0.7, random_state=0),
     PooledGaussianNB(shrink_to_pooled=0.4, priors="uniform"),
+    SingularKernelClassifier(3.0, n_neighbors=9),
     PrestoClassifier(1e-4),
 ]
+
+
+def another(model, name):
+    """A valid value that a parameter does not have."""
+    if name == "normalize" and isinstance(model, VonMisesFisherClassifier):
+        return False
+    return OTHERS[name] if OTHERS[name] != getattr(model, name) else None
 
 
 def answers(model, X):
@@ -201,7 +213,7 @@ def test_what_was_fitted_stays(model, rows):
     for name in model.get_params(deep=False):
         fitted = clone(model).fit(X, y)
         before = answers(fitted, far)
-        fitted.set_params(**{name: OTHERS[name] if OTHERS[name] != getattr(model, name) else None})
+        fitted.set_params(**{name: another(model, name)})
         for now in (fitted, pickle.loads(pickle.dumps(fitted))):
             for a, b in zip(before, answers(now, far), strict=True):
                 np.testing.assert_array_equal(a, b, err_msg=name)
@@ -215,7 +227,7 @@ def test_chunks_go_on_with_what_was_fitted(model, rows):
     whole = clone(model).fit(X, y)
     for name in model.get_params():
         stream = clone(model).fit(X[:150], y[:150])
-        stream.set_params(**{name: OTHERS[name]}).partial_fit(X[150:], y[150:])
+        stream.set_params(**{name: another(model, name)}).partial_fit(X[150:], y[150:])
         np.testing.assert_allclose(
             stream.predict_proba(X), whole.predict_proba(X), atol=1e-8, err_msg=name
         )

@@ -306,6 +306,35 @@ def class_shares(classes, labels, weight=None):
     return mass / mass.sum()
 
 
+def class_prior(given, shares, classes):
+    """Class probabilities to answer with.
+
+    Parameters
+    ----------
+    given : array-like of shape (n_classes,), "uniform" or None
+        What the user asks for; None is the frequencies.
+    shares : ndarray of shape (n_classes,)
+        Frequencies of the training rows.
+    classes : ndarray of shape (n_classes,)
+        Labels, for messages.
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        Non-negative, together 1.
+    """
+    if given is None:
+        return shares
+    if isinstance(given, str):
+        return np.full(len(shares), 1.0 / len(shares))
+    prior = np.array(given, float)
+    if prior.shape != shares.shape or (prior < 0).any() or abs(prior.sum() - 1.0) > 1e-8:
+        raise ValueError(
+            f"priors={given!r} must hold one non-negative number per class of {classes.tolist()}, together 1."
+        )
+    return prior
+
+
 def trained_shares(classes, labels, weight, estimator):
     """Label distribution that an estimator was trained on, its own class weights included.
 

@@ -4,16 +4,12 @@ from numbers import Real
 
 import numpy as np
 from scipy import sparse
-from scipy.special import logsumexp
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skimb._core.validation import plain_labels, rows_with_weight
+from skimb.naive_bayes._generative import GenerativeClassifier
 
 
-class PooledGaussianNB(ClassifierMixin, BaseEstimator):
+class PooledGaussianNB(GenerativeClassifier):
     r"""Gaussian naive Bayes with one variance per feature for all classes: diagonal discriminant analysis.
 
     .. math:: s_k(x)=\log\pi_k-\tfrac12\sum_j\frac{(x_j-\mu_{kj})^2}{\sigma_j^2},\qquad
@@ -90,86 +86,11 @@ class PooledGaussianNB(ClassifierMixin, BaseEstimator):
         self.var_smoothing = var_smoothing
         self.shrink_to_pooled = shrink_to_pooled
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
-        """Fit to labelled rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            Labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; an integer repeats a row.
-
-        Returns
-        -------
-        PooledGaussianNB
-            Itself.
-        """
-        return self._learn(X, y, None, sample_weight, first=True)
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Learn further rows: the result is that of all rows so far, with the parameters of the first call.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            Labels.
-        classes : array-like, default=None
-            All labels there will be; needed by the first call.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights.
-
-        Returns
-        -------
-        PooledGaussianNB
-            Itself.
-        """
-        first = not hasattr(self, "class_count_")
-        if first and classes is None:
-            raise ValueError("classes must be passed on the first call to partial_fit.")
-        if (
-            not first
-            and classes is not None
-            and not np.array_equal(np.unique(classes), self.classes_)
-        ):
-            raise ValueError(
-                f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
-            )
-        return self._learn(X, y, classes, sample_weight, first)
-
-    def _learn(self, X, y, classes, sample_weight, first):
-        X, y = validate_data(
-            self, X, plain_labels(y), accept_sparse="csr", dtype=np.float64, reset=first
-        )
-        check_classification_targets(y)
-        X, y, w = rows_with_weight(X, y, sample_weight)
-        if first:
-            self.classes_ = np.unique(y if classes is None else plain_labels(classes, "classes"))
-            shape = (len(self.classes_), X.shape[1])
-            self.class_count_, self.theta_ = np.zeros(shape[0]), np.zeros(shape)
-            self._deviations = np.zeros(shape)  # weighted sums of squares about the means
-            # what was fitted, and what partial_fit goes on with, whatever is set later
-            self._given = self.priors, self.var_smoothing, self.shrink_to_pooled
-        stray = np.setdiff1d(y, self.classes_)
-        if len(stray):
-            raise ValueError(
-                f"y holds labels {stray.tolist()} that are not among {self.classes_.tolist()}."
-            )
-        for k, label in enumerate(self.classes_.tolist()):
-            own = y == label
-            if own.any():
-                self._add(k, X[own], w[own])
-        self._update()
-        return self
+    def _begin(self, n_classes, n_features):
+        self.theta_ = np.zeros((n_classes, n_features))
+        self._deviations = np.zeros((n_classes, n_features))  # weighted sums of squares about means
 
     def _add(self, k, X, w):
-        """Merge rows of a class into its count, means and deviations."""
         n, before = w.sum(), self.class_count_[k]
         mean = np.asarray(X.T @ w).ravel() / n
         if sparse.issparse(X):
@@ -180,24 +101,10 @@ class PooledGaussianNB(ClassifierMixin, BaseEstimator):
         gap = mean - self.theta_[k]
         self._deviations[k] += np.maximum(far, 0.0) + before * n / total * gap**2
         self.theta_[k] += gap * n / total
-        self.class_count_[k] = total
 
-    def _update(self):
+    def _update(self, shares):
         count = self.class_count_
-        shares = count / count.sum()
-        priors, var_smoothing, t = self._given
-        if priors is None:
-            self.class_prior_ = shares
-        elif isinstance(priors, str):
-            self.class_prior_ = np.full(len(count), 1.0 / len(count))
-        else:
-            given = np.asarray(priors, float)
-            if given.shape != count.shape or (given < 0).any() or abs(given.sum() - 1.0) > 1e-8:
-                raise ValueError(
-                    f"priors={priors!r} must hold one non-negative number per class of "
-                    f"{self.classes_.tolist()}, together 1."
-                )
-            self.class_prior_ = given.copy()
+        var_smoothing, t = self._given["var_smoothing"], self._given["shrink_to_pooled"]
         own = self._deviations / np.maximum(count, np.finfo(float).tiny)[:, None]
         pooled = self._deviations.sum(0) / count.sum()
         centre = shares @ self.theta_
@@ -221,10 +128,7 @@ class PooledGaussianNB(ClassifierMixin, BaseEstimator):
             self.coef_ = coef[1:] - coef[:1] if two else coef
             self.intercept_ = intercept[1:] - intercept[:1] if two else intercept
 
-    def _scores(self, X):
-        """Log joint densities up to a term that is the same for all classes, (n, K)."""
-        check_is_fitted(self)
-        X = validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
+    def _joint(self, X):
         # from the middle of the means, so that large offsets of features cancel
         middle = self.theta_.mean(0)
         means, precision = self.theta_ - middle, 1.0 / self.var_
@@ -234,7 +138,7 @@ class PooledGaussianNB(ClassifierMixin, BaseEstimator):
             linear = (X - middle) @ (means * precision).T
         with np.errstate(divide="ignore"):
             scores = linear - 0.5 * (means**2 * precision).sum(1) + np.log(self.class_prior_)
-        if self._given[2] < 1.0:
+        if self._given["shrink_to_pooled"] < 1.0:
             scores = scores - 0.5 * np.log(self.var_).sum(1)
             if sparse.issparse(X):
                 square = np.asarray(X.multiply(X) @ precision.T) - 2.0 * np.asarray(
@@ -245,71 +149,3 @@ class PooledGaussianNB(ClassifierMixin, BaseEstimator):
                 square = (X - middle) ** 2 @ precision.T
             scores = scores - 0.5 * square
         return scores
-
-    def decision_function(self, X):
-        """Log joint densities up to a term that all classes share.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes) or, for two classes, (n_samples,)
-            Scores; for two the log odds of the second.
-        """
-        scores = self._scores(X)
-        return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
-
-    def predict(self, X):
-        """The most probable class.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Labels.
-        """
-        best = self._scores(X).argmax(1)
-        return self.classes_[best]
-
-    def predict_log_proba(self, X):
-        """Logarithm of :meth:`predict_proba`.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Log probabilities.
-        """
-        scores = self._scores(X)
-        return scores - logsumexp(scores, axis=1, keepdims=True)
-
-    def predict_proba(self, X):
-        """Class probabilities.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes)
-            Probabilities under `priors`.
-        """
-        return np.exp(self.predict_log_proba(X))
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags

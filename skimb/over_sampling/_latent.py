@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _check_feature_names, check_array
 
-from skimb.over_sampling._given import appended, of_type, refuse_unnumbered
+from skimb._core.given import appended, of_type, refuse_unnumbered
 
 
 class LatentSMOTE(BaseOverSampler):

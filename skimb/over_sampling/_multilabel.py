@@ -13,8 +13,8 @@ from sklearn.utils import TargetTags, _safe_indexing, check_random_state, gen_ba
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
+from skimb._core.given import appended, of_type, refuse_unnumbered
 from skimb._core.validation import checked_target
-from skimb.over_sampling._given import appended, of_type, refuse_unnumbered
 
 _CELLS = 2**22  # numbers that are dense at a time
 

@@ -9,6 +9,7 @@ from skimb.engine.callbacks import DeferredReweighting
 from skimb.engine.data import Batch
 from skimb.engine.metric_mixing import MetricMixup
 from skimb.engine.mixing import BalancedMixup, Mixer, Mixup, PartialMixup, Remix, UniMix
+from skimb.engine.pruning import DynamicPruning
 from skimb.engine.sampling import ClassPowerSampler
 from skimb.engine.schemes import RunningScheme, Scheme
 
@@ -18,6 +19,7 @@ __all__ = [
     "Batch",
     "ClassPowerSampler",
     "DeferredReweighting",
+    "DynamicPruning",
     "MetricMixup",
     "Mixer",
     "Mixup",

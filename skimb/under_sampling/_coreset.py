@@ -3,19 +3,20 @@
 from numbers import Integral
 
 import numpy as np
-from imblearn.base import BaseSampler
-from imblearn.utils import check_target_type
-from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import _safe_indexing, check_random_state, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from skimb._core.compat import check_sample_weight
 from skimb._core.inner import fit_inner, last_step
-from skimb._core.validation import exclusive_target
 from skimb.under_sampling import _vector_sums
+from skimb.under_sampling._selection import (
+    ALLOCATIONS,
+    RowSelector,
+    class_sizes,
+    refuse_too_few,
+    rows_of_classes,
+)
 
 _TINY = np.finfo(float).tiny
 
@@ -40,7 +41,7 @@ def hinge_of(estimator, X, y):
 LOSSES = {"log_loss": log_loss_of, "hinge": hinge_of}
 
 
-class AutoCoresetSampler(BaseSampler):
+class AutoCoresetSampler(RowSelector):
     r"""Coreset: few rows with weights whose weighted loss is that of all rows, for every model tried.
 
     A *query* is a fitted model; its losses of all rows are a column. For the columns collected so far a weighted
@@ -122,15 +123,12 @@ class AutoCoresetSampler(BaseSampler):
     True
     """
 
-    _sampling_type = "under-sampling"
-    sampling_strategy = "all"  # imbalanced-learn's frame asks for one; `allocation` decides
-
     _parameter_constraints = {
         "n_samples": [Interval(Integral, 1, None, closed="left")],
         "estimator": [HasMethods(["fit"]), None],
         "loss": [StrOptions(set(LOSSES)), callable],
         "backend": [StrOptions({"lp", "importance", "uniform"})],
-        "allocation": [StrOptions({"equal", "proportional", "sqrt"}), dict],
+        "allocation": [StrOptions(set(ALLOCATIONS)), dict],
         "base_weight": [StrOptions({"balanced"}), None],
         "n_queries": [Interval(Integral, 1, None, closed="left")],
         "patience": [Interval(Integral, 1, None, closed="left")],
@@ -166,57 +164,23 @@ class AutoCoresetSampler(BaseSampler):
         self.return_mode = return_mode
         self.random_state = random_state
 
-    def fit_resample(self, X, y, *, sample_weight=None):
-        """Find the coreset.
-
-        Parameters
-        ----------
-        X : array-like, data frame or sparse matrix of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            Labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the rows to stand for, times `base_weight`.
-
-        Returns
-        -------
-        X_resampled : like X, of shape (n_kept, n_features)
-            Rows kept.
-        y_resampled : like y, of shape (n_kept,)
-            Their labels.
-        """
-        return super().fit_resample(X, y, sample_weight=sample_weight)
-
-    def _check_X_y(self, X, y):
-        y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
-        labels = exclusive_target(self, y)
-        if not hasattr(X, "columns"):  # frames keep their types
-            accept = {"accept_sparse": ["csr", "csc"], "dtype": None, "ensure_all_finite": False}
-            X = check_array(X, **accept)
-        X = validate_data(self, X, skip_check_array=True)
-        check_consistent_length(X, labels)
-        return X.tocsr() if sparse.issparse(X) else X, labels, binarize_y
-
     def _fit_resample(self, X, y, sample_weight=None):
         rng = check_random_state(self.random_state)
-        w = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        classes = np.unique(y)
-        rows = [np.flatnonzero((y == c) & (w > 0)) for c in classes]
-        if any(len(r) == 0 for r in rows):
-            raise ValueError("A class has no row of positive weight; drop its rows.")
+        w, classes, rows = rows_of_classes(X, y, sample_weight)
         if self.base_weight == "balanced":
             total = w.sum()
             for r in rows:
                 w[r] *= total / (len(rows) * w[r].sum())
-        sizes = self._sizes(classes, np.array([len(r) for r in rows]))
+        if isinstance(self.allocation, dict) and self.return_mode == "resample":
+            refuse_too_few(self.n_samples, classes)
+        count = np.array([len(r) for r in rows])
+        sizes = class_sizes(self.n_samples, self.allocation, classes, count)
         u = self._search(X, y, w, rows, sizes, rng)
         if self.return_mode == "resample":
             picked = self._drawn(u, rows, rng)
-            self.sample_indices_, self.sample_weight_ = picked, np.ones(len(picked))
-        else:
-            self.sample_indices_ = np.flatnonzero(u > 0)
-            self.sample_weight_ = u[self.sample_indices_]
-        return _safe_indexing(X, self.sample_indices_), _safe_indexing(y, self.sample_indices_)
+            return self._keep(X, y, picked, np.ones(len(picked)))
+        picked = np.flatnonzero(u > 0)
+        return self._keep(X, y, picked, u[picked])
 
     def _drawn(self, u, rows, rng):
         """Draws with replacement by weight, of each class as many as its weight says and at least one."""
@@ -229,38 +193,6 @@ class AutoCoresetSampler(BaseSampler):
         size[np.argsort(size - wanted, kind="stable")[:rest]] += 1
         own = zip(rows, size, mass, strict=True)
         return np.sort(np.concatenate([rng.choice(r, n, p=u[r] / m) for r, n, m in own]))
-
-    def _sizes(self, classes, count):
-        """Rows to keep of each class."""
-        if isinstance(self.allocation, dict):
-            missing = [c for c in classes.tolist() if c not in self.allocation]
-            if missing:
-                raise ValueError(f"allocation={self.allocation!r} lacks the classes {missing}.")
-            size = np.array([self.allocation[c] for c in classes.tolist()])
-            if (size < 1).any():
-                raise ValueError(
-                    f"allocation={self.allocation!r} must leave each class at least one row."
-                )
-            if self.return_mode == "weighted":
-                return np.minimum(size, count)
-        if self.n_samples < len(classes):
-            raise ValueError(
-                f"n_samples={self.n_samples} is less than one row for each of the {len(classes)} classes."
-            )
-        if isinstance(self.allocation, dict):
-            return np.minimum(size, count)
-        power = {"equal": 0.0, "sqrt": 0.5, "proportional": 1.0}[self.allocation]
-        size, open_ = np.zeros(len(count), int), np.ones(len(count), bool)
-        while open_.any():  # classes that give all they have leave their share to the others
-            left = self.n_samples - size[~open_].sum()
-            share = np.where(open_, count**power, 0.0)
-            wanted = left * share / share.sum()
-            full = open_ & (wanted >= count)
-            if not full.any():
-                size[open_] = np.maximum(np.floor(wanted[open_]).astype(int), 1)
-                break
-            size[full], open_[full] = count[full], False
-        return size
 
     def _search(self, X, y, w, rows, sizes, rng):
         """Weights of the best coreset."""
@@ -333,7 +265,6 @@ class AutoCoresetSampler(BaseSampler):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.sampler_tags.sample_indices = True
         base = LogisticRegression() if self.estimator is None else self.estimator
         tags.input_tags.allow_nan = get_tags(base).input_tags.allow_nan
         return tags

@@ -1,7 +1,8 @@
-"""Made rows after the given ones, which stay as they came."""
+"""Given rows: what they hold, how long they are, and made ones after them."""
 
 import numpy as np
 from scipy import sparse
+from scipy.sparse.linalg import norm
 
 from skimb._core.optional import require
 
@@ -23,14 +24,19 @@ def refuse_unnumbered(sampler, X):
     ValueError
         If a column holds categories, texts or times.
     """
-    if not hasattr(X, "iloc"):
-        return
-    odd = [name for j, name in enumerate(X.columns) if not _has_numbers(X.iloc[:, j])]
+    odd = unnumbered(X)
     if odd:
         raise ValueError(
             f"{type(sampler).__name__} makes rows between others, and the columns {odd[:10]} hold no numbers; "
             "encode them first, or copy rows, with RandomOverSampler or MLROS."
         )
+
+
+def unnumbered(X):
+    """Names of the columns of a frame that hold no numbers; none for anything else."""
+    if not hasattr(X, "iloc"):
+        return []
+    return [name for j, name in enumerate(X.columns) if not _has_numbers(X.iloc[:, j])]
 
 
 def _has_numbers(column):
@@ -40,6 +46,13 @@ def _has_numbers(column):
     if kind in "Mm" or str(column.dtype) == "category":
         return False
     return all(not isinstance(value, str) for value in column)
+
+
+def lengths_of(rows):
+    """Euclidean length of each row of an array or a sparse matrix, of shape (n, 1)."""
+    if sparse.issparse(rows):
+        return norm(rows, axis=1)[:, None]
+    return np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def of_type(made, dtype):
