@@ -7,7 +7,7 @@ import pytest
 import sklearn
 from scipy import sparse
 from sklearn.linear_model import SGDClassifier
-from sklearn.naive_bayes import GaussianNB
+from sklearn.naive_bayes import BernoulliNB, GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -155,13 +155,13 @@ def test_chunks_pickles_and_parameters_set_later(rows):
 def test_sparse_rows_weights_and_nets(rows):
     X, y, groups = (part[:300] for part in rows)
     w = np.arange(300) % 3
-    dense = GroupwiseOnlineClassifier(LINEAR).fit(X, y, groups=groups, sample_weight=w)
-    thin = GroupwiseOnlineClassifier(LINEAR)
+    dense = GroupwiseOnlineClassifier(BernoulliNB()).fit(X, y, groups=groups, sample_weight=w)
+    thin = GroupwiseOnlineClassifier(BernoulliNB())
     thin.fit(sparse.csr_array(X), y, groups=groups, sample_weight=w)
     wanted = dense.predict_proba(X, groups)
     np.testing.assert_allclose(thin.predict_proba(sparse.csr_array(X), groups), wanted, atol=1e-6)
     kept = w > 0
-    again = GroupwiseOnlineClassifier(LINEAR)
+    again = GroupwiseOnlineClassifier(BernoulliNB())
     again.fit(X[kept], y[kept], groups=groups[kept], sample_weight=w[kept])
     np.testing.assert_allclose(again.predict_proba(X, groups), wanted)
     assert dense.group_count_[0] == kept.sum()
