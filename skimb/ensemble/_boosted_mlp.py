@@ -5,22 +5,18 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from skimb._base.head import HeadParams
 from skimb._core.validation import take_names
 from skimb.boosting._base import BoostedClassifier
-from skimb.ensemble._units import ACTIVATIONS, Block, fit_blocks
+from skimb.ensemble._grown import BODY, GrownNet, untrained
+from skimb.ensemble._units import ACTIVATIONS
 from skimb.losses import Loss
 from skimb.neural_network import MLPClassifier
 
-_HALVINGS = 30
-_FLOOR = 1e-12  # least denominator of a Newton step
 
-
-class GradientBoostedMLPClassifier(BoostedClassifier):
+class GradientBoostedMLPClassifier(GrownNet, BoostedClassifier):
     r"""Gradient boosted neural network (GBNN): hidden units added one block at a time, each with a Newton step.
 
     Stage t fits a block of hidden units :math:`h_t` to the negative gradients of a loss on a share of the rows,
@@ -58,6 +54,10 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
         L2 strength of a block's fit, divided by its rows (weights) as in ``MLPRegressor``.
     max_iter : int in [1, inf), default=200
         L-BFGS iterations of a block's fit.
+    body : estimator or None, default=None
+        Gives the rows that are boosted on: the last hidden layer of a perceptron of
+        :mod:`skimb.neural_network`, also at the end of a pipeline, or what another estimator's ``transform``
+        gives. It is fitted to the same rows and weights first, or kept as it is inside a ``FrozenEstimator``.
     class_weight : "balanced", "effective", dict or None, default=None
         Weights of classes, in the start, the fits and the steps.
     early_stopping : bool, default=False
@@ -75,6 +75,8 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
     ----------
     blocks_ : list
         Fitted blocks, with their steps in the output weights.
+    body_ : estimator or None
+        The fitted body.
     classes_ : ndarray of shape (n_classes,)
         Labels.
     init_scores_ : ndarray of shape (n_columns,)
@@ -131,6 +133,7 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
         "activation": [StrOptions(set(ACTIVATIONS))],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "body": BODY,
         **{
             name: BoostedClassifier._parameter_constraints[name]
             for name in (
@@ -160,6 +163,7 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
         activation="logistic",
         alpha=0.0001,
         max_iter=200,
+        body=None,
         class_weight=None,
         early_stopping=False,
         validation_fraction=0.1,
@@ -178,6 +182,7 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
         self.activation = activation
         self.alpha = alpha
         self.max_iter = max_iter
+        self.body = body
         self.class_weight = class_weight
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
@@ -188,66 +193,14 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
     # --- training ----------------------------------------------------------------------------
 
     def _train(self, X, code, weight, sets, metric, seed):
-        rng = check_random_state(seed)
-        weight = np.ones(len(code)) if weight is None else weight
-        scores = np.tile(self.init_scores_, (len(code), 1))
-        self.blocks_, self.n_unconverged_ = [], 0
-        self.loss_curve_ = [self._mean_loss(scores, code, weight)]
-        watch = None
-        if sets:
-            (held,) = sets
-            there = np.tile(self.init_scores_, (len(held.code), 1))
-            watch = [metric.gain(self._shaped(there), held), 0]  # best score, its stages
-        for stage in range(1, self.n_estimators + 1):
-            grad, hess = self._slopes(scores, code)
-            block, out, step = self._best_block(X, code, weight, grad, hess, rng)
-            scores, reached, step = self._walk(scores, out, step, code, weight)
-            block.V, block.c = block.V * step, block.c * step
-            self.blocks_.append(block)
-            self.loss_curve_.append(reached)
-            if watch is not None:
-                there = there + block(held.X)
-                found = metric.gain(self._shaped(there), held)
-                if found > watch[0]:
-                    watch = [found, stage]
-                elif stage - watch[1] >= self.n_iter_no_change:
-                    break
-        if watch is not None:
-            del self.blocks_[watch[1] :], self.loss_curve_[watch[1] + 1 :]
-        self.n_iter_ = len(self.blocks_)
+        self._grow(X, code, weight, self._head.seen.total, sets, metric, seed, self.classes_[code])
 
     def _slopes(self, scores, code):
-        """Gradient and stand-in of the Hessian per row and column."""
         grad, hess = self._head.bound.grad_hess(self._shaped(scores), code, convex=True)
         return grad.reshape(scores.shape), hess.reshape(scores.shape)
 
-    def _best_block(self, X, code, weight, grad, hess, rng):
-        """The candidate of the largest promised decrease, its outputs and its step."""
-        rows = self._share(code, rng)
-        w = weight[rows] / weight[rows].sum()
-        blocks, converged = fit_blocks(
-            X[rows],
-            -grad[rows],
-            w,
-            self.units_per_stage,
-            self.n_candidates,
-            self.activation,
-            self.alpha / (self._head.seen.total * self.subsample),
-            self.max_iter,
-            rng,
-        )
-        self.n_unconverged_ += not converged
-        axis = None if self.newton == "common" else 0
-        best = None
-        for block in blocks:
-            out = block(X)
-            slope = (weight[:, None] * grad * out).sum(axis)
-            curve = np.maximum((weight[:, None] * hess * out**2).sum(axis), _FLOOR)
-            promised = np.sum(slope**2 / curve)
-            if best is None or promised > best[0]:
-                step = np.clip(-slope / curve, -self.max_step, self.max_step)
-                best = promised, block, out, step * self.learning_rate
-        return best[1:]
+    def _common_step(self):
+        return self.newton == "common"
 
     def _share(self, code, rng):
         if self.subsample == 1.0:
@@ -258,16 +211,6 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
             size = max(round(self.subsample * len(own)), 1)
             rows.append(rng.choice(own, size, replace=False))
         return np.sort(np.concatenate(rows))
-
-    def _walk(self, scores, out, step, code, weight):
-        """Halve the step until the training loss does not rise."""
-        for _ in range(_HALVINGS):
-            moved = scores + step * out
-            reached = self._mean_loss(moved, code, weight)
-            if reached <= self.loss_curve_[-1]:
-                return moved, reached, step
-            step = 0.5 * step
-        return scores, self.loss_curve_[-1], 0.0 * step
 
     def _mean_loss(self, scores, code, weight):
         z = torch.from_numpy(np.ascontiguousarray(self._shaped(scores)))
@@ -280,18 +223,7 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
     # --- predictions -------------------------------------------------------------------------
 
     def _raw(self, X):
-        total = np.zeros((X.shape[0], self.n_columns_))
-        for block in self.blocks_:
-            total += block(X)
-        return self._shaped(total)
-
-    def _stages(self, X):
-        check_is_fitted(self)
-        X = self._read(X)
-        total = np.tile(self.init_scores_, (X.shape[0], 1)).astype(np.float64)
-        for block in self.blocks_:
-            total = total + block(X)
-            yield self._shaped(total)
+        return self._shaped(self._sum(X))
 
     def staged_decision_function(self, X):
         """Scores of the first stage, the first two, and so on.
@@ -338,33 +270,6 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
         """
         return map(self._labels, self._stages(X))
 
-    def truncate(self, n):
-        """A copy with the first stages only.
-
-        Parameters
-        ----------
-        n : int in [0, n_iter_]
-            Stages to keep.
-
-        Returns
-        -------
-        GradientBoostedMLPClassifier
-            A fitted classifier; this one stays as it is.
-
-        Raises
-        ------
-        ValueError
-            If there are fewer stages.
-        """
-        check_is_fitted(self)
-        if not 0 <= n <= self.n_iter_:
-            raise ValueError(f"n={n!r} must be from 0 to the {self.n_iter_} stages there are.")
-        shorter = copy.copy(self)
-        shorter.blocks_ = self.blocks_[:n]
-        shorter.loss_curve_ = self.loss_curve_[: n + 1]
-        shorter.n_iter_ = n
-        return shorter
-
     def to_mlp(self):
         """The same model as one net with a single hidden layer.
 
@@ -377,36 +282,22 @@ class GradientBoostedMLPClassifier(BoostedClassifier):
         Raises
         ------
         ValueError
-            If there is no unit.
+            If there is no unit, or the body is no perceptron whose layers could go on: it stands behind other
+            steps, transforms, normalises, or has another activation.
         """
-        check_is_fitted(self)
-        if not self.blocks_:
-            raise ValueError("There is no unit to make a net of; the model is a constant.")
-        all_of = Block(
-            np.hstack([b.W for b in self.blocks_]),
-            np.concatenate([b.b for b in self.blocks_]),
-            np.vstack([b.V for b in self.blocks_]),
-            self.init_scores_ + sum(b.c for b in self.blocks_),
-            self.blocks_[0].activation,
-        )
+        whole, sizes, before = self._flattened()
         weights = self.class_weight_
         if weights is not None:
             weights = dict(zip(self.classes_.tolist(), weights.tolist(), strict=True))
         net = MLPClassifier(
-            (all_of.W.shape[1],),
-            all_of.activation,
+            sizes,
+            whole.activation,
             loss=copy.deepcopy(self.loss_function_),
             class_weight=weights,
             alpha=self.alpha,
         )
         # a fit of no epochs to a row per class, then with these weights and what was counted here
-        fit = net._prepare(
-            net._validate(np.zeros((len(self.classes_), len(all_of.W))), self.classes_)
-        )
-        flat = np.concatenate([a.ravel() for a in (all_of.W, all_of.V, all_of.b, all_of.c)])
-        with torch.no_grad():
-            fit.net.module_.flat.copy_(torch.from_numpy(flat).view_as(fit.net.module_.flat))
-        net._finish(fit)
+        untrained(net, self.n_features_in_, self.classes_, whole, before)
         net._show(net._head.with_counts(self._head.seen, HeadParams.of(net)))
         take_names(net, self)
         return net
