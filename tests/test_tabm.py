@@ -609,6 +609,16 @@ def test_warm_start_goes_on_from_the_fitted_ensembles(table):
     assert model.predict(X).shape == y.shape
 
 
+def test_levels_that_a_loss_leaves_free_are_set_once():
+    X, y = make_classification(
+        300, 4, n_informative=4, n_redundant=0, n_classes=3, weights=[0.8, 0.1], random_state=0
+    )
+    model = quick(loss=losses.MannWhitney(), validation_folds=0).fit(X, y)
+    before = model.predict_proba(X)
+    model.set_params(learning_rate_init=1e-12).partial_fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(X), before, atol=1e-6)
+
+
 def test_a_refused_partial_fit_changes_nothing(table):
     X, y = table
     model = fitted(quick(), X, y)
