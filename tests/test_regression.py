@@ -256,3 +256,21 @@ def test_predictions_beyond_every_number_are_told():
     model = MLPRegressor("poisson", max_iter=2, tol=0.0, random_state=0).fit(X, np.abs(X[:, 0]))
     with pytest.warns(RuntimeWarning, match="of 60 predictions are not finite"):
         model.predict(1e7 * X)
+
+
+@pytest.mark.parametrize("method", ["bmc", "gai", "bni"])
+def test_the_balanced_error_of_targets_in_other_units(method):
+    rng = np.random.default_rng(0)
+    y, z = rng.gamma(2.0, 3.0, 200), torch.tensor(rng.normal(5.0, 2.0, 40))
+    bound = BalancedMSE(method, 1.5, False).bind(y)
+
+    def of(bound, move):
+        moved = move(z)
+        return bound.loss_grad(moved, bound.encode(torch.tensor(move(y[:40])), moved))
+
+    value, grad = of(bound, lambda t: t)
+    other = bound.in_units(10.0, 3.0)
+    moved_value, moved_grad = of(other, lambda t: 10.0 + 3.0 * t)
+    assert other.sigma == pytest.approx(4.5)
+    assert float(moved_value) == pytest.approx(9.0 * float(value))  # a squared error
+    torch.testing.assert_close(moved_grad, 3.0 * grad)

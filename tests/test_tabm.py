@@ -368,6 +368,125 @@ def test_members_spread_and_are_pruned(model, table):
             few.prune(wrong)
 
 
+def member_answers(model, X, answers):
+    """Answers of each member, in the order of their numbers."""
+    return np.concatenate([answers(fold._head, raw) for fold, raw in model._outputs(X)])
+
+
+@pytest.mark.parametrize("embedding", ["piecewise_linear", None])
+@pytest.mark.parametrize("ensemble", ["mini", "full", "packed"])
+def test_a_member_as_a_plain_net_answers_the_same(ensemble, embedding, table):
+    X, y = table
+    model = quick(ensemble=ensemble, embedding=embedding, n_blocks=3, max_iter=3).fit(X, y)
+    later = raw_table(100, seed=3)[0].assign(age=np.linspace(-500, 500, 100))  # beyond all bins
+    later.loc[:5, ["amount", "lost"]] = np.nan
+    later.loc[3:8, "city"] = "Dublin"
+    expected = member_answers(model, later, members.posteriors)
+    votes = member_answers(model, later, members.votes)
+    for k in range(6):
+        net = model.to_mlp(k)
+        p = net.predict_proba(later)
+        np.testing.assert_allclose(p, expected[k], atol=1e-12)
+        np.testing.assert_array_equal(net.predict(later), (votes[k] > 0.5).astype(int))
+    whole = members.shrunk(expected.mean(0), model._head.wanted, 1.0 - model.shrinkage_)
+    np.testing.assert_allclose(model.predict_proba(later), whole, rtol=1e-12)
+    names = net["columns"].get_feature_names_out()
+    assert len(names) == len(set(names)) == len(net["mlp"].coefs_[0])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(net)).predict_proba(later), p)
+
+
+@pytest.mark.parametrize(
+    ("params", "kind"),
+    [
+        ({"class_weight": "balanced", "prior": [0.5, 0.5]}, "binary"),
+        ({"loss": losses.LDAM(), "sampler": ClassPowerSampler(0.5)}, "binary"),
+        ({"loss": losses.MannWhitney()}, "binary"),
+        ({"loss": losses.BalancedSoftmax()}, "several"),
+        ({"class_weight": "balanced"}, "labels"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_a_plain_net_inverts_the_loss_of_its_member(params, kind, table):
+    X, y = table
+    rng = np.random.default_rng(0)
+    if kind == "several":
+        y = np.array(["a", "b", "c"])[y + (rng.random(len(y)) < 0.3)]
+    elif kind == "labels":
+        y = np.stack([y, rng.random(len(y)) < 0.2], 1).astype(int)
+    model = quick(**params).fit(X, y).prune(1)
+    expected = member_answers(model, X, members.posteriors)
+    model.set_params(class_weight=None, loss=losses.Focal(5.0), prior=None)  # what was fitted stays
+    for k in range(2):
+        net = model.to_mlp(k)
+        np.testing.assert_allclose(net.predict_proba(X), expected[k], atol=1e-12)
+        np.testing.assert_array_equal(net.classes_, model.classes_)
+    own = net["mlp"]
+    assert own.hidden_layer_sizes == (12, 12)
+    assert (own.n_iter_, own.loss_curve_) == (model._folds[1].n_iter_, model._folds[1].loss_curve_)
+    Z = net["columns"].transform(X)
+    before = own.predict_proba(Z)
+    own.set_params(learning_rate_init=1e-12, alpha=0.0).partial_fit(Z, y)
+    np.testing.assert_allclose(own.predict_proba(Z), before, atol=0.02)
+
+
+def test_a_plain_net_learns_from_the_start(table):
+    X, y = table
+    net = clone(quick(max_iter=12).fit(X, y).to_mlp())
+    p = net.fit(X, y).predict_proba(X)[:, 1]
+    assert average_precision_score(y, p) > 2 * y.mean()
+    assert net[:-1].set_output(transform="pandas").transform(X).shape == (
+        len(X),
+        net["mlp"].n_features_in_,
+    )
+
+
+@pytest.mark.parametrize(
+    ("loss", "ensemble"),
+    [
+        ("squared_error", "full"),
+        ("squared_error", "packed"),
+        ("poisson", "mini"),
+        (losses.BalancedMSE("bni", 30.0, False), "mini"),
+    ],
+    ids=["squared_error-full", "squared_error-packed", "poisson", "balanced"],
+)
+def test_a_member_of_a_regressor_as_a_plain_net(loss, ensemble, table):
+    X = table[0]
+    y = 100.0 + X["age"].to_numpy()
+    if loss == "squared_error":
+        y = np.stack([y, -1e4 * (X["city"] == "Bern")], 1)
+    model = TabMRegressor(**{**QUICK, "max_iter": 3, "loss": loss, "ensemble": ensemble}).fit(X, y)
+    each = member_answers(model, X, members.predictions)
+    for k in range(6):
+        net = model.to_mlp(k)
+        expected = model._centre + model._spread * each[k]
+        np.testing.assert_allclose(net.predict(X), expected, rtol=1e-9, atol=1e-9)
+    if model.shrinkage_ == 0.0:
+        mean = np.mean([model.to_mlp(k).predict(X) for k in range(6)], 0)
+        np.testing.assert_allclose(mean, model.predict(X), rtol=1e-9)
+    own = net["mlp"]
+    if isinstance(loss, losses.BalancedMSE):
+        assert own.noise_sigma_ == pytest.approx(model.noise_sigma_) == own.loss.noise_sigma
+    Z = net["columns"].transform(X)
+    own.set_params(learning_rate_init=1e-12, alpha=0.0).partial_fit(Z, y)
+    np.testing.assert_allclose(own.predict(Z), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_members_that_are_no_plain_nets(model, table):
+    X, y = table
+    for wrong in (-1, 15, 1.0, True):
+        with pytest.raises(ValueError, match="from 0 to 14"):
+            model.to_mlp(wrong)
+    periodic = quick(embedding="periodic")
+    with pytest.raises(ValueError, match="embedding='periodic' is no linear function"):
+        periodic.fit(X, y).to_mlp()
+    categories = periodic.fit(X[["city", "grade"]], y)  # which have no such embedding
+    expected = member_answers(categories, X[["city", "grade"]], members.posteriors)
+    np.testing.assert_allclose(
+        categories.to_mlp(5).predict_proba(X[["city", "grade"]]), expected[5], atol=1e-12
+    )
+
+
 # --- weights, state, callbacks -----------------------------------------------------------------------
 
 
@@ -607,6 +726,16 @@ def test_warm_start_goes_on_from_the_fitted_ensembles(table):
         model.set_params(validation_folds=3).fit(X, y)
     assert len(model._folds) == 2  # what was fitted stays
     assert model.predict(X).shape == y.shape
+
+
+def test_levels_that_a_loss_leaves_free_are_set_once():
+    X, y = make_classification(
+        300, 4, n_informative=4, n_redundant=0, n_classes=3, weights=[0.8, 0.1], random_state=0
+    )
+    model = quick(loss=losses.MannWhitney(), validation_folds=0).fit(X, y)
+    before = model.predict_proba(X)
+    model.set_params(learning_rate_init=1e-12).partial_fit(X, y)
+    np.testing.assert_allclose(model.predict_proba(X), before, atol=1e-6)
 
 
 def test_a_refused_partial_fit_changes_nothing(table):

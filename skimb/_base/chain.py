@@ -1,5 +1,6 @@
 """Estimators whose net is an MLP: module, steps, coefficients."""
 
+import copy
 from itertools import accumulate
 from numbers import Integral, Real
 
@@ -23,6 +24,11 @@ from skimb.nets import MLP
 from skimb.nets.encoder import layer_widths
 
 LINEAR_FTOL = 64 * np.finfo(float).eps  # as scikit-learn's linear models
+#: attributes that tell of training
+RECORD = (
+    "n_iter_", "t_", "loss_curve_", "loss_", "validation_scores_", "best_validation_score_", "best_loss_",
+    "_no_improvement_count", "_weight_total",
+)  # fmt: skip
 SOLVERS = ("adam", "adamw", "sgd", "muon", "lbfgs")
 
 SHARED_CONSTRAINTS = {
@@ -117,6 +123,20 @@ class ChainEstimator(NeuralBase):
         dtype = torch.float64 if self._dtype == "float64" else torch.float32
         widths = config.pop("widths")
         return MLP(widths, config.pop("activation"), dtype=dtype, **config)
+
+    def _take_net(self, other, head, coefs, intercepts):
+        """Become a plain net of given weights, in float64, with a head and the record of another's training."""
+        self._dtype, self._sparse, self._level = "float64", False, other._level
+        self.n_features_in_ = len(coefs[0])
+        widths = [len(w) for w in coefs] + [coefs[-1].shape[1]]
+        self._config = {"widths": widths, "activation": self.activation, "sparse": False}
+        self.n_layers_ = len(widths)
+        self._show(head)
+        for name in RECORD:
+            setattr(self, name, copy.copy(getattr(other, name)))
+        self._optimizer_state = self._scheme_state = self._generator_state = None
+        parts = [w.ravel() for w in coefs] + [np.ravel(b) for b in intercepts]
+        self._restore([np.concatenate(parts)[None]], other.net_.history)
 
     def _start_linear(self, module, data, bound):
         """Fit a linear model, as LogisticRegression(C=10), into the skip path; the rest adds zero."""

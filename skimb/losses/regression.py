@@ -190,6 +190,18 @@ class BalancedMSEBound(RegressionBound):
         """Current noise scale."""
         return float(self.log_sigma.exp())
 
+    def in_units(self, centre, spread):
+        """The same loss of targets ``centre + spread * target``, which has learned nothing yet."""
+        columns, mixture = self.columns, self.mixture
+        if columns is not None:
+            columns = (centre + spread * columns[0], columns[1])
+        if mixture is not None:
+            mixture = (mixture[0], centre + spread * mixture[1], spread**2 * mixture[2], mixture[3])
+        bounds = np.exp(self.bounds) * spread
+        other = type(self)(self.sigma * spread, bounds, columns, mixture, self.sigma_lr)
+        other._loss = self._loss
+        return other
+
     def entries(self, raw, target):
         raise TypeError("BalancedMSE couples the rows of a batch and has no losses of entries.")
 

@@ -10,7 +10,10 @@ from skimb._base import members
 from skimb._base.head import Head
 from skimb._core.compat import with_callbacks
 from skimb.losses import Loss
+from skimb.neural_network._mlp import MLPClassifier
 from skimb.neural_network._tabm_base import SHARED_CONSTRAINTS, TabMBase
+
+_OF_HEADS = ("class_weight", "prior", "class_counts", "sampler", "deferred_reweighting")
 
 
 class TabMClassifier(ClassifierMixin, TabMBase):
@@ -405,6 +408,10 @@ class TabMClassifier(ClassifierMixin, TabMBase):
     def _posteriors(self, outputs):
         """Probabilities of every member, (all members, n, n_classes)."""
         return np.concatenate([members.posteriors(fold._head, raw) for fold, raw in outputs])
+
+    def _plain_net(self, fold, coef, intercept):
+        own = {name: getattr(fold, name) for name in _OF_HEADS}
+        return MLPClassifier(loss=fold._head.loss, **own), fold._head, coef, intercept
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

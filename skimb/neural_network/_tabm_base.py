@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_y, check_consistent_length, check_is_fitted
@@ -20,6 +21,7 @@ from skimb._core.warn import warn_user
 from skimb.engine.grouping import train_together
 from skimb.engine.runtime import small_batch_settings
 from skimb.engine.tabm_net import EMBEDDINGS, ENSEMBLES
+from skimb.neural_network._tabm_export import EncodedColumns, member_weights
 from skimb.neural_network._tabm_fold import TabMFold
 from skimb.neural_network._tabm_rows import TabMRows
 from skimb.preprocessing._table import TableReader
@@ -52,6 +54,9 @@ SHARED_CONSTRAINTS = {
     "device": [str],
     "callbacks": [list, tuple, None],
 }
+_OF_ANY_NET = (
+    "alpha", "batch_size", "learning_rate_init", "max_iter", "n_iter_no_change", "random_state", "shuffle",
+)  # fmt: skip
 
 
 class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
@@ -289,6 +294,75 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
         for fold in self._folds:
             fold.prune(n_members)
         return self
+
+    def to_mlp(self, member=0):
+        """One member as a plain net on encoded columns, which answers as the member does.
+
+        The first layer is linear in how far a number fills its bins and in which level a category has, so that the
+        scales and embeddings of a member become weights of that layer. The mean of what all members answer, pulled
+        towards the label distribution by ``shrinkage_``, is what the ensemble answers.
+
+        Parameters
+        ----------
+        member : int, default=0
+            Number of the member: those of the first ensemble come first, after :meth:`prune` the best of each
+            ensemble first.
+
+        Returns
+        -------
+        Pipeline
+            ``columns``, a transformer of raw rows, and ``mlp``, a fitted float64 ``MLPClassifier`` or
+            ``MLPRegressor``, whose ``coefs_`` and ``intercepts_`` are the member's and whose ``partial_fit`` goes
+            on from them.
+
+        Raises
+        ------
+        ValueError
+            If there is no such member, or numbers have periodic embeddings, which no columns known before
+            training could stand for.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import make_classification
+        >>> from skimb.neural_network import TabMClassifier
+        >>> X, y = make_classification(200, 5, random_state=0)
+        >>> model = TabMClassifier(4, 8, max_iter=20, validation_folds=2, random_state=0).fit(X, y)
+        >>> net = model.prune(1).to_mlp()
+        >>> [w.shape for w in net["mlp"].coefs_]
+        [(245, 8), (8, 8), (8, 1)]
+        """
+        check_is_fitted(self)
+        sizes = [fold.shape.n_members for fold in self._folds]
+        total = sum(sizes)
+        if isinstance(member, bool) or not isinstance(member, Integral) or not 0 <= member < total:
+            raise ValueError(
+                f"to_mlp: member={member!r} must be an integer from 0 to {total - 1}, the number of a member."
+            )
+        k = int(np.searchsorted(np.cumsum(sizes), member, side="right"))
+        fold = self._folds[k]
+        if fold.shape.embedding == "periodic" and fold.shape.n_numbers:
+            raise ValueError(
+                "to_mlp: embedding='periodic' is no linear function of columns that are known before training, so "
+                "that no plain net answers the same; fit with embedding='piecewise_linear' or None."
+            )
+        coefs, intercepts = member_weights(
+            fold.net_.module_, int(member) - sum(sizes[:k]), fold.columns
+        )
+        net, head, coefs[-1], intercepts[-1] = self._plain_net(fold, coefs[-1], intercepts[-1])
+        net.set_params(
+            hidden_layer_sizes=(fold.shape.width,) * fold.shape.n_blocks,
+            solver="adamw",
+            **{name: getattr(fold, name) for name in _OF_ANY_NET},
+        )
+        head = copy.copy(head)
+        head.owner, head.warns = type(net).__name__, True
+        net._take_net(fold, head, coefs, intercepts)
+        columns = EncodedColumns.of(self, self._reader, fold.columns)
+        return Pipeline([("columns", columns), ("mlp", net)])
+
+    @abstractmethod
+    def _plain_net(self, fold, coef, intercept):
+        """An unfitted plain net, the head it answers by, and an ensemble's output layer in units of the target."""
 
     @property
     def history_(self):

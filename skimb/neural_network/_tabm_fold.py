@@ -155,7 +155,8 @@ class TabMFold(NeuralBase):
     def _levels(self, raw, weight):
         """What to add to the outputs of each member, (members, n_outputs)."""
         head = self._head
-        return np.stack([np.atleast_1d(head.level(head.logits(z), weight, 0.0)) for z in raw])
+        before = self._level
+        return np.stack([np.atleast_1d(head.level(head.logits(z), weight, before)) for z in raw])
 
     def _after_training(self, data, sample_weight):
         if self._head.bound.shift_invariant:
@@ -167,6 +168,7 @@ class TabMFold(NeuralBase):
         with torch.no_grad():
             bias = module.split(module.flat)["head_bias"]
             bias.add_(torch.from_numpy(np.asarray(shift)).to(bias).view(bias.shape))
+        self._level = self._level + shift.mean(0)  # of several classes it is that of every member
 
     def _tell(self, net, step, patience, incremental):
         """Nothing: the estimator speaks for all its ensembles."""

@@ -1,5 +1,7 @@
 """The TabM regressor."""
 
+import copy
+
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context, clone
 from sklearn.utils._param_validation import StrOptions
@@ -8,6 +10,7 @@ from skimb._base import members
 from skimb._base.numeric import NumericHead
 from skimb._core.compat import with_callbacks
 from skimb.losses.regression import BY_NAME, BalancedMSE
+from skimb.neural_network._regressor import MLPRegressor
 from skimb.neural_network._tabm_base import SHARED_CONSTRAINTS, TabMBase
 
 
@@ -256,6 +259,22 @@ class TabMRegressor(RegressorMixin, TabMBase):
         """Predictions of every member in units of training."""
         each = [members.predictions(fold._head, raw) for fold, raw in self._outputs(X)]
         return np.concatenate(each)
+
+    def _plain_net(self, fold, coef, intercept):
+        head, loss = fold._head, fold._head.loss
+        if loss == "poisson":
+            return MLPRegressor(loss), head, coef, intercept + np.log(self._spread)
+        if isinstance(loss, BalancedMSE):
+            head, size = copy.copy(head), float(self._spread)
+            head.bound = head.bound.in_units(self._centre, size)
+            if loss.noise_sigma != "auto":
+                loss = clone(loss).set_params(noise_sigma=loss.noise_sigma * size)
+        return (
+            MLPRegressor(loss),
+            head,
+            coef * self._spread,
+            intercept * self._spread + self._centre,
+        )
 
     # --- training --------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ class TabMRows:
         """Learn from the rows of a training part, in a table that `reader` has read."""
         self.preparation.fit(table, reader.missing_, None, sample_weight)
         self.n_numbers = table.numbers.shape[1]
-        self.with_missing = np.flatnonzero(reader.missing_)
+        self.missing = reader.missing_
         levels = [len(found) + 1 for found in reader.levels_]
         self.levels = tuple(levels)
         # categories without a row in this part count as unseen
@@ -55,11 +55,8 @@ class TabMRows:
 
     def blocks(self, table, dtype=torch.float32):
         """The rows of a table as blocks: numbers or bins, and codes of categories."""
-        rows = self.preparation.apply(table)
-        n, d = rows.numbers.shape
-        absent = np.zeros((n, d), bool)
-        absent[:, self.with_missing] = rows.missing > 0
-        found = {}
+        rows, absent = self._prepared(table)
+        d, found = self.n_numbers, {}
         if d and self.binned:
             bins = np.where(absent, 0, rows.index + 1) + np.arange(d) * (self.n_bins + 1)
             found["bins"] = torch.from_numpy(bins.astype(np.int32))
@@ -68,10 +65,51 @@ class TabMRows:
             found["numbers"] = torch.from_numpy(rows.numbers).to(dtype)
             found["absent"] = torch.from_numpy(absent).to(dtype)
         if self.places:
-            pairs = zip(self.places, rows.codes.T, strict=True)
-            codes = np.stack([place[own] for place, own in pairs], 1)
+            codes = np.stack(self._codes(rows), 1)
             found["codes"] = torch.from_numpy(codes.astype(np.int32))
         return Blocks(**found)
+
+    def _prepared(self, table):
+        """Prepared rows, and where numbers count as missing."""
+        rows = self.preparation.apply(table)
+        absent = np.zeros(rows.numbers.shape, bool)
+        absent[:, self.missing] = rows.missing > 0
+        return rows, absent
+
+    def _codes(self, rows):
+        """Rows of the table of codes, column by column."""
+        return [place[own] for place, own in zip(self.places, rows.codes.T, strict=True)]
+
+    def n_steps(self, column):
+        """Bins of a numeric column."""
+        return int(self.preparation.n_bins_[column]) if self.binned else 0
+
+    def encoded(self, table):
+        """The rows of a table as columns (n, n_columns) of which the first layer takes a linear function.
+
+        Of a number its value, its steps through the bins and whether it is missing; of a category one column
+        for each code.
+        """
+        rows, absent = self._prepared(table)
+        found = []
+        if self.binned and self.n_numbers:  # in the precision of the nets
+            edges = (values.astype(np.float32).astype(np.float64) for values in self.edges())
+            starts, spans = edges
+        for j, lost in enumerate(absent.T):
+            if self.binned:
+                own, part = rows.index[:, j], np.where(lost, 0.0, rows.fraction[:, j])
+                steps = np.tri(self.n_steps(j), k=-1)[own]
+                steps[np.arange(len(own)), own] = part
+                found += [starts[j, own + 1] + spans[j, own + 1] * part, steps]
+                found[-2][lost] = 0.0
+            else:
+                found.append(rows.numbers[:, j])
+            if self.missing[j]:
+                found.append(lost)
+        starts = np.cumsum([0, *self.levels])
+        for c, codes in enumerate(self._codes(rows)):
+            found.append(codes[:, None] == np.arange(starts[c], starts[c + 1]))
+        return np.column_stack([np.asarray(part, np.float64) for part in found])
 
     def edges(self):
         """Starts and spans (d, n_bins + 1) of the bins; row 0 is a missing value."""
