@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.metrics import brier_score_loss, log_loss
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
-from sklearn.utils.validation import check_array, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from skimb._core.compat import multiclass_brier_score
 from skimb._core.proportions import effective_rows, proportion_interval
@@ -14,9 +14,11 @@ from skimb.metrics._shared import (
     binary,
     columns_by_class,
     only_known,
+    probabilities,
     weights_of,
 )
 
+_EXPECTED = 5  # positives per bin
 _WEIGHTED = {
     "y_true": ["array-like"],
     "y_proba": ["array-like"],
@@ -163,16 +165,9 @@ def _bins(p, w, n_bins, strategy):
 _CALIBRATION = {
     "y_true": ["array-like"],
     "sample_weight": ["array-like", None],
-    "n_bins": [Interval(Integral, 1, None, closed="left")],
+    "n_bins": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
     "strategy": [StrOptions({"uniform", "quantile", "mass"})],
 }
-
-
-def _probabilities(p):
-    p = check_array(p, ensure_2d=False, dtype=np.float64, input_name="y_prob")
-    if p.min() < 0 or p.max() > 1:
-        raise ValueError(f"y_prob must lie in [0, 1], it spans {p.min():g} to {p.max():g}.")
-    return p
 
 
 @validate_params(
@@ -201,8 +196,8 @@ def calibration_table(
         Labels of two classes.
     y_prob : array-like of shape (n,)
         Probability of the positive class.
-    n_bins : int in [1, inf), default=10
-        Most bins; ties and empty bins leave fewer.
+    n_bins : int in [1, inf) or "auto", default=10
+        Most bins; ties and empty bins leave fewer. "auto" takes one per five expected positives, at most ten.
     strategy : {"mass", "quantile", "uniform"}, default="mass"
         Bins of equal expected positives (sum of probabilities), of equal rows, or of equal width. Under a rare
         class the first puts most bins where it is expected; the others put nearly all rows in one bin or most
@@ -241,7 +236,9 @@ def calibration_table(
     >>> table.observed.round(3).tolist(), table.inside.tolist()
     ([0.0, 1.0], [True, True])
     """
-    y, p, w = binary(y_true, _probabilities(y_prob), pos_label, sample_weight)
+    y, p, w = binary(y_true, probabilities(y_prob), pos_label, sample_weight)
+    if n_bins == "auto":
+        n_bins = int(np.clip(p @ w * effective_rows(w) / w.sum() // _EXPECTED, 1, 10))
     at, edges = _bins(p, w, n_bins, strategy)
     size = len(edges) - 1
     weight, hits = np.bincount(at, w, size), np.bincount(at, w * y, size)
@@ -283,8 +280,8 @@ def expected_calibration_error(
     y_proba : array-like of shape (n,), (n, 1) or (n, n_classes)
         Probability of the positive class, or of every class; of two columns that of `pos_label` counts, else
         the second.
-    n_bins : int in [1, inf), default=10
-        Most bins.
+    n_bins : int in [1, inf) or "auto", default=10
+        Most bins, as in :func:`calibration_table`.
     strategy : {"mass", "quantile", "uniform"}, default="mass"
         Bins as in :func:`calibration_table`.
     labels : array-like of shape (n_classes,), default=None
@@ -322,7 +319,7 @@ def expected_calibration_error(
     >>> round(expected_calibration_error([0, 0, 0, 1], [0.1, 0.2, 0.3, 0.6], n_bins=2), 3)
     0.25
     """
-    p = _probabilities(y_proba)
+    p = probabilities(y_proba)
     y = column_or_1d(y_true)
     if p.ndim == 1 or p.shape[1] == 1:
         if labels is not None:

@@ -5,44 +5,52 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.metrics import roc_curve
 from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils.validation import column_or_1d
 
-from skimb.metrics._shared import binary, both_classes
+from skimb.metrics._budgets import BUDGET, coded_groups, reviewed_share
+from skimb.metrics._shared import binary, both_classes, weights_of
 
-_BUDGET = [Interval(Integral, 1, None, closed="left"), Interval(Real, 0, 1, closed="right")]
-_RANKING = {
+RANKING = {
     "y_true": ["array-like"],
     "y_score": ["array-like"],
     "sample_weight": ["array-like", None],
 }
 
 
-def _found(y_true, y_score, budget, pos_label, sample_weight):
-    """Positives among the reviewed rows, the rows reviewed, and all positives, by weight."""
+def found_at_budget(y_true, y_score, budget, groups, pos_label, sample_weight):
+    """Positives among the reviewed rows, the rows reviewed, all positives and all rows, by weight."""
     y, s, w = binary(y_true, y_score, pos_label, sample_weight)
-    total = w.sum()
-    size = (
-        budget * total
-        if isinstance(budget, Real) and not isinstance(budget, Integral)
-        else float(budget)
-    )
-    if size > total * (1 + 1e-12):
-        raise ValueError(
-            f"budget={budget!r} is more than the {total:g} rows there are (by weight); lower it or give a share of "
-            "the rows, for instance budget=0.05."
-        )
-    _, group = np.unique(-s, return_inverse=True)
+    label = column_or_1d(y_true)
+    _, group = coded_groups(groups, len(label))
+    group = group[weights_of(sample_weight, label) > 0]
     rows = np.bincount(group, w)
-    positives = np.bincount(group, w * y)
-    before = rows.cumsum() - rows
-    share = np.clip((size - before) / rows, 0.0, 1.0)
-    return float(share @ positives), size, float(positives.sum())
+    if isinstance(budget, Real) and not isinstance(budget, Integral):
+        size = budget * rows
+    else:
+        size = np.full(len(rows), float(budget))
+        if groups is None and budget > rows[0] * (1 + 1e-12):
+            raise ValueError(
+                f"budget={budget!r} is more than the {rows[0]:g} rows there are (by weight); lower it or give a "
+                "share of the rows, for instance budget=0.05."
+            )
+    size = np.minimum(size, rows)
+    found = (w * y) @ reviewed_share([s], group, size, w)
+    return float(found), float(size.sum()), float(w @ y), float(rows.sum())
+
+
+def needs_positives(positives, name):
+    """Refuse a target without positive rows."""
+    if positives == 0:
+        raise ValueError(f"{name} needs positive rows, y_true holds none; stratify the folds.")
 
 
 @validate_params(
-    {**_RANKING, "budget": _BUDGET},
+    {**RANKING, "budget": BUDGET, "groups": ["array-like", None]},
     prefer_skip_nested_validation=True,
 )
-def precision_at_budget(y_true, y_score, *, budget, pos_label=None, sample_weight=None):
+def precision_at_budget(
+    y_true, y_score, *, budget, groups=None, pos_label=None, sample_weight=None
+):
     r"""Share of positives among the rows that can be reviewed: those with the highest scores.
 
     Parameters
@@ -53,6 +61,9 @@ def precision_at_budget(y_true, y_score, *, budget, pos_label=None, sample_weigh
         Scores, higher for the positive class.
     budget : int in [1, n] or float in (0, 1]
         Rows that can be reviewed, or their share.
+    groups : array-like of shape (n,), default=None
+        Batches (days, sites) that have this budget each; one of fewer rows is reviewed as a whole. None takes
+        all rows as one.
     pos_label : label, default=None
         The positive class; None takes 1 of 0/1 or -1/1 labels.
     sample_weight : array-like of shape (n,), default=None
@@ -75,15 +86,15 @@ def precision_at_budget(y_true, y_score, *, budget, pos_label=None, sample_weigh
     >>> precision_at_budget([1, 0, 1, 0, 0], [0.9, 0.8, 0.7, 0.7, 0.1], budget=3)
     0.5
     """
-    found, size, _ = _found(y_true, y_score, budget, pos_label, sample_weight)
+    found, size, _, _ = found_at_budget(y_true, y_score, budget, groups, pos_label, sample_weight)
     return found / size
 
 
 @validate_params(
-    {**_RANKING, "budget": _BUDGET},
+    {**RANKING, "budget": BUDGET, "groups": ["array-like", None]},
     prefer_skip_nested_validation=True,
 )
-def recall_at_budget(y_true, y_score, *, budget, pos_label=None, sample_weight=None):
+def recall_at_budget(y_true, y_score, *, budget, groups=None, pos_label=None, sample_weight=None):
     r"""Share of all positives that are among the rows that can be reviewed.
 
     Parameters
@@ -94,6 +105,8 @@ def recall_at_budget(y_true, y_score, *, budget, pos_label=None, sample_weight=N
         Scores, higher for the positive class.
     budget : int in [1, n] or float in (0, 1]
         Rows that can be reviewed, or their share.
+    groups : array-like of shape (n,), default=None
+        Batches with a budget each, as in :func:`precision_at_budget`.
     pos_label : label, default=None
         The positive class; None takes 1 of 0/1 or -1/1 labels.
     sample_weight : array-like of shape (n,), default=None
@@ -115,17 +128,16 @@ def recall_at_budget(y_true, y_score, *, budget, pos_label=None, sample_weight=N
     >>> recall_at_budget([1, 0, 1, 0, 0], [0.9, 0.8, 0.7, 0.7, 0.1], budget=0.6)
     0.75
     """
-    found, _, positives = _found(y_true, y_score, budget, pos_label, sample_weight)
-    if positives == 0:
-        raise ValueError(
-            "recall_at_budget needs positive rows, y_true holds none; stratify the folds."
-        )
+    found, _, positives, _ = found_at_budget(
+        y_true, y_score, budget, groups, pos_label, sample_weight
+    )
+    needs_positives(positives, "recall_at_budget")
     return found / positives
 
 
 @validate_params(
     {
-        **_RANKING,
+        **RANKING,
         "max_fpr": [Interval(Real, 0, 1, closed="right")],
         "min_tpr": [Interval(Real, 0, 1, closed="left")],
     },

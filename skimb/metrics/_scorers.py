@@ -8,11 +8,14 @@ from sklearn.metrics import make_scorer
 from sklearn.metrics._scorer import _SCORERS
 from sklearn.utils._param_validation import StrOptions
 
+from skimb.metrics._benefit import net_benefit
+from skimb.metrics._calibration import integrated_calibration_index
 from skimb.metrics._decisions import (
     classification_table,
     geometric_mean_score,
     separated_kappa_score,
 )
+from skimb.metrics._gain import kolmogorov_smirnov_score, lift_at_budget
 from skimb.metrics._probabilities import (
     expected_calibration_error,
     weighted_brier_score,
@@ -30,6 +33,10 @@ def _ranking(score, **kwargs):
 
 def _probabilities(score, **kwargs):
     return make_scorer(score, response_method="predict_proba", greater_is_better=False, **kwargs)
+
+
+def _benefit(**kwargs):
+    return make_scorer(net_benefit, response_method="predict_proba", **kwargs)
 
 
 def per_class_scorer(estimator, X, y, sample_weight=None):
@@ -84,9 +91,15 @@ SCORERS = {
     "precision_at_5_percent": _ranking(precision_at_budget, budget=0.05),
     "recall_at_1_percent": _ranking(recall_at_budget, budget=0.01),
     "recall_at_5_percent": _ranking(recall_at_budget, budget=0.05),
+    "lift_at_1_percent": _ranking(lift_at_budget, budget=0.01),
+    "lift_at_5_percent": _ranking(lift_at_budget, budget=0.05),
+    "kolmogorov_smirnov": _ranking(kolmogorov_smirnov_score),
+    "net_benefit_at_5_percent": _benefit(threshold=0.05),
+    "net_benefit_at_20_percent": _benefit(threshold=0.2),
     "neg_balanced_brier_score": _probabilities(weighted_brier_score),
     "neg_balanced_log_loss": _probabilities(weighted_log_loss),
     "neg_expected_calibration_error": _probabilities(expected_calibration_error),
+    "neg_integrated_calibration_index": _probabilities(integrated_calibration_index),
     "neg_balanced_mean_absolute_error": make_scorer(
         balanced_mean_absolute_error, greater_is_better=False
     ),

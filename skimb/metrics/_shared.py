@@ -50,7 +50,15 @@ def columns_by_class(y, proba, labels):
     return classes[order], p[:, order]
 
 
-def only_known(y, classes):
+def probabilities(p, name="y_prob"):
+    """Finite numbers in [0, 1]."""
+    p = check_array(p, ensure_2d=False, dtype=np.float64, input_name=name)
+    if p.min() < 0 or p.max() > 1:
+        raise ValueError(f"{name} must lie in [0, 1], it spans {p.min():g} to {p.max():g}.")
+    return p
+
+
+def only_known(y, classes, name="y_true"):
     """Refuse labels that have no column, and classes that are named twice."""
     if len(np.unique(classes)) < len(classes):
         raise ValueError(f"labels={classes.tolist()} name a class twice.")
@@ -58,7 +66,7 @@ def only_known(y, classes):
     stray = [label for label in np.unique(y).tolist() if label not in known]
     if stray:
         raise ValueError(
-            f"y_true holds the labels {stray[:10]}, which are not among labels={classes.tolist()[:10]}."
+            f"{name} holds the labels {stray[:10]}, which are not among labels={classes.tolist()[:10]}."
         )
 
 
