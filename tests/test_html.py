@@ -66,7 +66,7 @@ def test_estimates_carry_their_interval_and_unknown_ones_are_a_dash():
     shown = Text(
         table(("a", "b"), [("x", Estimate(0.5, 0.25, 0.75)), ("y", Estimate(*[np.nan] * 3))])
     )
-    assert "0.500 0.250 to 0.750" in shown.text
+    assert "0.500 (0.250 to 0.750)" in shown.text
     assert shown.text.endswith("y–")
 
 

@@ -21,7 +21,8 @@ STYLE = """
 .skimb th,.skimb td{padding:.22em .7em .22em 0;text-align:right;vertical-align:top;overflow-wrap:normal;
  border:0;border-bottom:1px solid rgba(128,128,128,.3);background:none}
 .skimb thead th{vertical-align:bottom;font-weight:600;opacity:.8}
-.skimb .text,.skimb tbody th{text-align:left;font-weight:400}
+.skimb .text{text-align:left}
+.skimb tbody th{text-align:left;font-weight:400}
 .skimb .strong{font-weight:600}
 .skimb .scroll{overflow-x:auto}
 .skimb .range{opacity:.7;font-size:.92em;white-space:nowrap}
@@ -80,7 +81,7 @@ def short(value, most=MOST):
 
 def _cell(value, first, longest):
     if isinstance(value, Estimate) and not math.isnan(value.low):
-        ends = f'<span class="range">{number(value.low)} to {number(value.high)}</span>'
+        ends = f'<span class="range">({number(value.low)} to {number(value.high)})</span>'
         return f"<td>{number(value.value)} {ends}</td>"
     if isinstance(value, Estimate):
         value = value.value

@@ -83,6 +83,8 @@ def thresholds(m):
     if m.tuned_all[0].code is not None:
         sentence += f"; at thresholds that are tuned on other folds it is {number(values[1])}"
     sentence += "."
+    if not m.tunable:
+        sentence += f" Thresholds of {len(e.classes)} classes over so many rows were not tuned."
     if m.cost is not None:
         costs = dict(zip(table.column("rule"), table.column("mean cost"), strict=True))
         best = min(costs, key=costs.get)
@@ -203,9 +205,12 @@ def budgets(m, budget):
     """What reviewing the highest scores finds."""
     e = m.e
     total = e.w.sum()
-    wanted = list(np.atleast_1d(SHARES if budget is None else budget).tolist())
     if budget is None:
-        wanted = [q for q in wanted if q * total >= 1] or [1.0]
+        wanted = [q for q in SHARES if q * total >= 1] or [1.0]
+    else:
+        wanted = list(budget) if np.ndim(budget) else [budget]
+    if not wanted:
+        raise ValueError("budget=[] is empty; give a number of rows, a share of them, or None.")
     rows, values = [], []
     for one in wanted:
         most = total if isinstance(one, Integral) else 1

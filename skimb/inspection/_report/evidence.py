@@ -17,6 +17,7 @@ from skimb._core.compat import check_sample_weight
 from skimb._core.html import Estimate
 from skimb._core.inner import weight_params
 from skimb._core.proportions import effective_rows, proportion_interval
+from skimb.inspection._report.words import repr_of
 from skimb.model_selection._held_out import held_out, splits_of
 from skimb.model_selection._responses import class_scores, response_of, target_of
 
@@ -214,6 +215,8 @@ def gather(
                 "on X and y."
             )
         classes = np.unique(labels)
+        if len(classes) < 2:
+            raise ValueError(f"report needs two classes, y holds only {classes.tolist()}.")
         splits = _splits(X, y, labels, cv, random_state)
         began = time.perf_counter()
         fit_params = weight_params(estimator, weight)
@@ -226,8 +229,6 @@ def gather(
             decided[test] = model.predict(_safe_indexing(X, test))
         folds = [test for _, test in splits]
         training = Training(X, labels, weight)
-    if len(classes) < 2:
-        raise ValueError(f"report needs two classes, y holds only {classes.tolist()}.")
     lost = int((~np.isfinite(scores)).any(1).sum())
     if lost:
         raise ValueError(
@@ -246,7 +247,7 @@ def gather(
     if not (code == rare).any() or (code == rare).all():
         held = "only" if (code == rare).all() else "no"
         raise ValueError(
-            f"report needs rows of the class {classes[rare]!r} and of others, y holds {held} rows of it."
+            f"report needs rows of the class {repr_of(classes[rare])} and of others, y holds {held} rows of it."
         )
     return Evidence(
         estimator, X, classes, code, rare, answers, weight, folds, splits, training, confidence,

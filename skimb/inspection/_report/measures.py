@@ -1,5 +1,6 @@
 """What is computed once and read by sections and by verdicts."""
 
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,6 +18,8 @@ from skimb.model_selection._advice import compare
 from skimb.model_selection._bulk import BulkScore
 from skimb.model_selection._cross_tuned import CrossTuned
 from skimb.model_selection._decisions import CostDecisions, CountDecisions
+
+_MOST_CELLS = 2_000_000
 
 
 @dataclass
@@ -153,9 +156,16 @@ class Measures:
             return e.code, answers.scores
         return e.truth.astype(int), answers.scores[:, [1 - e.rare, e.rare]]
 
+    @property
+    def tunable(self):
+        """Whether thresholds are tuned; those of many classes over many rows take too long."""
+        return self.e.binary or len(self.e.code) * len(self.e.classes) ** 2 <= _MOST_CELLS
+
     def tuned(self, answers, by="f1"):
         """A contender at thresholds that are tuned, for each fold, on all others."""
         e = self.e
+        if not self.tunable:
+            return Tuned(None, np.empty(0), np.empty(0), None)
         code, scores = self.view(answers)
         if by == "cost":
             decisions = CostDecisions(self.cost[code], e.weight)
@@ -257,8 +267,15 @@ class Measures:
 
     @cached_property
     def calibration(self):
-        """Calibration of the probability of the class."""
-        return summary(self.e, self.e.rare)
+        """Calibration of the probability of the class, with what was warned of as ``said``."""
+        e = self.e
+        with warnings.catch_warnings(record=True) as caught, np.errstate(over="ignore"):
+            warnings.simplefilter("always", UserWarning)
+            found = calibration_summary(
+                e.truth.astype(int), e.proba, confidence=e.confidence, sample_weight=e.weight
+            )
+        found.said = " ".join(str(w.message) for w in caught)
+        return found
 
     @cached_property
     def brier_skill(self):
@@ -266,13 +283,3 @@ class Measures:
         e = self.e
         loss = np.average((e.proba - e.truth) ** 2, weights=e.w)
         return float(1.0 - loss / (e.prevalence * (1.0 - e.prevalence)))
-
-
-def summary(e, k):
-    """Calibration of the probabilities of class k."""
-    return calibration_summary(
-        (e.code == k).astype(int),
-        e.answers.scores[:, k],
-        confidence=e.confidence,
-        sample_weight=e.weight,
-    )

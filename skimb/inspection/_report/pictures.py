@@ -31,8 +31,9 @@ def draw_all(m, by_key, budget=None):
     kw = {"sample_weight": e.weight, "pos_label": 1, "name": "this classifier"}
     wide = {"confidence": e.confidence}
     jobs = {
-        "ranking": lambda ax: PrecisionRecallBandDisplay.from_predictions(
-            y, e.score(), ax=ax, **kw, **wide
+        "ranking": lambda ax: _with_interval(
+            PrecisionRecallBandDisplay.from_predictions(y, e.score(), ax=ax, **kw, **wide),
+            m.ranking()[0],
         ),
         "budget": lambda ax: ReviewBudgetDisplay.from_predictions(
             y, e.score(), ax=ax, budget=budget, **kw, **wide
@@ -58,6 +59,13 @@ def draw_all(m, by_key, budget=None):
         section = by_key[key]
         height = max(_SIZE[1], 0.28 * len(e.classes) + 1.2) if key == "decisions" else _SIZE[1]
         section.picture = Picture(_drawn(draw, (_SIZE[0], min(height, 12.0))), section.sentence)
+
+
+def _with_interval(display, estimate):
+    """Draw again with the interval of the text, which rests on other draws."""
+    _, display.average_precision_low, display.average_precision_high = estimate
+    display.ax_.clear()
+    display.plot(ax=display.ax_)
 
 
 def _drawn(draw, size):

@@ -153,7 +153,7 @@ def _plain(value):
         "title": [str, None],
         "random_state": ["random_state"],
     },
-    prefer_skip_nested_validation=True,
+    prefer_skip_nested_validation=False,
 )
 def report(
     estimator,
@@ -247,7 +247,8 @@ def report(
     SKI005  note  a special loss does not beat class-weighted cross-entropy in average precision, p >= 0.05
     SKI006  warn  average precision below that of the best rival, p < 0.05
     SKI007  note  best thresholds without one fold at a time vary by more than 0.5 in log odds (standard deviation),
-                  or recall at them by more than 0.15 over folds of at least 30 rows of the class
+                  or recall at them by more than 0.15 over folds of at least 30 rows of the class and beyond chance
+                  (chi-squared, p < 0.01)
     SKI008  note  it decides at 0.5, the class is rarer than 0.1, and a tuned threshold adds more than 0.05 to F1
     SKI009  warn  a sampler in the pipeline, and observed over expected excludes 1
     SKI010  warn  more than 1 % of the rows have a copy among those trained on, or ROC AUC is above 0.999

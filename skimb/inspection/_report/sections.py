@@ -6,7 +6,6 @@ from sklearn.metrics import log_loss
 from skimb._core.html import Estimate, number
 from skimb._core.proportions import effective_rows, proportion_interval
 from skimb.inspection._report.baselines import prevalence_alone
-from skimb.inspection._report.measures import summary
 from skimb.inspection._report.parts import Section, Table
 from skimb.inspection._report.words import percent, repr_of
 from skimb.metrics import (
@@ -193,16 +192,21 @@ def probabilities(m):
         f"The slope is {slope}; below 1 probabilities are too extreme. "
         f"They save {percent(skill) if skill >= 0 else number(skill)} of the log-loss of the prevalence."
     )
+    if c.said:
+        sentence += f" {c.said}"
     tables = [Table(("measure", "value", "ideal"), rows)]
     if not e.binary:
-        each = []
-        for k, label in enumerate(e.classes.tolist()):
-            one = summary(e, k)
-            ratio_k = Estimate(one.ratio, one.ratio_low, one.ratio_high)
-            each.append((str(label), one.expected, one.observed, ratio_k))
-        tables.append(
-            Table(("class", "expected", "observed", "observed / expected"), each, "Each class")
+        found = classification_table(
+            e.labels, None, e.answers.scores, labels=e.classes, sample_weight=e.weight
         )
+        ones = np.ones(len(e.code), bool)
+        each = [
+            (str(label), float(p), e.rate(e.code == k, ones))
+            for k, (label, p) in enumerate(
+                zip(e.classes.tolist(), found.mean_probability, strict=True)
+            )
+        ]
+        tables.append(Table(("class", "mean probability", "observed share"), each, "Each class"))
     values = {
         "ratio": ratio, "slope": slope, "p_value": float(c.p_value), "expected": float(c.expected),
         "observed": float(c.observed), "ici": c.ici, "ici_floor": c.ici_floor, "skill": skill,
@@ -283,7 +287,8 @@ def comparison(m):
             f"In average precision the classifier is {word} the best rival, {best.name}: a difference of "
             f"{best.difference}."
         )
-    sentence += " Thresholds of all are tuned alike, on other folds of the evaluated rows."
+    if m.tunable:
+        sentence += " Thresholds of all are tuned alike, on other folds of the evaluated rows."
     return Section(
         "baselines", title, sentence, tables, {"models": values, "failed": dict(m.failed)}
     )

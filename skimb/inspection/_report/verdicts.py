@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.special import logit
+from scipy.stats import chi2_contingency
 
 from skimb._core.html import number
 from skimb.inspection._report.baselines import core, sampler_of, special_loss
@@ -198,13 +199,8 @@ def _unstable(m):
         return None
     rules = np.asarray(m.tuned_all[0].rules, float)
     spread = float(logit(rules.clip(1e-6, 1 - 1e-6)).std()) if e.answers.probabilities else 0.0
-    recalls = [
-        float(np.average(m.tuned_all[0].code[test][e.truth[test]] == 1))
-        for test in e.folds
-        if e.truth[test].sum() >= _SMALL
-    ]
-    apart = max(recalls) - min(recalls) if len(recalls) > 1 else 0.0
-    if spread <= 0.5 and apart <= 0.15:
+    recalls = _recalls_apart(m)
+    if spread <= 0.5 and not recalls:
         return None
     numbers = {"deviation": spread, "recalls": recalls, "thresholds": rules.tolist()}
     why = (
@@ -214,6 +210,19 @@ def _unstable(m):
     )
     text = f"The best threshold is not well known: {why}. More rows, or a promise in its place, will do better."
     return Verdict("SKI007", "note", text, numbers)
+
+
+def _recalls_apart(m):
+    """Recalls of folds that differ by more than 0.15 and beyond chance, else none."""
+    e = m.e
+    parts = [test[e.truth[test]] for test in e.folds]
+    parts = [part for part in parts if len(part) >= _SMALL]
+    found = np.array([np.sum(m.tuned_all[0].code[part] == 1) for part in parts])
+    n = np.array([len(part) for part in parts])
+    if len(parts) < 2 or not 0 < found.sum() < n.sum() or np.ptp(found / n) <= 0.15:
+        return []
+    table = np.stack([found, n - found])
+    return (found / n).tolist() if chi2_contingency(table).pvalue < _PROBABLE else []
 
 
 def _middle(m):
