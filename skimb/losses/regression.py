@@ -33,6 +33,8 @@ class RegressionBound(BoundLoss):
 
     def encode(self, target, logits, cost=None):
         """Targets in the dtype of the outputs."""
+        if cost is not None:
+            raise TypeError(f"{self.name} reads no bags of rows; use loss=InterpolatedBag().")
         return Target(target.to(logits.dtype))
 
     def loss_grad(self, logits, target, weight=None, total=None):

@@ -14,6 +14,7 @@ from skimb.metrics._probabilities import (
 )
 from skimb.metrics._ranking import partial_roc_auc_score, precision_at_budget, recall_at_budget
 from skimb.metrics._regression import (
+    bag_mean_squared_error,
     balanced_mean_absolute_error,
     binned_absolute_errors,
     geometric_mean_absolute_error,
@@ -22,6 +23,7 @@ from skimb.metrics._scorers import get_scorer, get_scorer_names, per_class_score
 from skimb.metrics._sets import set_table
 
 __all__ = [
+    "bag_mean_squared_error",
     "balanced_mean_absolute_error",
     "binned_absolute_errors",
     "calibration_table",

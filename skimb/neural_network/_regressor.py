@@ -12,6 +12,7 @@ from skimb._base.estimator import stochastic
 from skimb._base.numeric import NumericHead
 from skimb._core.compat import with_callbacks
 from skimb._core.warn import warn_user
+from skimb.losses import InterpolatedBag
 from skimb.losses.regression import BY_NAME, BalancedMSE
 from skimb.nets.mlp import ACTIVATIONS
 
@@ -23,9 +24,9 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson"} or BalancedMSE, default="squared_error"
-        Half the squared error, half the Poisson deviance with a log link, or the balanced squared error
-        for rare target values.
+    loss : {"squared_error", "poisson"}, BalancedMSE or InterpolatedBag, default="squared_error"
+        Half the squared error, half the Poisson deviance with a log link, the balanced squared error
+        for rare target values, or a loss for rows of which only the mean response of their bag is known.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer, at least 1 each.
     activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
@@ -114,7 +115,7 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
 
     _parameter_constraints = {
         **CHAIN_CONSTRAINTS,
-        "loss": [StrOptions(set(BY_NAME)), BalancedMSE],
+        "loss": [StrOptions(set(BY_NAME)), BalancedMSE, InterpolatedBag],
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
     }
@@ -184,7 +185,7 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, bags=None):
         """Fit to rows with numeric targets.
 
         Parameters
@@ -195,18 +196,20 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; 0 removes a row, an integer repeats it.
+        bags : array-like of shape (n_samples,), default=None
+            With ``loss=InterpolatedBag()``, a label of the bag of each row; y holds the response of the bag.
 
         Returns
         -------
         MLPRegressor
             Itself.
         """
-        return self._fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight, cost=bags)
 
     @available_if(stochastic)
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y, sample_weight=None, bags=None):
         """Train one epoch on these rows.
 
         Parameters
@@ -217,6 +220,8 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
+        bags : array-like of shape (n_samples,), default=None
+            Bags of rows, as in `fit`; no bag may go on in a later call.
 
         Returns
         -------
@@ -230,7 +235,7 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
         moments and the learning rate it had reached, unless another `solver` is set. All other parameters
         are read anew. Predictions, copies and pickles rest on what was fitted, whatever is set later.
         """
-        return self._fit(X, y, sample_weight, incremental=True)
+        return self._fit(X, y, sample_weight, incremental=True, cost=bags)
 
     def predict(self, X):
         """Predicted targets.
@@ -259,6 +264,8 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
     def out_activation_(self):
         """Inverse link, in scikit-learn's words."""
         self._need_net("out_activation_")
+        if getattr(self._head.loss, "response", None) == "rate":
+            return "logistic"
         return "exp" if self._head.loss == "poisson" else "identity"
 
     def _new_head(self):
