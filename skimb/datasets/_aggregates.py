@@ -64,9 +64,9 @@ def aggregate_responses(y, bag_size, *, epsilon=None, clip=None, random_state=No
     Examples
     --------
     >>> from skimb.datasets import aggregate_responses
-    >>> response, bags = aggregate_responses([1.0, 2.0, 3.0, 4.0], 2, random_state=0)
+    >>> response, bags = aggregate_responses([1.0, 2.0, 3.0, 5.0], 2, random_state=0)
     >>> response.tolist(), bags.tolist()
-    ([2.5, 3.5, 2.5, 3.5], [0, 1, 0, 1])
+    ([3.0, 2.5, 2.5, 3.0], [0, 1, 1, 0])
     """
     y = column_or_1d(y, dtype=float)
     n = len(y)
