@@ -148,7 +148,7 @@ def error_of(found, exact, moved, kind, dtype):
 
 
 #: losses that sort: equal scores have more than one gradient, and rounding picks another one
-SORTING = ("Lovasz", "PartialAUC", "hard_negatives")
+SORTING = ("Lovasz", "PartialAUC", "RecallAtBudget", "hard_negatives")
 
 
 def check_formats(cls, rng, cases):

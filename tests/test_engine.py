@@ -33,6 +33,8 @@ from skimb.losses import (
     LogitAdjusted,
     MannWhitney,
     Mixed,
+    NonNegativePU,
+    RecallAtBudget,
     SupervisedContrastive,
     Target,
     all_losses,
@@ -735,9 +737,13 @@ sys.exit("torch._dynamo" in sys.modules)
 
 
 def trained_losses(task):
-    """Every loss; the one that means nothing alone has cross-entropy beside it."""
-    alone = [cls() for cls in all_losses(task)]
-    return [Mixed(loss, 0.5) if type(loss) is SupervisedContrastive else loss for loss in alone]
+    """Every loss; the one that means nothing alone has cross-entropy beside it, two have what fits the rows."""
+    special = {
+        SupervisedContrastive: Mixed(SupervisedContrastive(), 0.5),
+        NonNegativePU: NonNegativePU(0.05),  # few positives among the rows that are not of class 1
+        RecallAtBudget: RecallAtBudget(0.3),
+    }
+    return [special.get(cls, cls()) for cls in all_losses(task)]
 
 
 @pytest.mark.parametrize("loss", trained_losses("binary"), ids=repr)

@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -290,12 +290,16 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         code = whole.code
         index = np.arange(len(code))
         try:
-            train, valid = train_test_split(
-                index,
-                random_state=rng,
-                test_size=self.validation_fraction,
-                stratify=self._head.strata(code),
-            )
+            if self._head.numeric and whole.cost is not None:  # whole bags of rows
+                split = GroupShuffleSplit(1, test_size=self.validation_fraction, random_state=rng)
+                train, valid = next(split.split(index, groups=whole.cost))
+            else:
+                train, valid = train_test_split(
+                    index,
+                    random_state=rng,
+                    test_size=self.validation_fraction,
+                    stratify=self._head.strata(code),
+                )
         except ValueError as error:
             raise ValueError(
                 f"{type(self).__name__} cannot set validation rows aside "
@@ -373,6 +377,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
             shuffle=self.shuffle,
             n_epochs=self.max_iter,
             least=least,
+            bags=data.target.cost.cpu().numpy() if self._head.bound.takes_bags else None,
             **self._head.order_by_class(code, self._head_params().sampler),
         )
 

@@ -7,7 +7,9 @@ import torch
 from scipy import sparse
 from sklearn.base import RegressorMixin, clone
 from sklearn.metrics import r2_score
+from sklearn.utils import check_consistent_length, column_or_1d
 
+from skimb._core.bags import bag_means
 from skimb._core.stand_ins import Answers
 from skimb._core.validation import one_column
 from skimb.losses.regression import named_loss
@@ -71,9 +73,13 @@ class NumericHead:
     def _checked(y):
         return np.asarray(one_column(y) if y.ndim == 2 and y.shape[1] == 1 else y, float)
 
-    def costs(self, cost, code):
-        """None: only classifiers take costs."""
-        return None
+    def costs(self, bags, code):
+        """Numbers of the bags that the rows come in, which take the place of a classifier's costs, or None."""
+        if bags is None:
+            return None
+        bags = column_or_1d(bags)
+        check_consistent_length(bags, code)
+        return np.unique(bags, return_inverse=True)[1]
 
     def strata(self, code):
         """None: nothing to keep in proportion."""
@@ -140,9 +146,11 @@ class NumericHead:
         weight = None if weight is None else torch.from_numpy(weight).to(z)
         return float(self.bound.loss_grad(z, target, weight)[0])
 
-    def score(self, logits, code, weight=None, cost=None):
-        """R2; not a number where a prediction is none."""
+    def score(self, logits, code, weight=None, bags=None):
+        """R2, of the means of bags where rows come in some; not a number where a prediction is none."""
         predicted = self.predictions(logits)
+        if bags is not None:
+            code, predicted, weight = bag_means(bags, weight, code, predicted)
         if not np.isfinite(predicted).all():
             return np.nan
         return r2_score(code, predicted, sample_weight=weight)

@@ -100,6 +100,8 @@ class Order:
         Planned epochs, for progressive samplers.
     least : int, default=1
         Rows that a last batch must have; with fewer it joins the one before.
+    bags : ndarray of int, shape (n,), default=None
+        Bag of each row, from 0 without gaps; batches then hold whole bags, in a random order of bags if shuffled.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class Order:
         every_class=False,
         n_epochs=1,
         least=1,
+        bags=None,
     ):
         self.n = n
         self.batch_size = batch_size
@@ -124,11 +127,14 @@ class Order:
         self.every_class = every_class and classes is not None and batch_size < n
         self.n_epochs = n_epochs
         self.least = least
+        self.bags = None if bags is None else torch.from_numpy(bags)
         self.epoch = 0
 
     @property
     def max_batch(self):
         """Largest number of rows in a batch."""
+        if self.bags is not None:
+            return min(self.n, self.batch_size - 1 + int(self.bags.bincount().max()))
         if not self.every_class:
             return max(self._cut())
         n_batches = self._n_batches()
@@ -144,6 +150,9 @@ class Order:
     def next(self):
         """Index of the next epoch (None for the stored order) and the batch sizes."""
         index = None
+        if self.bags is not None:
+            self.epoch += 1
+            return self._whole_bags()
         if self.sampler is not None:
             index = self._drawn()
         elif self.shuffle:
@@ -152,6 +161,20 @@ class Order:
         if self.every_class:
             return self._spread(index)
         return index, self._cut()
+
+    def _whole_bags(self):
+        """Rows bag by bag; a bag belongs to the batch in which its first row falls."""
+        sizes = self.bags.bincount()
+        order = torch.arange(len(sizes))
+        if self.shuffle:
+            order = torch.randperm(len(sizes), generator=self.generator)
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order))
+        index = torch.argsort(place[self.bags], stable=True)
+        sizes = sizes[order]
+        batch = (sizes.cumsum(0) - sizes) // self.batch_size
+        cut = torch.zeros(int(batch[-1]) + 1, dtype=torch.long).index_add_(0, batch, sizes)
+        return index, cut[cut > 0].tolist()
 
     def _cut(self):
         """Sizes of batches of equal size and a last one."""

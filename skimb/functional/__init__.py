@@ -12,6 +12,7 @@ gives the limit of the loss, or NaN where there is none.
 """
 
 from skimb.functional.adversarial import margin_distance
+from skimb.functional.aggregates import interpolated_bag
 from skimb.functional.confusion import anyloss, dice, score_oriented, tversky
 from skimb.functional.contrastive import (
     balanced_contrastive,
@@ -90,6 +91,7 @@ __all__ = [
     "generalized_cross_entropy",
     "gradient_harmonized",
     "influence_balanced",
+    "interpolated_bag",
     "label_aware_smoothing",
     "lambda_rank",
     "ldam",

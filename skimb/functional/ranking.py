@@ -181,6 +181,7 @@ def recall_by_rank_loss(s, mask, w, *, budget, temperature, rank_temperature):
     share = w * mask
     share = share / share.sum()
     limit = budget * len(s) + 0.5
+    rank_temperature = 0.1 * len(s) if rank_temperature is None else rank_temperature
     loss, grad = s.new_ones(()), torch.zeros_like(s)
     for block in _blocks(mask.nonzero().squeeze(-1), len(s)):
         above, slope = _smooth_steps(s, block, temperature)
@@ -273,7 +274,7 @@ def recall_at_budget(
     budget=0.1,
     form="quantile",
     temperature=1.0,
-    rank_temperature=1.0,
+    rank_temperature=None,
     sample_weight=None,
 ):
     r"""One minus the smooth recall among the highest-scored share of the rows (arXiv 2108.11179 for ranks).
@@ -291,8 +292,8 @@ def recall_at_budget(
         :math:`1-\sigma((k+1/2-r_i)/T_r)` with smooth ranks :math:`r_i=1+\sum_{j\ne i}\sigma((s_j-s_i)/T)`.
     temperature : float, default=1.0
         Temperature T, in logits.
-    rank_temperature : float, default=1.0
-        Temperature :math:`T_r`, in ranks.
+    rank_temperature : float, default=None
+        Temperature :math:`T_r`, in ranks; ``None`` is a tenth of the rows.
     sample_weight : Tensor broadcast over (..., n), default=None
         Row weights.
 

@@ -6,6 +6,7 @@ from skimb.losses._density import density_weights
 from skimb.losses._labels import LabelBound
 from skimb.losses._softmax import SoftmaxBound
 from skimb.losses.adversarial import AdversarialCompSum
+from skimb.losses.aggregates import InterpolatedBag
 from skimb.losses.confusion import AnyLoss, ScoreOriented, Tversky
 from skimb.losses.contrastive import SupervisedContrastive
 from skimb.losses.decisions import ExpectedCost, Lovasz, QuadraticWeightedKappa, SeparatedKappa
@@ -88,6 +89,7 @@ __all__ = [
     "GradientHarmonized",
     "HistogramGaussian",
     "InfluenceBalanced",
+    "InterpolatedBag",
     "LabelAwareSmoothing",
     "LabelBound",
     "LambdaRank",

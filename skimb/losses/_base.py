@@ -146,6 +146,8 @@ class BoundLoss(nn.Module, ABC):
     requires: frozenset = frozenset()
     #: whether the loss reads costs of rows, ``Target.cost``
     takes_costs = False
+    #: whether rows come in bags, whose numbers stand in ``Target.cost``, and batches must hold whole bags
+    takes_bags = False
     #: how training rows are perturbed, or None (see `AdversarialCompSum`)
     attack = None
     _loss = None

@@ -17,7 +17,7 @@ class Target:
         Class numbers where there is one logit per class, signs -1/+1 where there is one logit per row or
         per label, target values for regression.
     cost : Tensor of shape (..., n, C), default=None
-        Cost of deciding for each class in each row.
+        Cost of deciding for each class in each row; for losses of bags the number of each row's bag, (..., n).
     inputs : Tensor of shape (..., n), default=None
         L1 norm of the output layer's inputs of each row.
     """

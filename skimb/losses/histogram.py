@@ -86,6 +86,7 @@ class HistogramBound(RegressionBound):
 
     def encode(self, target, logits, cost=None):
         """Target values in units of bins, within the bins."""
+        self._without_bags(cost)
         y = target.detach().cpu().double().numpy()
         at = np.clip(self._positions(y), 0.0, self.width)
         return Target(torch.from_numpy(at).to(device=target.device, dtype=logits.dtype))

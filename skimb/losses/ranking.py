@@ -197,8 +197,9 @@ class RecallAtBudget(Loss):
         By a quantile of the scores, O(n log n), or by smooth ranks, :math:`O(n_+n)`.
     temperature : float in (0, inf), default=1.0
         Temperature T, in logits.
-    rank_temperature : float in (0, inf), default=1.0
-        Temperature :math:`T_r`, in ranks of a batch, of ``form="rank"``.
+    rank_temperature : float in (0, inf), default=None
+        Temperature :math:`T_r`, in ranks of a batch, of ``form="rank"``; ``None`` is a tenth of the rows. One
+        rank is too sharp for a batch of hundreds of rows: its gradient is dead at the start.
 
     Raises
     ------
@@ -237,11 +238,11 @@ class RecallAtBudget(Loss):
         "budget": [Interval(Real, 0, 1, closed="neither")],
         "form": [StrOptions({"quantile", "rank"})],
         "temperature": [Interval(Real, 0, None, closed="neither")],
-        "rank_temperature": [Interval(Real, 0, None, closed="neither")],
+        "rank_temperature": [Interval(Real, 0, None, closed="neither"), None],
     }
     _grid = {"budget": [0.05, 0.1, 0.2]}
 
-    def __init__(self, budget=0.1, form="quantile", *, temperature=1.0, rank_temperature=1.0):
+    def __init__(self, budget=0.1, form="quantile", *, temperature=1.0, rank_temperature=None):
         self.budget = budget
         self.form = form
         self.temperature = temperature
@@ -256,5 +257,6 @@ class RecallAtBudget(Loss):
         kw = {"budget": float(self.budget), "temperature": float(self.temperature)}
         if self.form == "quantile":
             return RankingBound(kernel.recall_by_quantile_loss, **kw)
-        kw["rank_temperature"] = float(self.rank_temperature)
+        own = self.rank_temperature
+        kw["rank_temperature"] = None if own is None else float(own)
         return RankingBound(kernel.recall_by_rank_loss, **kw)

@@ -89,7 +89,12 @@ class RegressionBound(BoundLoss):
 
     def encode(self, target, logits, cost=None):
         """Targets in the dtype of the outputs."""
+        self._without_bags(cost)
         return Target(target.to(logits.dtype))
+
+    def _without_bags(self, bags):
+        if bags is not None:
+            raise TypeError(f"{self.name} reads no bags of rows; use loss=InterpolatedBag().")
 
     def go_on(self, before, y, *, incremental):
         """Take over what the bound loss of earlier rows has gathered; `incremental` in ``partial_fit``."""

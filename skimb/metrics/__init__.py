@@ -25,6 +25,7 @@ from skimb.metrics._probabilities import (
 )
 from skimb.metrics._ranking import partial_roc_auc_score, precision_at_budget, recall_at_budget
 from skimb.metrics._regression import (
+    bag_mean_squared_error,
     balanced_mean_absolute_error,
     binned_absolute_errors,
     geometric_mean_absolute_error,
@@ -34,6 +35,7 @@ from skimb.metrics._sets import set_table
 
 __all__ = [
     "audited_recall",
+    "bag_mean_squared_error",
     "balanced_mean_absolute_error",
     "binned_absolute_errors",
     "calibration_summary",

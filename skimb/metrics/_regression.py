@@ -1,12 +1,13 @@
-"""Scores of regressors whose target has rare values."""
+"""Scores of regressors whose target has rare values, or is known as means of bags."""
 
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils import Bunch
+from sklearn.utils import Bunch, column_or_1d
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_array, check_consistent_length
 
+from skimb._core.bags import bag_means
 from skimb.metrics._shared import weights_of
 
 _BINS = {
@@ -204,3 +205,51 @@ def geometric_mean_absolute_error(y_true, y_pred, *, floor=1e-10, sample_weight=
     """
     _, error, w = _errors(y_true, y_pred, sample_weight)
     return float(np.exp(np.average(np.log(np.maximum(error, floor)).mean(1), weights=w)))
+
+
+@validate_params(
+    {
+        "y_true": ["array-like"],
+        "y_pred": ["array-like"],
+        "bags": ["array-like"],
+        "sample_weight": ["array-like", None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def bag_mean_squared_error(y_true, y_pred, *, bags, sample_weight=None):
+    r"""Mean squared error of the means of bags: :math:`\sum_bw_b(\bar y_b-\bar f_b)^2/\sum_bw_b`.
+
+    What can be scored where only the mean response of each bag is known. The error of rows is larger by what varies
+    within bags.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n,) or (n, n_outputs)
+        Responses, of rows or of their bags, and predictions.
+    bags : array-like of shape (n,)
+        A label of the bag of each row.
+    sample_weight : array-like of shape (n,), default=None
+        Row weights; a bag weighs their sum.
+
+    Returns
+    -------
+    float
+        In squared units of the target; 0 is perfect, outputs are averaged.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ.
+
+    Examples
+    --------
+    >>> from skimb.metrics import bag_mean_squared_error
+    >>> bag_mean_squared_error([2.0, 2.0, 5.0], [1.0, 3.0, 6.0], bags=["a", "a", "b"])
+    0.3333333333333333
+    """
+    y, _, w = _errors(y_true, y_pred, sample_weight)
+    bags = column_or_1d(bags)
+    check_consistent_length(bags, y)
+    signed = np.asarray(y_true, float).reshape(y.shape) - np.asarray(y_pred, float).reshape(y.shape)
+    means, mass = bag_means(bags, w, signed)
+    return float(np.average((means**2).mean(1), weights=mass))

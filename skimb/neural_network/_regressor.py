@@ -41,8 +41,9 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
     loss : {"squared_error", "poisson"} or a loss of regressors, default="squared_error"
         Half the squared error, half the Poisson deviance with a log link, or an object:
         :class:`~skimb.losses.BalancedMSE` for rare target values, :class:`~skimb.losses.HistogramGaussian` for a
-        distribution per row, :class:`~skimb.losses.ErrorFocusedRegression`, or
-        :class:`~skimb.losses.DynamicReweighting` around one of the first two or the distribution.
+        distribution per row, :class:`~skimb.losses.ErrorFocusedRegression`, :class:`~skimb.losses.InterpolatedBag` for rows
+        of which only the mean response of their bag is known, or :class:`~skimb.losses.DynamicReweighting` around one of
+        the first two or the distribution.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer, at least 1 each.
     activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
@@ -201,7 +202,7 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, bags=None):
         """Fit to rows with numeric targets.
 
         Parameters
@@ -212,18 +213,20 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; 0 removes a row, an integer repeats it.
+        bags : array-like of shape (n_samples,), default=None
+            With ``loss=InterpolatedBag()``, a label of the bag of each row; y holds the response of the bag.
 
         Returns
         -------
         MLPRegressor
             Itself.
         """
-        return self._fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight, cost=bags)
 
     @available_if(stochastic)
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X, y, sample_weight=None, bags=None):
         """Train one epoch on these rows.
 
         Parameters
@@ -234,6 +237,8 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights.
+        bags : array-like of shape (n_samples,), default=None
+            Bags of rows, as in `fit`; no bag may go on in a later call.
 
         Returns
         -------
@@ -247,7 +252,7 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
         moments and the learning rate it had reached, unless another `solver` is set. All other parameters
         are read anew. Predictions, copies and pickles rest on what was fitted, whatever is set later.
         """
-        return self._fit(X, y, sample_weight, incremental=True)
+        return self._fit(X, y, sample_weight, incremental=True, cost=bags)
 
     def predict(self, X):
         """Predicted targets.
