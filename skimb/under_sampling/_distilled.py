@@ -47,7 +47,7 @@ class DistilledSampler(RowSelector):
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_made,)
-        Each made row weighs the mean of those it stands for, so that classes weigh what they did.
+        Classes weigh what they did; a centre of k-means weighs what its cluster does, matched rows weigh alike.
     matching_loss_ : list of float
         Mean of what is lowered, for each feature map.
     n_features_in_, feature_names_in_ : int, ndarray
@@ -169,7 +169,7 @@ class DistilledSampler(RowSelector):
             means = KMeans(self.n_per_class, n_init=1, random_state=seed)
             means.fit(Z[own], sample_weight=w[own])
             starts.append(means.cluster_centers_)
-            weights.append(np.full(self.n_per_class, w[own].sum() / self.n_per_class))
+            weights.append(self._weights(means.labels_, w[own]))
         self.matching_loss_ = []
         if self.method != "kmeans" and not all(fixed):
             starts, self.matching_loss_ = matched(
@@ -185,6 +185,12 @@ class DistilledSampler(RowSelector):
         self.sample_weight_ = np.concatenate(weights)
         labels = np.repeat(classes, [len(S) for S in starts])
         return self._of_kind(X, np.concatenate(made)), labels
+
+    def _weights(self, label, w):
+        """Weights of the made rows of a class: those of their clusters, or the same where they have moved."""
+        if self.method == "kmeans":
+            return np.bincount(label, w, minlength=self.n_per_class)
+        return np.full(self.n_per_class, w.sum() / self.n_per_class)
 
     @staticmethod
     def _of_kind(X, made):
