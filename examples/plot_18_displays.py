@@ -2,10 +2,10 @@
 Pictures of a rare class
 ========================
 
-Which pictures answer what a team asks of a classifier of a rare class: how many cases must be looked at, where to put
-the threshold, whether probabilities can be believed, what decisions are worth. All of them take any scikit-learn
-classifier, fitted, cross-validated, or as a list of scores. The rows are scikit-learn's breast cancer data with one malignant
-tumour in eleven, and its digits with a long tail.
+Which pictures answer what a team asks of a classifier of a rare class: how many cases must be looked at, where to
+put the threshold, whether probabilities can be believed, what decisions are worth. All of them take any
+scikit-learn classifier, fitted, cross-validated, or as a list of scores. The rows are scikit-learn's breast cancer
+data with one malignant tumour in eleven, and its digits with a long tail.
 """
 
 import os
@@ -99,7 +99,8 @@ PerClassRecallDisplay.from_estimator(digits, X_test, y_test, y_train=y_train)
 plt.show()
 
 # %%
-# Is a setting better beyond noise? Differences over the same folds, with the interval that shared training rows call for.
+# Is a setting better beyond noise? Differences over the same folds, with the interval that shared training rows
+# call for.
 
 folds = RepeatedStratifiedKFold(n_splits=5, n_repeats=1 if FAST else 3, random_state=0)
 settings = {
