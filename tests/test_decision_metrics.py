@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 from scipy.special import expit, logit
 from scipy.stats import binomtest, hypergeom
 from sklearn.linear_model import LogisticRegression
@@ -541,17 +542,22 @@ def test_bins_for_twenty_positives(drawn):
 
 @pytest.mark.slow
 def test_tests_of_calibration_keep_their_level_with_twenty_positives():
-    rng = np.random.default_rng(0)
-    n, found = 600, []
-    z = rng.normal(size=1000)
-    shift = next(a for a in np.linspace(-8, 0, 2000) if expit(a + z).sum() >= 20)
-    p = expit(z + shift)
+    rng, n = np.random.default_rng(0), 400
+    honest, odds, slope = [], [], []
     for _ in range(n):
+        z = rng.normal(0, 1.3, 1000)
+        p, steep = (
+            expit(b * z + brentq(lambda a, b=b, z=z: expit(b * z + a).sum() - 20, -25, 5))
+            for b in (1, 2)
+        )
         y = (rng.random(1000) < p).astype(int)
-        found.append(metrics.calibration_summary(y, p, n_draws=0))
+        for found, q in ((honest, p), (odds, expit(logit(p) + np.log(2))), (slope, steep)):
+            found.append(metrics.calibration_summary(y, q, n_draws=0))
     error = 3 * np.sqrt(0.05 * 0.95 / n)
-    assert np.mean([f.p_value < 0.05 for f in found]) == pytest.approx(0.05, abs=error + 0.01)
-    outside = [not f.slope_low <= 1 <= f.slope_high for f in found]
-    assert np.mean(outside) == pytest.approx(0.05, abs=error + 0.01)
-    assert np.mean([not f.ratio_low <= 1 <= f.ratio_high for f in found]) <= 0.05 + error
-    assert np.mean([f.slope for f in found]) == pytest.approx(1.0, abs=0.05)
+    outside = [not f.slope_low <= 1 <= f.slope_high for f in honest]
+    for wrong in ([f.p_value < 0.05 for f in honest], outside):
+        assert np.mean(wrong) == pytest.approx(0.05, abs=error)
+    assert np.mean([not f.ratio_low <= 1 <= f.ratio_high for f in honest]) <= 0.05 + error
+    assert np.mean([f.slope for f in honest]) == pytest.approx(1.0, abs=0.05)
+    assert np.mean([f.remedy == "prior" for f in odds]) > 0.75
+    assert np.mean([f.remedy == "calibrator" for f in slope]) > 0.9

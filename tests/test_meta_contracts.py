@@ -28,7 +28,7 @@ from skimb.linear_model import (
 )
 from skimb.naive_bayes import PooledGaussianNB
 from skimb.pipeline import DensityWeightedRegressor, ResampledClassifier
-from skimb.posthoc import LogitAdjuster
+from skimb.posthoc import CostRuleClassifier, LogitAdjuster
 from skimb.streaming import AnalyticClassifier, IncrementalMLPClassifier
 from skimb.under_sampling import AutoCoresetSampler
 
@@ -48,6 +48,7 @@ AROUND = [
     BalanceCascadeClassifier(DecisionTreeClassifier(max_depth=2), 3, random_state=0),
     ResampledClassifier(UNDER, LogisticRegression()),
     LogitAdjuster(LogisticRegression(), taus=[0.0, 1.0], cv=2),
+    CostRuleClassifier(LogisticRegression()),
 ]
 
 
@@ -145,6 +146,7 @@ class Recorder(ClassifierMixin, BaseEstimator):
         return np.full(len(X), self.classes_[0])
 
 
+@pytest.mark.filterwarnings("ignore:CostRuleClassifier needs probabilities")
 @pytest.mark.parametrize("model", AROUND, ids=name_of)
 def test_inner_models_see_the_labels_of_the_user(model, rows):
     X, code = rows
@@ -178,7 +180,7 @@ OTHERS = {
     "estimator": KNeighborsClassifier(1), "n_estimators": 1, "k_bins": 1, "hardness": "entropy",
     "replacement": True, "soft": True, "balancing_schedule": "progressive",
     "sampler": RandomOverSampler(random_state=1), "correct_prior": False, "tau": 3.0, "taus": [1.5],
-    "prior": [0.3, 0.7],
+    "prior": [0.3, 0.7], "cost": [[0, 1], [50, 0]],
 }  # fmt: skip
 ALSO = [
     AnalyticClassifier(n_components=20, balance_power=0.7, random_state=0),

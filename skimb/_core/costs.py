@@ -4,6 +4,18 @@ import numpy as np
 from sklearn.utils.validation import check_array
 
 
+def cost_matrix(cost, classes):
+    """Costs (C, C) by true and decided class, the same for all rows; other shapes are refused."""
+    matrix = check_array(cost, dtype=np.float64, input_name="cost")
+    width = len(classes)
+    if matrix.shape != (width, width):
+        raise ValueError(
+            f"cost must have shape ({width}, {width}), one row and one column per class of {classes.tolist()}, got "
+            f"{matrix.shape}."
+        )
+    return matrix
+
+
 def cost_tables(cost, n, n_classes):
     """Costs by true and decided class, of rows whose class is not known.
 

@@ -65,6 +65,11 @@ def last_step(estimator):
     return estimator
 
 
+def calibrated(estimator):
+    """Whether the probabilities of a classifier are meant to be true: not those of some losses."""
+    return bool(getattr(getattr(last_step(estimator), "loss", None), "calibrated", True))
+
+
 def _steps(estimator):
     return getattr(estimator, "steps", None) if hasattr(estimator, "named_steps") else None
 

@@ -216,6 +216,7 @@ _LOOKS = [
     (Pipeline, _of_pipeline),
     (
         {
+            "CostRuleClassifier",
             "FixedThresholdClassifier",
             "GuaranteedThresholdClassifier",
             "TunedThresholdClassifierCV",

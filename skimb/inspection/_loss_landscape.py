@@ -175,6 +175,7 @@ class LossLandscapeDisplay:
                 lines += axis.plot(self.logits, curves[j, k], label=name, **style)
             self.lines_.append(lines)
             axis.set(xlabel=f"Score of a {title} row (log odds)")
+            axis.locator_params(axis="x", nbins=5)
             if despine:
                 despined(axis)
         self.axes_[0].set_ylabel(_KINDS[kind])

@@ -286,8 +286,8 @@ def _rows_of_budget(budget, total):
     """A budget in rows."""
     if budget is None:
         return None
-    whole = isinstance(budget, Integral) and not isinstance(budget, bool)
-    if not (whole and budget >= 1) and not (isinstance(budget, Real) and 0 < budget <= 1):
+    whole = isinstance(budget, Integral) and budget >= 1
+    if isinstance(budget, bool) or not (whole or (isinstance(budget, Real) and 0 < budget <= 1)):
         raise ValueError(
             f"budget={budget!r} must be a whole number of rows of at least 1 or a share of the rows in (0, 1]."
         )

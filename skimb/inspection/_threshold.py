@@ -38,6 +38,7 @@ _RATES = {
     "npv": lambda right, decided, there: _of(right[..., 0], decided[..., 0]),
     "review_rate": lambda right, decided, there: decided[..., 1] / there.sum(-1),
 }
+_STYLES = tuple(SERIES[k] for k in (0, 1, 2, 4))
 _AT_MOST = {"fpr", "review_rate", "cost"}
 
 
@@ -277,11 +278,17 @@ class ThresholdDisplay(CrossValidatedDisplay):
         warn_if_constant(cls.__name__, rows)
         metrics = [metrics] if isinstance(metrics, str) else list(metrics)
         rules = dict(constraint or {})
+        shown = dict.fromkeys([*metrics, *rules])
+        if len(shown.keys() - {"cost"}) > len(_STYLES):
+            raise ValueError(
+                f"metrics and constraint name {len(shown)} metrics; {len(_STYLES)} and costs can be told apart in "
+                "one picture."
+            )
         functions = {key: _function(key) for key in [*metrics, *rules] if key != "cost"}
         elkan = None
         if cost is not None:
             cost = _checked_cost(cost)
-            metrics = [*(key for key in metrics if key != "cost"), "cost"]
+            shown = {**{key: None for key in shown if key != "cost"}, "cost": None}
             functions["cost"] = _mean_cost(cost)
             elkan = _best_by_cost(cost) if 0 <= rows.score.min() <= rows.score.max() <= 1 else None
         elif "cost" in [*metrics, *rules]:
@@ -309,7 +316,6 @@ class ThresholdDisplay(CrossValidatedDisplay):
             said = "breaks " + ", ".join(
                 f"{key} {'≤' if key in _AT_MOST else '≥'} {level:g}" for key, level in rules.items()
             )
-        shown = dict.fromkeys([*metrics, *rules])
         return cls(
             thresholds=at,
             scores={key: values[key] for key in shown},
@@ -364,8 +370,11 @@ class ThresholdDisplay(CrossValidatedDisplay):
         self.figure_ = ax.figure
         name = self.name if name is None else name
         t = self.thresholds
+        if self.logit:  # areas with a corner at minus infinity are drawn wrong
+            inner = t[(t > 0) & (t < 1)]
+            t = t.clip(inner.min(initial=0.5), inner.max(initial=0.5))
         self.cost_ax_ = ax.twinx() if "cost" in self.scores and len(self.scores) > 1 else None
-        styles = dict(zip((k for k in self.scores if k != "cost"), _cycle(), strict=False))
+        styles = dict(zip((k for k in self.scores if k != "cost"), _STYLES, strict=False))
         styles["cost"] = dict(REFERENCE)
         self.line_, self.band_ = [], []
         for key, values in self.scores.items():
@@ -405,7 +414,7 @@ class ThresholdDisplay(CrossValidatedDisplay):
                 )
         low, high = t[-1], t[0]
         if self.logit:
-            logit_axis(ax.xaxis, t[t > 0].min(initial=1.0), t[t < 1].max(initial=0.0))
+            logit_axis(ax.xaxis, low, high)
         else:
             ax.set_xlim(low, high)
         of = "" if name is None else f" of {name}"
@@ -422,10 +431,6 @@ class ThresholdDisplay(CrossValidatedDisplay):
                 ax.spines["right"].set_visible(True)
         legend(ax, below=True)
         return self
-
-
-def _cycle():
-    return (dict(SERIES[k]) for k in (0, 1, 2, 4))
 
 
 def _function(name):

@@ -103,10 +103,10 @@ def calibration_summary(
 
     Notes
     -----
-    **Twenty positives.** Of 1 000 rows with 20 positives, simulated from right probabilities, the test of (0, 1)
-    rejects 4.6 % at a nominal 5 %, and finds odds that are twice too high in 62 %, a true slope of 0.5 in 80 % of
-    the draws. Smooth curves and binned errors of a right model are then as large as those of a wrong one, so read
-    ``ici`` beside its floor only.
+    **Twenty positives.** Of 1 000 rows with 20 positives (log odds of deviation 1.3, 500 simulations) the test of (0, 1)
+    rejects right probabilities in 4 % at a nominal 5 %, odds that are predicted twice too high in 89 %, and a true slope
+    of 0.5 in 97 %. Smooth curves of a right model are then about as far off as those of a wrong one: read ``ici`` beside
+    its floor only.
 
     Probabilities of 0 and 1 are moved inside by the distance of two floats. Firth's estimate takes away the bias of
     order 1/n of the maximum of the likelihood; the interval is that of the likelihood itself.

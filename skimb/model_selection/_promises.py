@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.metrics import check_scoring
 
-from skimb._core.inner import last_step
+from skimb._core.inner import calibrated
 from skimb._core.proportions import effective_rows
 from skimb._core.warn import warn_user
 from skimb.model_selection._bulk import bulk_score
@@ -287,8 +287,3 @@ class PromiseMaker:
         else:
             done = "All rows are flagged." if self.last < 0 else "No row is flagged."
         warn_user(f"{text} {done}", GuaranteeWarning)
-
-
-def calibrated(estimator):
-    """Whether the probabilities of a classifier are meant to be true: not those of some losses."""
-    return bool(getattr(getattr(last_step(estimator), "loss", None), "calibrated", True))

@@ -10,9 +10,10 @@ from sklearn.utils import Bunch, indexable
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.metadata_routing import MethodMapping, _routing_enabled, process_routing
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_method_params, check_array
+from sklearn.utils.validation import _check_method_params
 
 from skimb._core.compat import check_sample_weight
+from skimb._core.costs import cost_matrix
 from skimb._core.inner import declines_weights, router_of, unfitted, weight_params
 from skimb._core.validation import row_costs, take_names
 from skimb.model_selection._bulk import bulk_score
@@ -241,12 +242,7 @@ class TunedThresholdClassifierCV(ThresholdDecisions):
             )
         n, width = len(code), len(self.classes_)
         if cost is None:
-            matrix = check_array(self.cost, dtype=np.float64, input_name="cost")
-            if matrix.shape != (width, width):
-                raise ValueError(
-                    f"cost must have shape ({width}, {width}), one row and one column per class of "
-                    f"{self.classes_.tolist()}, got {matrix.shape}."
-                )
+            matrix = cost_matrix(self.cost, self.classes_)
             place = np.searchsorted(self.classes_, self._order)
             return matrix[np.ix_(place, place)][code]
         # four columns name the roles of the positive class, columns per class follow classes_

@@ -2,6 +2,7 @@
 
 from skimb.posthoc._backdoor import BackdoorAdjuster
 from skimb.posthoc._conformal import ClassConditionalConformalClassifier
+from skimb.posthoc._cost_rule import CostRuleClassifier
 from skimb.posthoc._imbalance import ImbalanceReport, estimate_source_prior, imbalance_report
 from skimb.posthoc._interpolated import InterpolatedClassifier
 from skimb.posthoc._logit_adjuster import LogitAdjuster
@@ -14,6 +15,7 @@ __all__ = [
     "BackdoorAdjuster",
     "ClassConditionalConformalClassifier",
     "ClassDependentPruner",
+    "CostRuleClassifier",
     "ImbalanceReport",
     "InterpolatedClassifier",
     "LogitAdjuster",
