@@ -246,7 +246,7 @@ class GainLiftDisplay(ScoreDisplay):
             chance = 100 * self.share, self.chance_low, self.chance_high
             ax.fill_between(*chance, color=CHANCE["color"], alpha=0.2, linewidth=0)
         ax.set(
-            xlabel="Rows with the highest scores, % of all",
+            xlabel="Highest scores, % of all rows",
             ylabel=self._label("Share of positive rows found"),
             xlim=(-1, 101),
             ylim=(-0.01, 1.01),
@@ -260,7 +260,7 @@ class GainLiftDisplay(ScoreDisplay):
         self.chance_level_ = ax.axhline(1, label="random order", **CHANCE)
         ax.set(
             xscale="log",
-            xlabel="Rows with the highest scores, % of all",
+            xlabel="Highest scores, % of all rows",
             ylabel=self._label("Lift: times a random order"),
             xlim=(x[0], 100),
             ylim=(0, 1.15 * np.nanmax(self.lift[some])),
@@ -270,22 +270,24 @@ class GainLiftDisplay(ScoreDisplay):
     def _draw_ks(self, ax, name, style, show_band, band_kwargs):
         c = self.ks_curve
         of = "" if name == "model" else f" of {name}"
-        first, last = c.threshold[0], c.threshold[-1]
+        t, logit = c.threshold, is_rare(c.threshold)
+        if logit:  # areas with a corner at infinity are drawn wrong
+            inner = t[(t > 0) & (t < 1)]
+            t = t.clip(inner.min(initial=0.5), inner.max(initial=0.5))
         for which, text, line in (
             ("tpr", "positive rows", style),
             ("fpr", "negative rows", REFERENCE),
         ):
             ends = c[f"{which}_low"], c[f"{which}_high"]
-            self._curve(ax, c.threshold, c[which], ends, text, line, show_band, band_kwargs, "band")
+            self._curve(ax, t, c[which], ends, text, line, show_band, band_kwargs, "band")
         at = int(np.argmax(np.abs(c.tpr - c.fpr)))
         text = f"KS = {self.ks:.2f} at {self.ks_at:.3g}"
         ends = [c.fpr[at], c.tpr[at]]
         ax.plot([self.ks_at] * 2, ends, color="black", linewidth=2, label=text)
-        if is_rare(c.threshold):
-            inner = c.threshold[(c.threshold > 0) & (c.threshold < 1)]
-            logit_axis(ax.xaxis, inner.min(initial=1.0), inner.max(initial=0.0))
-        elif first > last:
-            ax.set_xlim(last, first)
+        if logit:
+            logit_axis(ax.xaxis, t[-1], t[0])
+        elif t[0] > t[-1]:
+            ax.set_xlim(t[-1], t[0])
         ax.set(
             xlabel=f"Threshold{of}",
             ylabel=self._label("Share of the class at or above it"),

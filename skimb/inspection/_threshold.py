@@ -370,6 +370,9 @@ class ThresholdDisplay(CrossValidatedDisplay):
         self.figure_ = ax.figure
         name = self.name if name is None else name
         t = self.thresholds
+        if self.logit:  # areas with a corner at minus infinity are drawn wrong
+            inner = t[(t > 0) & (t < 1)]
+            t = t.clip(inner.min(initial=0.5), inner.max(initial=0.5))
         self.cost_ax_ = ax.twinx() if "cost" in self.scores and len(self.scores) > 1 else None
         styles = dict(zip((k for k in self.scores if k != "cost"), _STYLES, strict=False))
         styles["cost"] = dict(REFERENCE)
@@ -411,7 +414,7 @@ class ThresholdDisplay(CrossValidatedDisplay):
                 )
         low, high = t[-1], t[0]
         if self.logit:
-            logit_axis(ax.xaxis, t[t > 0].min(initial=1.0), t[t < 1].max(initial=0.0))
+            logit_axis(ax.xaxis, low, high)
         else:
             ax.set_xlim(low, high)
         of = "" if name is None else f" of {name}"
