@@ -258,7 +258,7 @@ def test_a_share_is_found_by_folds_of_whole_bags():
         ({"bags": None}, ValueError, "needs the bag of each row"),
         ({"bags": np.zeros(240)}, ValueError, "rows of a bag have one response"),
         ({"bags": np.arange(10)}, ValueError, "inconsistent numbers"),
-        ({"loss": "squared_error"}, TypeError, "SquaredError reads no bags"),
+        ({"loss": "squared_error"}, TypeError, "loss='squared_error' reads no bags"),
         ({"loss": InterpolatedBag(response="rate")}, ValueError, "rates lie between 0 and 1"),
         ({"loss": InterpolatedBag(2.0)}, ValueError, "rho"),
     ],

@@ -41,9 +41,9 @@ class MLPRegressor(RegressorMixin, ChainEstimator):
     loss : {"squared_error", "poisson"} or a loss of regressors, default="squared_error"
         Half the squared error, half the Poisson deviance with a log link, or an object:
         :class:`~skimb.losses.BalancedMSE` for rare target values, :class:`~skimb.losses.HistogramGaussian` for a
-        distribution per row, :class:`~skimb.losses.ErrorFocusedRegression`, :class:`~skimb.losses.InterpolatedBag` for rows
-        of which only the mean response of their bag is known, or :class:`~skimb.losses.DynamicReweighting` around one of
-        the first two or the distribution.
+        distribution per row, :class:`~skimb.losses.ErrorFocusedRegression`, :class:`~skimb.losses.InterpolatedBag`
+        for rows of which only the mean response of their bag is known, or
+        :class:`~skimb.losses.DynamicReweighting` around one of the first two or the distribution.
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer, at least 1 each.
     activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
