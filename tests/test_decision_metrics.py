@@ -1,5 +1,8 @@
 """Scores of decisions under costs and budgets, net benefit, gain, and whether probabilities are right."""
 
+import doctest
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.optimize import brentq
@@ -538,6 +541,13 @@ def test_bins_for_twenty_positives(drawn):
     heavy = metrics.calibration_table(y, 0.45 * p, n_bins="auto", sample_weight=np.full(500, 9.0))
     assert len(heavy.weight) == 4
     assert metrics.expected_calibration_error(y, p, n_bins="auto") > 0
+
+
+def test_the_guide_runs():
+    page = Path(__file__).parent.parent / "docs" / "guide" / "metrics.rst"
+    done = doctest.testfile(str(page), module_relative=False)
+    assert done.attempted >= 8
+    assert done.failed == 0
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.utils.validation import check_array
 
+from skimb._core.validation import row_costs
+
 
 def cost_matrix(cost, classes):
     """Costs (C, C) by true and decided class, the same for all rows; other shapes are refused."""
@@ -81,15 +83,13 @@ def decision_costs(cost, code, classes):
     """
     n, width = len(code), len(classes)
     c = check_array(cost, dtype=np.float64, allow_nd=True, ensure_2d=False, input_name="cost")
-    if c.shape == (n, width) != (width, width):
-        return c
-    if c.shape not in {(width, width), (n, width, width)} and not (
-        width == 2 and c.shape == (n, 4)
-    ):
+    if c.shape in {(width, width), (n, width, width)}:
+        return np.broadcast_to(c, (n, width, width))[np.arange(n), code]
+    found = row_costs(c, code, classes) if c.ndim == 2 else None
+    if found is None:
         four = f", ({n}, 4)" if width == 2 else ""
         raise ValueError(
             f"cost of shape {c.shape} does not fit {n} rows and the classes {classes.tolist()[:10]}: give "
-            f"{(width, width)}, true class by decided class,{four}, {(n, width)} or {(n, width, width)}."
+            f"{(width, width)}, true class by decided class{four}, {(n, width)} or {(n, width, width)}."
         )
-    tables = np.broadcast_to(cost_tables(c, n, width), (n, width, width))
-    return tables[np.arange(n), code]
+    return found

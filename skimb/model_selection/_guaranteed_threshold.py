@@ -17,12 +17,13 @@ from sklearn.utils.validation import (
 
 from skimb._core.compat import check_sample_weight
 from skimb._core.inner import router_of, unfitted, weight_params
+from skimb._core.splits import splits_of
 from skimb._core.validation import take_names
 from skimb.model_selection._certified import GUARANTEES, Scan
 from skimb.model_selection._constraints import by_problem
 from skimb.model_selection._decisions import check_positive, ordered
 from skimb.model_selection._fixed_threshold import ThresholdDecisions
-from skimb.model_selection._held_out import held_out, splits_of
+from skimb.model_selection._held_out import held_out
 from skimb.model_selection._promises import PromiseMaker
 from skimb.model_selection._responses import class_scores, response_of, target_of
 

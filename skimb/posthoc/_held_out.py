@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import StratifiedShuffleSplit, check_cv
 from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
@@ -14,6 +13,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skimb._core.inner import fit_inner, unfitted
+from skimb._core.splits import splits_of
 from skimb._core.validation import (
     drop_weightless,
     exclusive_target,
@@ -101,7 +101,10 @@ class HeldOutClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return HeldOut([self.estimator_], np.zeros(len(code), int), proba, code, ones)
 
     def _cross_fitted(self, X, labels, weight, given, groups):
-        n, splits = np.arange(len(labels)), self._splits(X, labels, groups)
+        n = np.arange(len(labels))
+        splits = splits_of(
+            self.cv, X, labels, labels, False, groups, False, self.random_state, {"groups": groups}
+        )
         X, labels, weight, given, at = drop_weightless(X, labels, weight, given, {"row": n})
         kept = np.isin(n, at["row"])
         place = np.cumsum(kept) - 1
@@ -129,15 +132,6 @@ class HeldOutClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ones = np.ones(len(labels)) if weight is None else weight
         proba = np.concatenate([proba for _, proba in parts])
         return HeldOut(models, fold, proba, code[rows], ones[rows])
-
-    def _splits(self, X, labels, groups):
-        """Row numbers of the parts to fit to and to hold out."""
-        if isinstance(self.cv, Real) and not isinstance(self.cv, Integral):
-            splitter = StratifiedShuffleSplit(1, test_size=self.cv, random_state=self.random_state)
-        else:
-            splitter = check_cv(self.cv, labels, classifier=True)
-        n = np.arange(len(labels))
-        return [(n[train], n[test]) for train, test in splitter.split(X, labels, groups)]
 
     def get_metadata_routing(self):
         """Where metadata go: to the classifier's ``fit``.
