@@ -86,7 +86,9 @@ class NonNegativePU(Loss):
     labelled. Clipping biases it, so ``calibrated`` is False and ``prior=`` cannot correct it; wrong values of
     `class_prior` move it with them. ``predict`` decides at :math:`\pi'`. Samplers and class weights change
     nothing, since both kinds of rows enter by their means. Scorers that see the labels take unlabelled
-    positives for errors; early stopping scores by the risk itself. Searches over ``losses="all"`` leave it out.
+    positives for errors; early stopping scores by the risk itself. A stochastic solver takes the steps back;
+    ``solver="lbfgs"`` follows the value and, with flexible nets, stops where the risk of the negatives has been
+    fitted away. Searches over ``losses="all"`` leave it out.
 
     References
     ----------
