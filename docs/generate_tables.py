@@ -15,7 +15,7 @@ FAMILIES = {
     "Sigmoid kernel: one score per label": ("sigmoid", "multilabel", "multilabel_batch"),
     "Confusion kernel: metrics and costs of decisions": ("confusion", "dice", "decisions"),
     "Pair kernel: order and likeness of rows": ("pairs", "contrastive"),
-    "Around other losses": ("wrappers",),
+    "Around other losses": ("wrappers", "reweighted"),
 }
 
 

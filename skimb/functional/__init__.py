@@ -49,6 +49,7 @@ from skimb.functional.robust import (
     symmetric_cross_entropy,
     z_loss,
 )
+from skimb.functional.scattering import scattering
 from skimb.functional.sets import set_matching, sinkhorn
 from skimb.functional.sigmoid import asymmetric
 from skimb.functional.softmax import (
@@ -101,6 +102,7 @@ __all__ = [
     "poly",
     "poly_focal",
     "quadratic_weighted_kappa",
+    "scattering",
     "score_oriented",
     "seesaw",
     "sek",

@@ -30,6 +30,7 @@ from skimb.losses.rebalanced import (
     SoftmaxEqualization,
 )
 from skimb.losses.regression import BalancedMSE, ErrorFocusedRegression
+from skimb.losses.reweighted import DynamicReweighting, ErrorFocused
 from skimb.losses.robust import (
     LDR,
     AdaptiveLDR,
@@ -51,7 +52,7 @@ from skimb.losses.softmax import (
     VectorScaling,
 )
 from skimb.losses.spherical import SphericalSoftmax, TaylorSoftmax
-from skimb.losses.wrappers import Deferred, DynamicReweighting, ErrorFocused, Mixed
+from skimb.losses.wrappers import Deferred, Mixed
 
 __all__ = [
     "LDAM",

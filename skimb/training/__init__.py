@@ -10,6 +10,7 @@ from skimb.engine.data import Batch
 from skimb.engine.metric_mixing import MetricMixup
 from skimb.engine.mixing import BalancedMixup, Mixer, Mixup, PartialMixup, Remix, UniMix
 from skimb.engine.sampling import ClassPowerSampler
+from skimb.engine.scattering import Scattering
 from skimb.engine.schemes import RunningScheme, Scheme
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "PartialMixup",
     "Remix",
     "RunningScheme",
+    "Scattering",
     "Scheme",
     "UniMix",
 ]
