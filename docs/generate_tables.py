@@ -16,7 +16,7 @@ FAMILIES = {
     "Confusion kernel: metrics and costs of decisions": ("confusion", "dice", "decisions"),
     "Pair kernel: order and likeness of rows": ("pairs", "ranking", "contrastive"),
     "Labels that are known in part": ("unlabeled",),
-    "Around other losses": ("wrappers",),
+    "Around other losses": ("wrappers", "reweighted"),
 }
 
 

@@ -51,6 +51,7 @@ from skimb.functional.robust import (
     symmetric_cross_entropy,
     z_loss,
 )
+from skimb.functional.scattering import scattering
 from skimb.functional.sets import set_matching, sinkhorn
 from skimb.functional.sigmoid import asymmetric
 from skimb.functional.softmax import (
@@ -108,6 +109,7 @@ __all__ = [
     "poly_focal",
     "quadratic_weighted_kappa",
     "recall_at_budget",
+    "scattering",
     "score_oriented",
     "seesaw",
     "sek",

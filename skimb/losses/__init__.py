@@ -32,6 +32,7 @@ from skimb.losses.rebalanced import (
     SoftmaxEqualization,
 )
 from skimb.losses.regression import BalancedMSE, ErrorFocusedRegression
+from skimb.losses.reweighted import DynamicReweighting, ErrorFocused
 from skimb.losses.robust import (
     LDR,
     AdaptiveLDR,
@@ -54,7 +55,7 @@ from skimb.losses.softmax import (
 )
 from skimb.losses.spherical import SphericalSoftmax, TaylorSoftmax
 from skimb.losses.unlabeled import NonNegativePU
-from skimb.losses.wrappers import Deferred, DynamicReweighting, ErrorFocused, Mixed
+from skimb.losses.wrappers import Deferred, Mixed
 
 __all__ = [
     "LDAM",

@@ -15,7 +15,7 @@ from skimb._core.compat import with_callbacks
 from skimb._core.warn import warn_user
 from skimb.losses.histogram import HistogramGaussian
 from skimb.losses.regression import BY_NAME, RegressionLoss
-from skimb.losses.wrappers import DynamicRegression, DynamicReweighting
+from skimb.losses.reweighted import DynamicRegression, DynamicReweighting
 from skimb.nets.mlp import ACTIVATIONS
 
 

@@ -11,6 +11,7 @@ from skimb.engine.metric_mixing import MetricMixup
 from skimb.engine.mixing import BalancedMixup, Mixer, Mixup, PartialMixup, Remix, UniMix
 from skimb.engine.pruning import DynamicPruning
 from skimb.engine.sampling import ClassPowerSampler
+from skimb.engine.scattering import Scattering
 from skimb.engine.schemes import RunningScheme, Scheme
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "PartialMixup",
     "Remix",
     "RunningScheme",
+    "Scattering",
     "Scheme",
     "UniMix",
 ]
