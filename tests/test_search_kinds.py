@@ -415,6 +415,39 @@ def test_nets_on_raw_tables_take_part(rare, folds):
     np.testing.assert_allclose(search.predict_proba(X).sum(1), 1.0)
 
 
+@pytest.mark.parametrize("folds", [1, 2])
+def test_nets_on_raw_tables_alone_are_searched_as_in_a_list(rare, folds):
+    X, y = rare
+    X = pd.DataFrame(X).add_prefix("x").assign(kind=np.where(X[:, 0] > 0, "a", "b"))
+    tabm = TabMClassifier(max_iter=3, validation_folds=folds, width=8, n_members=2, random_state=0)
+    grid, kw = {"learning_rate_init": [0.003, 0.01]}, {"losses": LOSSES[:1], "ensemble": 2, "cv": 2}
+    alone = search_over(tabm, grid, **kw).fit(X, y)
+    listed = search_over([("tabm", tabm)], {"tabm": grid}, **kw).fit(X, y)
+    assert len(alone.cv_results_["params"]) == 6
+    assert repr(alone.cv_results_["params"]) == repr(listed.cv_results_["params"])
+    np.testing.assert_array_equal(scores_of(alone), scores_of(listed))
+    np.testing.assert_array_equal(alone.predict_proba(X), listed.predict_proba(X))
+    assert alone.cv_results_["role"].tolist().count("special") == 2
+    assert "class-weighted cross-entropy" in alone.advice_
+    assert len(alone.results_frame()) == 6
+    with pytest.raises(ValueError, match="halving=3 drops settings of nets"):
+        search_over(tabm, grid, halving=3).fit(X, y)
+
+
+def test_a_pipeline_that_ends_in_nets_on_raw_tables_is_searched(rare):
+    X, y = rare
+    tabm = TabMClassifier(max_iter=3, validation_folds=1, width=8, n_members=2, random_state=0)
+    pipe = make_pipeline(StandardScaler(), tabm)
+    search = search_over(pipe, {"tabmclassifier__width": [8, 4]}, threshold=True, scoring="f1").fit(
+        X, y
+    )
+    expected = cross_val_score(clone(pipe), X, y, cv=FOLDS, scoring="f1")
+    plain = search.cv_results_["role"] == "cross-entropy"
+    assert np.isfinite(scores_of(search)).all()
+    assert search.cv_results_["mean_untuned_score"][plain][0] == pytest.approx(expected.mean())
+    assert set(search.best_params_) >= {"tabmclassifier__loss", "tabmclassifier__width"}
+
+
 # --- rows, weights, metadata -----------------------------------------------------------------------
 
 

@@ -255,7 +255,7 @@ def _advance(fold, until, kept):
 def _kind_for(classifier):
     if isinstance(classifier, NeuralClassifier):
         return NeuralKind
-    # the ensembles of several folds are a population already, and larger ones of them were slower
+    # the ensembles of several folds are a population already, and larger ones of them are no faster
     one = isinstance(classifier, TabMClassifier) and classifier.validation_folds <= 1
     return SharedKind if one else PlainKind
 
@@ -282,7 +282,15 @@ def kinds_of(search, fit_params, y, task):
     chosen = chosen_losses(search.losses, task)
     if not search._several:
         wanted = settings(search.estimator, chosen, search.param_grid)
-        return [NeuralKind(None, search.estimator, wanted, fit_params[None])]
+        last = last_step(search.estimator)
+        several_nets = isinstance(last, TabMClassifier)
+        if several_nets and search.halving is not None:
+            raise ValueError(
+                f"halving={search.halving} drops settings of nets that are trained epoch by epoch, and a fit of "
+                f"{type(last).__name__} is trained as a whole; use halving=None."
+            )
+        kind = _kind_for(last) if several_nets else NeuralKind  # which says what it takes
+        return [kind(None, search.estimator, wanted, fit_params[None])]
     estimators = dict(checked_pairs(search))
     grids = checked_grids(search.param_grid, list(estimators))
     prior = ClassPrior.of(y)

@@ -48,8 +48,9 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
     Parameters
     ----------
     estimator : NeuralClassifier, Pipeline or list of (str, classifier)
-        One of skimb's neural or linear classifiers, or a scikit-learn or imbalanced-learn pipeline that
-        ends in one. In a list, also any other classifier of scikit-learn's kind with ``predict_proba``.
+        One of skimb's neural or linear classifiers, ``TabMClassifier`` among them, or a scikit-learn or
+        imbalanced-learn pipeline that ends in one. In a list, also any other classifier of scikit-learn's kind
+        with ``predict_proba``.
     param_grid : dict or list of dict, default=None
         Other parameters to cross with the losses, named as for ``GridSearchCV``. May set the loss
         itself, with ``losses=None``. For a list of estimators a dict of such grids by their names.
@@ -74,7 +75,8 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
     halving : int, default=None
         Factor of successive halving over epochs: all candidates are trained for few epochs, one in
         `halving` goes on. Cross-entropy baselines always go on. Members continue where they stopped. Of
-        several estimators each neural one is halved by itself; the others are trained once.
+        several estimators each neural one is halved by itself; the others, ``TabMClassifier`` among them, are
+        trained once, and that one alone refuses it.
     min_epochs : int, default=None
         Epochs before the first selection; None divides the largest ``max_iter`` evenly, as `halving`
         says.
@@ -83,7 +85,8 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
         (``nested_scores_``).
     n_jobs : int, default=None
         Folds at a time, in threads; under joblib's dask backend on the cluster's workers. Of several
-        estimators those that are not neural have as many fits at a time, by joblib's own backend.
+        estimators those that are not neural have as many fits at a time, by joblib's own backend; so has
+        ``TabMClassifier`` with ``validation_folds`` above 1.
     verbose : int, default=0
         Above 0, prints a line when all folds of a stage or an estimator are done; above 1 also joblib's own
         progress of estimators that are not neural.
@@ -143,6 +146,9 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
     the next one's. An ensemble takes members of all kinds and averages their probabilities as they are.
     ``fit`` takes ``sample_weight`` for all, and parameters of one estimator as ``name__parameter``; what an
     estimator cannot take as a table (text, missing values) is its own failure.
+
+    *Ensembles of nets*: the nets of all fits of ``TabMClassifier(validation_folds=1)`` are trained as populations.
+    With more folds a population holds the folds of one fit.
 
     *Scores*: average precision, ROC AUC, log loss, Brier, and the metrics of decisions are computed for all
     members at once and equal scikit-learn's to 1e-12; folds on which one is not defined, and all other
