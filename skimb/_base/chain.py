@@ -89,10 +89,14 @@ class ChainEstimator(NeuralBase):
 
     # --- module ------------------------------------------------------------------------------
 
+    def _module_outputs(self):
+        """Outputs of the module, of which the first ones are the scores."""
+        return self.n_outputs_
+
     def _new_module(self, data, bound, rng):
         X, self._level = data.X, 0.0
         self._config = {
-            "widths": [X.shape[1], *self._hidden(), self.n_outputs_],
+            "widths": [X.shape[1], *self._hidden(), self._module_outputs()],
             "activation": self.activation,
             "sparse": data.sparse,
             "linear_skip": self._wants_skip(data.sparse),
@@ -136,7 +140,7 @@ class ChainEstimator(NeuralBase):
         return 1 if module.normalization is None else 2
 
     def _compatible(self, X, code):
-        return super()._compatible(X, code) and self._config["widths"][-1] == self.n_outputs_
+        return super()._compatible(X, code) and self._config["widths"][-1] == self._module_outputs()
 
     # --- steps -------------------------------------------------------------------------------
 
