@@ -90,7 +90,7 @@ class ChainEstimator(NeuralBase):
         return False
 
     def _output_width(self):
-        """Outputs of the net."""
+        """Outputs of the net, of which the first ones are the scores."""
         return self.n_outputs_
 
     def _output_config(self):

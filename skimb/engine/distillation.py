@@ -1,4 +1,4 @@
-"""A teacher beside the labels: the old net of a classifier whose classes grow."""
+"""Teachers beside the labels: other models, or the old net of a classifier whose classes grow."""
 
 import torch
 from scipy import sparse
@@ -8,10 +8,78 @@ from skimb.engine.schemes import RunningScheme
 from skimb.functional._distillation import distillation
 
 
-class Distillation(RunningScheme):
-    r"""Mixes the loss of the labels with what a frozen net says of some of the classes.
+class Teaching(RunningScheme):
+    r"""Mixes the loss of the labels with what teachers say of the rows.
 
-    .. math:: (1-\lambda)\,\text{loss}+\lambda\,\text{distillation}
+    .. math:: (1-\lambda)\,\text{loss}+\lambda\sum_m u_m\,D_m
+
+    with the divergence D of the net's scores from those of each teacher. The weights u of the teachers follow
+    their relative losses, :math:`u_m\leftarrow u_m-r\bigl(u_m-\frac{q_m}{\sum_jq_j}\bigr)`, where q is the
+    divergence in this batch over that in the first one: whom the net has followed less counts for more.
+
+    Parameters
+    ----------
+    answers : Tensor of shape (n_teachers, n_rows, k) or None
+        Scores of the teachers for all rows.
+    columns : Tensor of int, shape (k,)
+        Outputs of the net that are compared with them, in their order.
+    share : float
+        The share of the teachers, lambda.
+    divergence : callable
+        Gives losses (n,) and gradients (n, k) of scores (n, k) against those of a teacher.
+    own : int, default=None
+        Leading outputs that the labels' loss sees; None is all.
+    n_teachers : int, default=1
+        How many teachers there are.
+    rate : float, default=0.0
+        The rate r.
+    """
+
+    numbered = True
+
+    def __init__(self, answers, columns, share, divergence, own=None, n_teachers=1, rate=0.0):
+        self.answers, self.columns, self.share = answers, columns, share
+        self.divergence, self.own, self.rate = divergence, own, rate
+        self.teachers = torch.full((n_teachers,), 1.0 / n_teachers, dtype=torch.float64)
+        self.first = torch.full((n_teachers,), torch.nan, dtype=torch.float64)
+
+    def gradients(self, batch, step):
+        value, d = step.evaluated(batch, self.own)
+        z = step.outputs.flatten(1)
+        columns = self.columns.to(z.device)
+        share = self.share / len(batch)
+        share = z.new_full((len(batch),), share) if batch.weight is None else share * batch.weight
+        d, shape = (1.0 - self.share) * d.flatten(1), d.shape
+        total, seen = (1.0 - self.share) * value, []
+        weights = self.teachers.tolist()
+        for weight, told in zip(weights, self._said(batch), strict=True):
+            rows, slope = self.divergence(z[:, columns], told.to(z))
+            d[:, columns] += weight * share.unsqueeze(-1) * slope
+            total = total + weight * (share * rows).sum()
+            seen.append((share * rows).sum() / share.sum())
+        step.backend.backward(d.view(shape))
+        if self.rate:
+            self._balance(torch.stack(seen).double().cpu())
+        return total
+
+    def _said(self, batch):
+        """Scores of the teachers for the rows of a batch."""
+        return self.answers[:, batch.rows.to(self.answers.device)]
+
+    def _balance(self, seen):
+        if self.first.isnan().any():
+            self.first.copy_(seen.clamp_min(1e-12))
+        relative = seen / self.first
+        total = relative.sum()
+        if total > 0:
+            self.teachers.lerp_(relative / total, self.rate)
+
+    def state(self):
+        return {"teachers": self.teachers, "first": self.first}
+
+
+class Distillation(Teaching):
+    r"""One frozen net that knows some of the classes.
 
     Parameters
     ----------
@@ -30,23 +98,19 @@ class Distillation(RunningScheme):
     """
 
     def __init__(self, teacher, columns, data, share, temperature, as_given):
-        self.teacher, self.share, self.temperature = teacher, share, temperature
-        self.columns = torch.from_numpy(columns)
-        self.numbered = as_given
-        self.scores = self._ask(data.X) if as_given else None
+        self.teacher, self.numbered = teacher, as_given
+        answers = self._ask(data.X).unsqueeze(0) if as_given else None
 
-    def gradients(self, batch, step):
-        value, d = step.evaluated(batch)
-        z = step.scores
-        told = self.scores[batch.rows] if self.numbered else self._ask(batch.X)
-        columns = self.columns.to(z.device)
-        rows, slope = distillation(z[:, columns], told.to(z), self.temperature)
-        share = self.share / len(batch)
-        share = torch.full_like(rows, share) if batch.weight is None else share * batch.weight
-        d = (1.0 - self.share) * d
-        d[:, columns] += share.unsqueeze(-1) * slope
-        step.backend.backward(d)
-        return (1.0 - self.share) * value + (share * rows).sum()
+        def divergence(z, told):
+            return distillation(z, told, temperature)
+
+        super().__init__(answers, torch.from_numpy(columns), share, divergence)
+
+    def _said(self, batch):
+        return super()._said(batch) if self.numbered else self._ask(batch.X).unsqueeze(0)
+
+    def state(self):
+        return {}
 
     def _ask(self, X):
         if not torch.is_tensor(X) and not sparse.issparse(X):

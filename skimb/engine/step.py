@@ -127,17 +127,22 @@ class Step:
         self.backend.backward(d)
         return value
 
-    def evaluated(self, batch):
-        """Loss of a batch, and its gradient in the outputs of the backend."""
+    def evaluated(self, batch, own=None):
+        """Loss of a batch, and its gradient in the outputs of the backend, of which it may see the `own` first."""
         if self.backend.numbered:
             self.backend.rows = batch.rows
         z = self.backend.forward(batch.X)
-        target = batch.target
-        self.scores = squeeze_outputs(z, target.code, self.backend.members)
+        self.outputs, target = z, batch.target
+        seen = z if own is None else z[..., :own]
+        self.scores = squeeze_outputs(seen, target.code, self.backend.members)
         loss = self.loss if batch.loss is None else batch.loss
         total = float(target.code.shape[0])
         value, d = evaluate(loss, self.scores, target, batch.weight, total, self.backend)
-        return value, d.view(z.shape)
+        if own is None:
+            return value, d.view(z.shape)
+        whole = torch.zeros_like(z)
+        whole[..., :own] = d.view(seen.shape)
+        return value, whole
 
     def tensors(self):
         """State tensors of optimiser and backend, in a fixed order, for saving."""

@@ -1,5 +1,7 @@
 """What a teacher's scores say of a student's, and what a net shall no longer say: closed forms of two schemes."""
 
+import math
+
 import torch
 from torch.nn import functional as F
 
@@ -26,6 +28,60 @@ def distillation(logits, teacher, temperature):
     told = torch.softmax(teacher / temperature, -1)
     log_said = torch.log_softmax(logits / temperature, -1)
     return -(told * log_said).sum(-1), (log_said.exp() - told) / temperature
+
+
+def softened_divergence(logits, teacher, temperature):
+    r"""Kullback-Leibler divergence of a student's softened probabilities from a teacher's, times T squared.
+
+    .. math:: T^2\sum_k p_k\log\frac{p_k}{q_k},\qquad p=\mathrm{softmax}(t/T),\ q=\mathrm{softmax}(z/T)
+
+    One column is the difference of the scores of two classes.
+
+    Parameters
+    ----------
+    logits, teacher : Tensor of shape (n, C)
+        Scores of the student and of the teacher.
+    temperature : float
+        The temperature T.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        The divergence of each row.
+    Tensor of shape (n, C)
+        Its gradient in the student's scores.
+    """
+    if logits.shape[1] == 1:
+        two = (F.pad(z, (1, 0)) for z in (logits, teacher))
+        rows, slope = softened_divergence(*two, temperature)
+        return rows, slope[:, 1:]
+    told, said = (torch.log_softmax(z / temperature, -1) for z in (teacher, logits))
+    p = told.exp()
+    return temperature**2 * (p * (told - said)).sum(-1), temperature * (said.exp() - p)
+
+
+def logit_divergence(logits, teacher, temperature):
+    r"""How far each score lies from a teacher's: the divergence of their softened difference from a half.
+
+    .. math:: T^2\sum_k\mathrm{KL}\Bigl(\tfrac12\Big\|\sigma\bigl(\tfrac{z_k-t_k}T\bigr)\Bigr)
+
+    Parameters
+    ----------
+    logits, teacher : Tensor of shape (n, C)
+        Scores of the student and of the teacher.
+    temperature : float
+        The temperature T.
+
+    Returns
+    -------
+    Tensor of shape (n,)
+        The divergence of each row.
+    Tensor of shape (n, C)
+        Its gradient in the student's scores, within half the temperature.
+    """
+    d = (logits - teacher) / temperature
+    rows = temperature**2 * (0.5 * (F.softplus(d) + F.softplus(-d)) - math.log(2.0)).sum(-1)
+    return rows, temperature * (torch.sigmoid(d) - 0.5)
 
 
 def negative_preference(loss, before, beta):
