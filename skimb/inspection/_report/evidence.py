@@ -17,8 +17,9 @@ from skimb._core.compat import check_sample_weight
 from skimb._core.html import Estimate
 from skimb._core.inner import weight_params
 from skimb._core.proportions import effective_rows, proportion_interval
+from skimb._core.splits import splits_of
 from skimb.inspection._report.words import repr_of
-from skimb.model_selection._held_out import held_out, splits_of
+from skimb.model_selection._held_out import held_out
 from skimb.model_selection._responses import class_scores, response_of, target_of
 
 

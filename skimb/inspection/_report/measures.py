@@ -118,12 +118,12 @@ class Measures:
             gap = interval(values[0, 0] - values[k, 0], apart, e.confidence)
             worse, better = ((np.sum(side >= 0) + 1) / (len(apart) + 1) for side in (apart, -apart))
             if e.cross_validated:
-                parts = [self._by_fold(answers) for answers in (e.answers, one)]
+                own, other = self._by_fold(e.answers), self._by_fold(one)
                 share = np.mean([len(test) / len(train) for train, test in e.splits])
-                over = compare(*parts, share)
-                reach = t.ppf(0.5 + 0.5 * e.confidence, len(e.folds) - 1) * over.error
+                over = compare(own, other, share)
+                reach = t.ppf(0.5 + 0.5 * e.confidence, len(own) - 1) * over.error
                 gap = Estimate(over.difference, over.difference - reach, over.difference + reach)
-                better, worse = over.p, compare(*parts[::-1], share).p
+                better, worse = over.p, compare(other, own, share).p
             found.append(Rival(one.name, gap, float(worse), float(better)))
         return found
 

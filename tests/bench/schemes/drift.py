@@ -83,7 +83,8 @@ def main():
                 "sequential test of ranks": SequentialDriftDetector("rank", delta=0.5),
             }
         scores = {
-            name: (lambda x, d=d.fit(reference[:, None]): sums(x, d)) for name, d in made.items()
+            name: (lambda x, d=d: sums(x, d))
+            for name, d in ((name, d.fit(reference[:, None])) for name, d in made.items())
         }
         scores["Kolmogorov-Smirnov, 500 rows"] = lambda x, r=reference: windows(x, r, "ks")
         scores["population stability, 500 rows"] = lambda x, r=reference: windows(x, r, "psi")
