@@ -98,7 +98,7 @@ class Evidence:
     rare: int
     answers: Scores
     weight: np.ndarray | None = field(repr=False)
-    folds: list = field(repr=False)
+    folds: list[np.ndarray] = field(repr=False)
     splits: list | None = field(repr=False)
     training: Training | None = field(repr=False)
     confidence: float
