@@ -230,14 +230,58 @@ def test_costs_of_rows_decide():
     assert model.predict(X).mean() > 2 * y.mean()
 
 
-def test_losses_that_want_more_than_batches_are_refused():
+def test_losses_that_perturb_rows_are_refused():
     X, y = raw_table(120)
     with pytest.raises(
         ValueError, match="perturbs the rows, which TabM does not allow; use another"
     ):
         quick(loss=losses.AdversarialCompSum(eps=0.1)).fit(X, y)
-    with pytest.raises(ValueError, match="remembers the batches before, which TabM does not allow"):
-        quick(loss=losses.EqualizationV2()).fit(X, np.stack([y, 1 - y, y], 1))
+
+
+@pytest.mark.parametrize("ensemble", ["mini", "packed"])
+def test_members_share_the_memory_of_a_loss(ensemble, table):
+    X, y = table
+    Y = np.stack([y, 1 - y, y], 1)
+    params = {"loss": losses.EqualizationV2(), "ensemble": ensemble, "validation_folds": 0}
+    model = quick(**params, max_iter=2).fit(X, Y)
+    kept = model._folds[0]._head.bound.gathered.clone()
+    assert (kept > 0).all()
+    copied = pickle.loads(pickle.dumps(model))
+    for each in (model, copied):  # training that goes on keeps it
+        each.partial_fit(X, Y)
+        assert (each._folds[0]._head.bound.gathered > kept).all()
+    np.testing.assert_array_equal(model.predict_proba(X), copied.predict_proba(X))
+    harmonized = quick(loss=losses.GradientHarmonized(momentum=0.5)).fit(X, y)
+    assert all(fold._head.bound.counts.sum() > 0 for fold in harmonized._folds)
+    assert average_precision_score(y, harmonized.decision_function(X)) > 1.2 * y.mean()
+
+
+def test_one_memory_of_several_members():
+    rng = np.random.default_rng(0)
+    Y = torch.tensor(rng.integers(0, 2, (50, 3)))
+    Z = torch.tensor(rng.normal(size=(2, 50, 3)))
+    prior = losses.ClassPrior.of(Y.numpy())
+
+    def remembered(loss, name, parts):
+        bound = loss.bind(prior)
+        for z in parts:
+            target = bound.encode(Y.expand(z.shape), z)
+            bound.observe(z, target, None)
+        return getattr(bound, name)
+
+    both = remembered(losses.EqualizationV2(), "gathered", [Z])
+    one, two = (remembered(losses.EqualizationV2(), "gathered", [z]) for z in Z)
+    torch.testing.assert_close(both, one + two)
+    loss = losses.GradientHarmonized(10, momentum=0.5)
+    both = remembered(loss, "counts", [Z])
+    one, two = (remembered(loss, "counts", [z]) for z in Z)
+    torch.testing.assert_close(both, (one + two) / 2)
+    t, z = torch.tensor(rng.normal(size=50)), torch.tensor(rng.normal(size=50))
+    alone, twice = (losses.BalancedMSE().bind(t.numpy()) for _ in range(2))
+    for _ in range(3):
+        alone.observe(z, alone.encode(t, z))
+        twice.observe(torch.stack([z, z]), twice.encode(t, z))
+    assert alone.sigma == pytest.approx(twice.sigma) != pytest.approx(float(t.std()), rel=1e-3)
 
 
 # --- folds, early stopping, shrinkage ----------------------------------------------------------------
@@ -633,8 +677,21 @@ def test_regression_of_several_targets_and_of_noise():
         **TINY, validation_folds=2, validation_scoring="neg_mean_absolute_error"
     ).fit(X, Y[:, 1])
     assert -max(scored.validation_scores_[0]) < 20  # in units of the target
-    with pytest.raises(ValueError, match="remembers"):
-        TabMRegressor(**QUICK, loss=losses.BalancedMSE()).fit(X, Y[:, 0])
+
+
+def test_the_noise_scale_is_learned_by_all_members(table):
+    X = table[0]
+    y = 100.0 * (100.0 + X["age"].to_numpy())
+    model = TabMRegressor(**{**QUICK, "loss": losses.BalancedMSE(), "max_iter": 3}).fit(X, y)
+    assert model.noise_sigma_ == pytest.approx(np.std(y), rel=0.3)
+    assert abs(model.noise_sigma_ / np.std(y) - 1) > 0.01
+    before = model.noise_sigma_
+    model.partial_fit(X, y)
+    assert model.noise_sigma_ == pytest.approx(before, rel=0.2)
+    assert model.noise_sigma_ != before
+    own = model.to_mlp()["mlp"]
+    assert own.noise_sigma_ == pytest.approx(model._folds[0]._head.bound.sigma * model._spread)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
 
 
 # --- scikit-learn ------------------------------------------------------------------------------------

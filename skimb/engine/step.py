@@ -116,10 +116,18 @@ class Step:
             self.notify()
         self.optimizer.step()
         if "memory" in self.loss.requires:
-            self.loss.observe(self.scores, batch.target, batch.weight)
+            self._observe(batch.target, batch.weight)
         if scheme is not None:
             scheme.after_update(batch, self)
         return value
+
+    def _observe(self, target, weight):
+        """Let the loss remember a batch; the members of an ensemble share one memory."""
+        members = self.backend.members
+        if members is not None and self.loss.task != "regression":
+            target = target.each(lambda part: part.expand(members, *part.shape))
+            weight = None if weight is None else weight.expand(members, *weight.shape)
+        self.loss.observe(self.scores, target, weight)
 
     def gradients(self, batch):
         """Fill the gradients of the loss of a batch; returns the loss."""

@@ -57,7 +57,7 @@ class Ensembles(Backend):
         One for each net, or nothing.
     """
 
-    serves = frozenset({"batch", "every class", "inputs"})
+    serves = frozenset({"batch", "every class", "inputs", "memory"})
     consumer, cure = "TabM", "use another loss"
 
     def __init__(self, module, flat, grad, edges, dropouts):

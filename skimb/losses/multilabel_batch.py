@@ -49,7 +49,7 @@ class GradientHarmonizedBound(BoundLoss):
             return
         z, sign, _ = as_labels(self, logits, target)
         _, counts, _ = self._counts(z, sign, weight)
-        counts = counts.reshape(-1, self.bins).sum(0).double()
+        counts = counts.reshape(-1, self.bins).double().mean(0)
         self.counts = torch.where(counts > 0, counts, self.counts)
 
     def log_scores(self, logits):

@@ -240,8 +240,9 @@ class BalancedMSEBound(RegressionBound):
         return kernel.against_labels(raw, target, target, log_weight, sigma, weight)
 
     def observe(self, logits, target, weight=None):
-        """One step of Adam on the logarithm of the noise scale."""
-        slope = float(self._evaluate(logits, target.code, weight)[2])
+        """One step of Adam on the logarithm of the noise scale, by the mean over members where there are some."""
+        each = logits if logits.ndim > target.code.ndim else [logits]
+        slope = sum(float(self._evaluate(z, target.code, weight)[2]) for z in each) / len(each)
         m, v, t = self.moments.tolist()
         g = slope * self.sigma
         m, v, t = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g, t + 1.0

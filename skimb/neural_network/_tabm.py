@@ -22,8 +22,8 @@ class TabMClassifier(ClassifierMixin, TabMBase):
     Takes data frames as they are: numbers, missing values, booleans, categories and texts. Numbers are scaled and
     embedded, categories have learned embeddings, missing and unseen values are handled. Each of `validation_folds`
     ensembles of `n_members` nets stops on a validation part of its own, and ``predict_proba`` is the mean of the
-    members' honest probabilities. Any loss of :mod:`skimb.losses` that needs no memory of earlier batches trains
-    it: the loss of an ensemble is the mean of its members' losses, also of losses that couple the rows of a batch.
+    members' honest probabilities. Any loss of :mod:`skimb.losses` that does not perturb rows trains it: the loss
+    of an ensemble is the mean of its members' losses, also of losses that couple the rows of a batch.
 
     Parameters
     ----------
@@ -138,7 +138,10 @@ class TabMClassifier(ClassifierMixin, TabMBase):
     probabilities of ``predict_proba``; for a loss that decides for balanced classes they are those under balanced
     classes. Means of probabilities weigh members equally, means of scores would follow the most certain one.
 
-    Mixtures of rows and schemes, which change rows before they are embedded, are those of :class:`MLPClassifier`.
+    A loss that remembers earlier batches has one memory for each ensemble, to which all its members add; such
+    ensembles are trained one after another. Mixtures of rows and schemes, which change rows before they are
+    embedded, are those of :class:`MLPClassifier`. There is no mixed precision: the step is
+    written by hand, with kernels that know no type shorter than float32.
 
     Deviations from the paper: 8 members of 64 units in place of 32 of 512; no dropout; the first scales of
     ``ensemble="full"`` are one per column, as those of "mini", not one per number of its embedding; folds.

@@ -24,7 +24,7 @@ class TabMRegressor(RegressorMixin, TabMBase):
     ----------
     loss : {"squared_error", "poisson"} or BalancedMSE, default="squared_error"
         Half the squared error, half the Poisson deviance with a log link, or the balanced squared error for rare
-        target values, with ``learn_sigma=False``.
+        target values, whose noise scale all members of an ensemble share.
     n_members : int, default=8
         Nets of an ensemble.
     width : int, default=64
@@ -92,7 +92,7 @@ class TabMRegressor(RegressorMixin, TabMBase):
     validation_r2_ : float or None
         R2 of predictions for held-out rows, each by the ensemble that did not see it.
     noise_sigma_ : float
-        Noise scale, with ``loss=BalancedMSE(learn_sigma=False)``.
+        Noise scale, with ``loss=BalancedMSE()``: the mean over ensembles.
     n_iter_ : int
         Most epochs of an ensemble.
     best_iterations_ : list of int
@@ -305,9 +305,13 @@ class TabMRegressor(RegressorMixin, TabMBase):
             found["loss"] = clone(self.loss).set_params(noise_sigma=sigma)
         return found
 
+    def _finish(self, folds, fits, **how):
+        super()._finish(folds, fits, **how)
+        if isinstance(self._head.loss, BalancedMSE):
+            each = [fold._head.bound.sigma for fold in self._folds]
+            self.noise_sigma_ = float(np.mean(each) * self._spread)
+
     def _after_folds(self, held_out):
-        if isinstance(self.loss, BalancedMSE):
-            self.noise_sigma_ = self._head.bound.sigma * float(self._spread)
         self._kept, self.validation_r2_ = 1.0, None
         if held_out and not isinstance(self.loss, BalancedMSE):
             parts = [(members.predictions(f._head, raw).mean(0), rows) for f, raw, rows in held_out]
