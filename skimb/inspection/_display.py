@@ -456,7 +456,7 @@ class CrossValidatedDisplay(ScoreDisplay):
     """
 
     _together = staticmethod(ranked)
-    _once = ()  # options that are not for folds
+    _once: tuple[str, ...] = ()  # options that are not for folds
 
     @classmethod
     def from_cv_results(
