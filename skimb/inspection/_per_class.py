@@ -53,7 +53,7 @@ class PerClassRecallDisplay:
     >>> model = LogisticRegression(max_iter=10000).fit(X[::2], y[::2])
     >>> display = PerClassRecallDisplay.from_estimator(model, X[1::2], y[1::2], y_train=y[::2])
     >>> display.labels.tolist(), display.support_train.tolist()
-    ([1, 0, 2], [36.0, 29.0, 24.0])
+    ([1, 0, 2], [35.0, 30.0, 24.0])
     """
 
     def __init__(

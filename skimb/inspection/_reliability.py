@@ -74,7 +74,7 @@ class RareReliabilityDisplay(CrossValidatedDisplay):
     >>> model = LogisticRegression(max_iter=10000).fit(X[::2], y[::2])
     >>> display = RareReliabilityDisplay.from_estimator(model, X[1::2], y[1::2], pos_label=0)
     >>> int(display.positives.sum())
-    108
+    110
     """
 
     _probabilities = True

@@ -69,7 +69,7 @@ class ScoreDistributionDisplay(ScoreDisplay):
     >>> model = LogisticRegression(max_iter=10000).fit(X[::2], y[::2])
     >>> display = ScoreDistributionDisplay.from_estimator(model, X[1::2], y[1::2], thresholds=0.5)
     >>> display.n_positive, display.thresholds
-    (176, {'threshold': 0.5})
+    (174, {'threshold': 0.5})
     """
 
     def __init__(
