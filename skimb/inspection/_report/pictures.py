@@ -2,6 +2,8 @@
 
 from io import BytesIO
 
+import numpy as np
+
 from skimb._core.optional import require
 from skimb.inspection._decision_curve import DecisionCurveDisplay
 from skimb.inspection._per_class import PerClassRecallDisplay
@@ -12,6 +14,7 @@ from skimb.inspection._review_budget import ReviewBudgetDisplay
 from skimb.inspection._threshold import ThresholdDisplay
 
 _SIZE, _DPI = (5.6, 3.6), 110
+_LONGEST = 20
 
 
 def draw_all(m, by_key, budget=None):
@@ -27,8 +30,9 @@ def draw_all(m, by_key, budget=None):
         The budget to mark.
     """
     e = m.e
-    y = e.truth.astype(int)
-    kw = {"sample_weight": e.weight, "pos_label": 1, "name": "this classifier"}
+    name = _drawable(e.name)
+    y = np.where(e.truth, name, f"not {name}")
+    kw = {"sample_weight": e.weight, "pos_label": name, "name": "this classifier"}
     wide = {"confidence": e.confidence}
     jobs = {
         "ranking": lambda ax: _with_interval(
@@ -44,10 +48,13 @@ def draw_all(m, by_key, budget=None):
             y, e.score(), ax=ax, cost=m.cost, threshold=m.threshold, **kw
         )
     else:
-        labels = e.classes
+        labels = np.array([_drawable(c) for c in e.classes])
+        if len(set(labels.tolist())) < len(labels):  # cut to the same text
+            labels = np.array([f"{k}: {label}" for k, label in enumerate(labels)])
         jobs["decisions"] = lambda ax: PerClassRecallDisplay.from_predictions(
-            labels[e.code], labels[e.answers.code], ax=ax, sample_weight=e.weight, **wide
-        )
+            labels[e.code], labels[e.answers.code], ax=ax, sample_weight=e.weight,
+            show_precision=False, **wide,
+        )  # fmt: skip
     if e.answers.probabilities:
         jobs["probabilities"] = lambda ax: RareReliabilityDisplay.from_predictions(
             y, e.proba, ax=ax, **kw, **wide
@@ -59,6 +66,13 @@ def draw_all(m, by_key, budget=None):
         section = by_key[key]
         height = max(_SIZE[1], 0.28 * len(e.classes) + 1.2) if key == "decisions" else _SIZE[1]
         section.picture = Picture(_drawn(draw, (_SIZE[0], min(height, 12.0))), section.sentence)
+
+
+def _drawable(label):
+    """A label as matplotlib writes it: short, and no formula."""
+    text = str(label)
+    text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text.replace("$", r"\$")
 
 
 def _with_interval(display, estimate):
