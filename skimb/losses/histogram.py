@@ -250,8 +250,8 @@ class HistogramGaussian(RegressionLoss):
     >>> bound = HistogramGaussian(n_bins=5, support=(0.0, 1.0)).bind(np.array([0.1, 0.5, 0.9]))
     >>> z = torch.zeros(1, 5)
     >>> loss, grad = bound.loss_grad(z, bound.encode(torch.tensor([0.5]), z))
-    >>> (-grad).round(decimals=3).tolist()  # targets over bins less 1/5
-    [[-0.178, 0.03, 0.295, 0.03, -0.178]]
+    >>> [round(-g, 3) for g in grad[0].tolist()]  # targets over bins less 1/5
+    [-0.178, 0.03, 0.295, 0.03, -0.178]
     """
 
     _parameter_constraints = {
