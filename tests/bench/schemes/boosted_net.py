@@ -39,7 +39,12 @@ def rows(folder, name, seed):
     size = min(1500, int(0.7 * len(y)))
     A, B, a, b = train_test_split(X, y, train_size=size, test_size=0.3, random_state=seed)
     scaler = StandardScaler().fit(A)
-    return scaler.transform(A), scaler.transform(B), (a - a.mean()) / a.std(), (b - a.mean()) / a.std()
+    return (
+        scaler.transform(A),
+        scaler.transform(B),
+        (a - a.mean()) / a.std(),
+        (b - a.mean()) / a.std(),
+    )
 
 
 def models(seed):

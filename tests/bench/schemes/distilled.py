@@ -31,7 +31,9 @@ def contestants(X, y, seed):
     plain, tail = MLPClassifier(**kw), MLPClassifier(loss=LogitAdjusted(), **kw)
     forest = RandomForestClassifier(200, min_samples_leaf=2, random_state=seed)
     bags = PopulationBaggingClassifier(MLPClassifier(**{**KW, "random_state": None}), 8, power=1.0, random_state=seed)  # fmt: skip
-    taught = {name: FrozenEstimator(m.fit(X, y)) for name, m in (("forest", forest), ("eight nets", bags))}
+    taught = {
+        name: FrozenEstimator(m.fit(X, y)) for name, m in (("forest", forest), ("eight nets", bags))
+    }
     both = [FrozenEstimator(plain.fit(X, y)), FrozenEstimator(tail.fit(X, y))]
     yield "plain net", plain
     yield "logit adjustment", tail
@@ -62,7 +64,9 @@ def main():
                 start = time.process_time()
                 model.fit(X, y)
                 seconds = time.process_time() - start
-                recall = recall_score(t, model.predict(T), average=None, labels=classes, zero_division=0)
+                recall = recall_score(
+                    t, model.predict(T), average=None, labels=classes, zero_division=0
+                )
                 lost = log_loss(t, model.predict_proba(T), labels=classes)
                 found.setdefault(label, []).append([
                     recall.mean(), recall[np.isin(classes, rare)].mean(), lost, seconds,
@@ -74,7 +78,11 @@ def main():
             cost = "" if label.startswith("teacher") else f"{s / unit:.1f}"
             body.append([label, f"{a:.3f}", f"{b:.3f}", f"{c:.3f}", cost])
         print(f"### {name}\n")
-        print(table(["model", "balanced accuracy", "rarest third", "log-loss", "time"], body), "\n", flush=True)
+        print(
+            table(["model", "balanced accuracy", "rarest third", "log-loss", "time"], body),
+            "\n",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
