@@ -82,10 +82,9 @@ def main():
                 "sequential test": SequentialDriftDetector(delta=0.5),
                 "sequential test of ranks": SequentialDriftDetector("rank", delta=0.5),
             }
-        scores = {
-            name: (lambda x, d=d: sums(x, d))
-            for name, d in ((name, d.fit(reference[:, None])) for name, d in made.items())
-        }
+        for detector in made.values():
+            detector.fit(reference[:, None])
+        scores = {name: (lambda x, d=detector: sums(x, d)) for name, detector in made.items()}
         scores["Kolmogorov-Smirnov, 500 rows"] = lambda x, r=reference: windows(x, r, "ks")
         scores["population stability, 500 rows"] = lambda x, r=reference: windows(x, r, "psi")
         quiet, loud = list(streams(kind, rng, n, False)), list(streams(kind, rng, n, True))
