@@ -116,9 +116,11 @@ class DynamicPruning(Scheme):
         """
         self._validate_params()
         if isinstance(data.X, Blocks):
-            raise ValueError(f"{self!r} clusters rows of one block; give the rows as one table.")
+            raise ValueError(
+                f"scheme={self!r} clusters rows of one block; give the rows as one table."
+            )
         if data.target.code.ndim > 1:
-            raise ValueError(f"{self!r} is for exclusive classes; multi-label y has none.")
+            raise ValueError(f"scheme={self!r} is for exclusive classes; multi-label y has none.")
         return _Pruned(self, module, data, seed)
 
 
@@ -168,7 +170,7 @@ class _Pruned(RunningScheme):
         """Choose the rows that stay by the present features."""
         first, settings = self.kept is None, self.settings
         if first and step.loss.task == "regression":
-            raise ValueError(f"{settings!r} prunes classes, and a numeric target has none.")
+            raise ValueError(f"scheme={settings!r} prunes classes, and a numeric target has none.")
         X = self.data.X
         Z = (X.cpu().numpy() if torch.is_tensor(X) else X) if first else self.features(step)
         self.kept, self.stayed = np.ones(len(self.code), bool), {}
@@ -205,8 +207,8 @@ class _Pruned(RunningScheme):
         self.module.train(training)
         if any(part is None for part in found):
             raise ValueError(
-                f"{self.settings!r} clusters the inputs of the output layer: let the module return the pair "
-                "(scores, inputs of the output layer)."
+                f"scheme={self.settings!r} clusters the inputs of the output layer: let the module return the "
+                "pair (scores, inputs of the output layer)."
             )
         Z = torch.cat([part.detach().flatten(1).double().cpu() for part in found])
         return torch.nn.functional.normalize(Z, dim=1).numpy()
