@@ -117,7 +117,7 @@ class Measures:
             apart = draws[:, 0, 0] - draws[:, k, 0]
             gap = interval(values[0, 0] - values[k, 0], apart, e.confidence)
             worse, better = ((np.sum(side >= 0) + 1) / (len(apart) + 1) for side in (apart, -apart))
-            if e.cross_validated:
+            if e.splits is not None:
                 own, other = self._by_fold(e.answers), self._by_fold(one)
                 share = np.mean([len(test) / len(train) for train, test in e.splits])
                 over = compare(own, other, share)
