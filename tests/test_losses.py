@@ -144,7 +144,7 @@ AWKWARD = [
 CASES = [cls() for cls in all_losses()] + AWKWARD
 
 
-@pytest.mark.parametrize("loss", CASES, ids=repr)
+@pytest.mark.parametrize("loss", CASES, ids=lambda loss: repr(loss).split(" at 0x")[0])
 @pytest.mark.parametrize("check", loss_checks(), ids=lambda check: check.__name__)
 def test_contract(loss, check):
     check(loss)
