@@ -24,6 +24,7 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "sphinx_gallery.gen_gallery",
+    "matplotlib.sphinxext.plot_directive",
     "generate_names",
 ]
 sys.path.insert(0, os.path.dirname(__file__))
@@ -34,6 +35,8 @@ numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+plot_formats = [("png", 100)]
+plot_html_show_formats = plot_html_show_source_link = False
 templates_path = ["_templates"]
 html_static_path = ["_static"]
 html_css_files = ["skimb.css"]
