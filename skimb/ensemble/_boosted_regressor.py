@@ -76,7 +76,7 @@ class GradientBoostedMLPRegressor(GrownNet, RegressorMixin, BaseEstimator):
         Fitted blocks, with their steps in the output weights.
     body_ : estimator or None
         The fitted body.
-    init_scores_ : ndarray of shape (n_outputs_,)
+    init_scores_ : ndarray of shape (n_outputs,)
         Where boosting starts: the best constant.
     loss_curve_ : list of float
         Weighted training loss after each stage, from 0 stages on; never rises.

@@ -49,13 +49,13 @@ class GroupwiseOnlineClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimat
         Learners, of all rows first and then of the groups; None where a group had no row yet.
     n_groups_ : int
         Groups, without that of all rows.
-    regret_ : ndarray of shape (1 + n_groups_,)
+    regret_ : ndarray of shape (1 + n_groups,)
         Loss of the forecasts less that of the learner, summed over the rows that it was awake and had learned for.
-    weights_ : ndarray of shape (1 + n_groups_,)
+    weights_ : ndarray of shape (1 + n_groups,)
         Shares of the learners in the forecast of a row that belongs to every group.
-    group_count_ : ndarray of shape (1 + n_groups_,)
+    group_count_ : ndarray of shape (1 + n_groups,)
         Rows of each group.
-    group_loss_, estimator_loss_ : ndarray of shape (1 + n_groups_,)
+    group_loss_, estimator_loss_ : ndarray of shape (1 + n_groups,)
         Mean loss of the forecasts and of the group's own learner over the rows that count in `regret_`; not a
         number without such rows.
     n_features_in_, feature_names_in_ : int, ndarray
