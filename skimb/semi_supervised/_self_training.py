@@ -56,7 +56,7 @@ class ConfidenceWeightedSelfTraining(ClassifierMixin, MetaEstimatorMixin, BaseEs
     weighting : {"confidence", "margin"}, default="confidence"
         Confidence c of an answer: its probability, or by how much it is above the next one's.
     reject_unknown : bool, default=False
-        Whether confidence is measured by the means of the labelled rows of each class in the place of probabilities:
+        Whether confidence is measured by the means of the labelled rows of each class in place of probabilities:
         :math:`s_k=\cos(x,\mu_k)`, so that with "margin" a row counts :math:`(s_k-\max_{j\ne k}s_j)_+` (WAD).
         Rows of confidence 0 are not kept. For unlabelled rows of classes that no label names; X must be numbers,
         as embeddings are.
@@ -109,13 +109,14 @@ class ConfidenceWeightedSelfTraining(ClassifierMixin, MetaEstimatorMixin, BaseEs
     boundaries has no counterpart. Probabilities are those of the classifier, which has seen the labels of
     kept rows as if they were true. Results are in the guide.
 
-    The weights of WAD are those of `reject_unknown`; its features come from contrastive learning, and it adds in each
-    round the rows of least loss, where here `threshold` chooses. Cosines tell most for centred rows.
+    The weights of WAD are those of `reject_unknown`; its features come from contrastive learning, and it adds in
+    each round the rows of least loss, where here `threshold` chooses. Cosines tell most for centred rows.
 
     References
     ----------
     "CW-BASS" (confidence-weighted boundary-aware learning for semi-supervised segmentation), after its code;
-    "Semi-Supervised Learning via Weight-aware Distillation under Class Distribution Mismatch" (WAD), after its code.
+    "Semi-Supervised Learning via Weight-aware Distillation under Class Distribution Mismatch" (WAD), after its
+    code.
 
     Examples
     --------
@@ -270,8 +271,8 @@ class ConfidenceWeightedSelfTraining(ClassifierMixin, MetaEstimatorMixin, BaseEs
             )
         except (ValueError, TypeError) as error:
             raise ValueError(
-                f"{type(self).__name__}: reject_unknown=True measures rows by the means of classes and needs a table "
-                "of finite numbers; give embeddings of the rows, or set reject_unknown=False."
+                f"{type(self).__name__}: reject_unknown=True measures rows by the means of classes and needs a "
+                "table of finite numbers; give embeddings of the rows, or set reject_unknown=False."
             ) from error
         share = (labels[:, None] == self.classes_) * (1.0 if weight is None else weight[:, None])
         means = (rows.T @ (share / share.sum(0))).T
