@@ -16,7 +16,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skimb.engine.chain_nets import infer
-from skimb.functional._distillation import distillation
+from skimb.functional._distillation import distillation, relation_divergence
 from skimb.losses import AdversarialCompSum, AnyLoss, ExpectedCost, LogitAdjusted, MannWhitney
 from skimb.model_selection import batched_fits
 from skimb.nets import MLP
@@ -64,6 +64,68 @@ def lengths(model):
 
 
 # --- closed forms ----------------------------------------------------------------------------
+
+
+def test_relations_of_prototypes_to_rows():
+    x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5**0.5, 0.5**0.5]], dtype=torch.float64)
+    old, new = (torch.tensor(p, dtype=torch.float64).unsqueeze(1) for p in ([1, 0.2], [0.8, 0.6]))
+    assert relation_divergence(x, new, x, old, 0.1).item() == pytest.approx(1.2253856340, abs=1e-9)
+    longer = relation_divergence(3 * x, 5 * new, x, old, 0.1)  # directions count
+    assert longer.item() == pytest.approx(1.2253856340, abs=1e-9)
+    both = relation_divergence(*(2 * [x, torch.cat([old, new], 1)]), 0.1)
+    assert abs(both.item()) < 1e-15
+    weighted = relation_divergence(x, new, x, old, 0.1, torch.tensor([2.0, 1.0, 1.0]))
+    twice = relation_divergence(x[[0, 0, 1, 2]], new, x[[0, 0, 1, 2]], old, 0.1)
+    assert weighted.item() == pytest.approx(twice.item(), abs=1e-12)
+    start = new.clone().requires_grad_()
+    torch.autograd.gradcheck(lambda p, r: relation_divergence(r, p, x, old, 0.1), (start, x.clone().requires_grad_()))  # fmt: skip
+
+
+def test_relations_keep_the_directions_of_old_classes(digits):
+    kw = {"temperature": 0.1, "exemplars_per_class": 0, "align": "never"}
+    plain = streamed(digits, 2, distill=0, **kw)
+    none = streamed(digits, 2, distill=0, distill_target="relations", **kw)
+    np.testing.assert_array_equal(plain.predict_proba(digits[0]), none.predict_proba(digits[0]))
+    kept = streamed(digits, 2, distill=0.9, distill_target="relations", **kw)
+    X, (second, _) = digits[0], list(chunks(digits))[1]
+    start = streamed(digits, 1, **kw)
+
+    def relations(model):
+        h = model._hidden_outputs(second)
+        own = model.coefs_[-1][:, np.isin(model.classes_, start.classes_)]
+        return torch.from_numpy(h), torch.from_numpy(own)
+
+    away = [
+        relation_divergence(*relations(m), *relations(start), 0.1).item() for m in (plain, kept)
+    ]
+    assert away[1] < 0.5 * away[0]
+    copied = pickle.loads(pickle.dumps(kept))
+    later = list(chunks(digits))[2]
+    for model in (kept, copied):
+        model.partial_fit(*later)
+    np.testing.assert_array_equal(kept.predict_proba(X), copied.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "kw",
+    [
+        {"hidden_layer_sizes": ()}, {"mix": Mixup()}, {"early_stopping": True}, {"solver": "muon"},
+        {"sampler": ClassPowerSampler(0.5)}, {"class_weight": "balanced"}, {"loss": LogitAdjusted()},
+    ],
+)  # fmt: skip
+def test_relations_beside_other_parameters(digits, kw):
+    model = streamed(digits, 3, distill_target="relations", temperature=0.1, **kw)
+    p = model.predict_proba(digits[0])
+    assert p.shape == (900, 8)
+    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+
+
+def test_relations_need_dense_rows(digits):
+    model = IncrementalMLPClassifier(**KW, distill_target="relations")
+    (X, y), (X_new, y_new) = list(chunks(digits))[:2]
+    model.partial_fit(sparse.csr_matrix(X), y)
+    with pytest.raises(ValueError, match="takes dense X only"):
+        model.partial_fit(sparse.csr_matrix(X_new), y_new)
 
 
 def test_distillation_is_the_cross_entropy_of_softened_scores():

@@ -36,7 +36,7 @@ class Table(ClassifierMixin, BaseEstimator):
     def fit(self, X, y, sample_weight=None):
         assert not (np.asarray(y) == -1).any()
         self.classes_ = np.unique(y)
-        Table.log.append((len(X), np.asarray(y), sample_weight))
+        Table.log.append((np.shape(X)[0], np.asarray(y), sample_weight))
         return self
 
     def predict_proba(self, X):
@@ -76,6 +76,40 @@ def test_weights_follow_margin_and_sample_weight():
     model.fit(P, Y, sample_weight=[2, 1, 1, 1, 1, 4, 1, 0])
     np.testing.assert_allclose(Table.log[-1][2], [2, 1, 0.8, 0.6, 4 * 0.4, 0.4])
     assert model.transduction_.tolist() == [0, 1, 0, 0, -1, 0, 1, -1]
+
+
+# means of the classes (1, 0) and (0, 1); a sure row, one between both, one that is nearer to the other class
+NEAR = np.array([[1.0, 0.0], [0.0, 1.0], [4.0, 3.0], [1.0, 1.0], [3.0, 4.0]])
+
+
+class Sure(Table):
+    """Answers the first class, always."""
+
+    def predict_proba(self, X):
+        return np.tile([0.9, 0.1], (np.shape(X)[0], 1))
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, pd.DataFrame])
+def test_rows_of_unknown_classes_weigh_by_their_distance_from_means(form):
+    Table.log.clear()
+    y = np.array([0, 1, -1, -1, -1])
+    kw = {"threshold": 0.5, "reject_unknown": True, "unlabeled_weight": 1.0}
+    model = ConfidenceWeightedSelfTraining(Sure(), weighting="margin", **kw)
+    model.fit(form(NEAR), y)
+    assert model.transduction_.tolist() == [0, 1, 0, -1, -1]
+    np.testing.assert_allclose(Table.log[-1][2], [1, 1, 0.8 - 0.6])
+    by_cosine = ConfidenceWeightedSelfTraining(Sure(), **kw).fit(form(NEAR), y)
+    assert by_cosine.transduction_.tolist() == [0, 1, 0, 0, 0]
+    np.testing.assert_allclose(Table.log[-1][2], [1, 1, 0.8, 0.5**0.5, 0.6])
+
+
+def test_means_follow_weights_of_rows():
+    Table.log.clear()
+    X = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 3.0], [4.0, 3.0]])
+    kw = {"threshold": 0.5, "reject_unknown": True, "unlabeled_weight": 1.0}
+    weights = [4.0, 1.0, 2.0, 1.0]  # the first mean is (4, 1) / 5
+    ConfidenceWeightedSelfTraining(Sure(), **kw).fit(X, [0, 0, 1, -1], sample_weight=weights)
+    np.testing.assert_allclose(Table.log[-1][2][-1], (0.8 * 4 + 0.6) / 17**0.5)
 
 
 class Growing(Table):
@@ -173,6 +207,15 @@ def test_any_estimator_and_any_rows(partly):
 REFUSED = {
     "bounds": (lambda X, y: (LogisticRegression(), {"bounds": (0.9, 0.1)}, X, y), "bounds"),
     "one class": (lambda X, y: (LogisticRegression(), {}, X, np.where(y == 0, 0, -1)), "classes"),
+    "no numbers": (
+        lambda X, y: (
+            make_pipeline(TfidfVectorizer(), LogisticRegression()),
+            {"reject_unknown": True},
+            np.array([f"w{k} v{k % 3}" for k in y], object),
+            y,
+        ),
+        "reject_unknown",
+    ),
     "text": (
         lambda X, y: (LogisticRegression(), {}, X, np.where(y == -1, "-1", "a").astype(str)),
         "'-1'",

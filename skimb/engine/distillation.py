@@ -5,7 +5,7 @@ from scipy import sparse
 
 from skimb.engine.chain_nets import infer
 from skimb.engine.schemes import RunningScheme
-from skimb.functional._distillation import distillation
+from skimb.functional._distillation import distillation, relation_divergence
 
 
 class Teaching(RunningScheme):
@@ -117,3 +117,45 @@ class Distillation(Teaching):
             shape = (len(X), self.teacher.widths[0])
             X = sparse.csr_matrix((X.data, X.indices, X.indptr), shape=shape, copy=False)
         return infer(self.teacher, X.cpu() if torch.is_tensor(X) else X)
+
+
+class RelationDistillation(RunningScheme):
+    r"""Keeps how the weights of old classes relate to the rows of a batch.
+
+    .. math:: (1-\lambda)\,\text{loss}+\lambda\,D
+
+    with the divergence D of `relation_divergence`, whose prototypes are the weights of the outputs.
+
+    Parameters
+    ----------
+    teacher : MLP
+        The frozen net.
+    columns : ndarray of int
+        Outputs of the trained net that the teacher's outputs stand for, in their order.
+    share : float
+        The share lambda.
+    temperature : float
+        What cosines are divided by.
+    """
+
+    autograd = True
+
+    def __init__(self, teacher, columns, share, temperature):
+        self.teacher, self.columns = teacher, torch.from_numpy(columns)
+        self.share, self.temperature = share, temperature
+
+    def gradients(self, batch, step):
+        value, d = step.evaluated(batch)
+        backend = step.backend
+        x, module = backend.inputs, backend.module
+        own = module.split(module.flat)[0][-1][0][:, self.columns.to(x.device)]
+        (old,) = self.teacher.output_weights()
+        seen = infer(self.teacher, batch.X.cpu(), inputs=True)
+        divergence = relation_divergence(
+            x, own, seen.to(x), old.to(x), self.temperature, batch.weight
+        )
+        torch.autograd.backward(
+            [backend.z, divergence],
+            [(1.0 - self.share) * d, torch.full_like(divergence, self.share)],
+        )
+        return (1.0 - self.share) * value + self.share * divergence.detach()

@@ -30,6 +30,43 @@ def distillation(logits, teacher, temperature):
     return -(told * log_said).sum(-1), (log_said.exp() - told) / temperature
 
 
+def relation_divergence(inputs, prototypes, old_inputs, old_prototypes, temperature, weight=None):
+    r"""Divergence of how old classes relate to the rows of a batch from how they did; differentiable.
+
+    .. math::
+        \frac1C\sum_k\sum_i a_{ki}\log\frac{a_{ki}}{b_{ki}},\qquad
+        b_{k\cdot}=\mathrm{softmax}_i\bigl(\cos(p_k,x_i)/T\bigr)
+
+    with a like b of the old net: distributions over rows, not over classes.
+
+    Parameters
+    ----------
+    inputs, old_inputs : Tensor of shape (n, d)
+        Features of the rows by the new and the old net.
+    prototypes, old_prototypes : Tensor of shape (d, C)
+        Prototypes of the old classes in both.
+    temperature : float
+        The temperature T.
+    weight : Tensor of shape (n,), default=None
+        How often each row counts.
+
+    Returns
+    -------
+    Tensor of shape ()
+        The mean over the classes.
+    """
+
+    def related(x, p):
+        cosines = F.normalize(x, dim=1) @ F.normalize(p, dim=0)
+        seen = cosines / temperature
+        tiny = torch.finfo(seen.dtype).tiny
+        seen = seen if weight is None else seen + weight.to(seen).clamp_min(tiny).log().unsqueeze(1)
+        return torch.log_softmax(seen, 0)
+
+    told, said = related(old_inputs, old_prototypes), related(inputs, prototypes)
+    return (told.exp() * (told - said)).sum(0).mean()
+
+
 def softened_divergence(logits, teacher, temperature):
     r"""Kullback-Leibler divergence of a student's softened probabilities from a teacher's, times T squared.
 

@@ -4,11 +4,17 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fit_context, clone
+from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import MethodMapping
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
 
 from skimb._core.inner import fit_inner, router_of
 from skimb._core.priors import class_shares
@@ -49,6 +55,11 @@ class ConfidenceWeightedSelfTraining(ClassifierMixin, MetaEstimatorMixin, BaseEs
         Share s of the unlabelled rows that "quota" reaches in the last round.
     weighting : {"confidence", "margin"}, default="confidence"
         Confidence c of an answer: its probability, or by how much it is above the next one's.
+    reject_unknown : bool, default=False
+        Whether confidence is measured by the means of the labelled rows of each class in place of probabilities:
+        :math:`s_k=\cos(x,\mu_k)`, so that with "margin" a row counts :math:`(s_k-\max_{j\ne k}s_j)_+` (WAD).
+        Rows of confidence 0 are not kept. For unlabelled rows of classes that no label names; X must be numbers,
+        as embeddings are.
     gamma : float in [0, inf), default=1.0
         Exponent of the confidence; 0 weighs kept rows alike.
     decay : float in (0, 1], default=1.0
@@ -82,6 +93,8 @@ class ConfidenceWeightedSelfTraining(ClassifierMixin, MetaEstimatorMixin, BaseEs
     ------
     ValueError
         If fewer than two classes are labelled, or the mark -1 is text.
+    ValueError
+        If `reject_unknown` is set and the rows are no numbers.
     TypeError
         If the classifier takes no weights and needs some.
 
@@ -96,9 +109,14 @@ class ConfidenceWeightedSelfTraining(ClassifierMixin, MetaEstimatorMixin, BaseEs
     boundaries has no counterpart. Probabilities are those of the classifier, which has seen the labels of
     kept rows as if they were true. Results are in the guide.
 
+    The weights of WAD are those of `reject_unknown`; its features come from contrastive learning, and it adds in
+    each round the rows of least loss, where here `threshold` chooses. Cosines tell most for centred rows.
+
     References
     ----------
-    "CW-BASS" (confidence-weighted boundary-aware learning for semi-supervised segmentation), after its code.
+    "CW-BASS" (confidence-weighted boundary-aware learning for semi-supervised segmentation), after its code;
+    "Semi-Supervised Learning via Weight-aware Distillation under Class Distribution Mismatch" (WAD), after its
+    code.
 
     Examples
     --------
@@ -119,6 +137,7 @@ class ConfidenceWeightedSelfTraining(ClassifierMixin, MetaEstimatorMixin, BaseEs
         "bounds": ["array-like"],
         "quota_share": [Interval(Real, 0, 1, closed="right")],
         "weighting": [StrOptions({"confidence", "margin"})],
+        "reject_unknown": ["boolean"],
         "gamma": [Interval(Real, 0, None, closed="left")],
         "decay": [Interval(Real, 0, 1, closed="right")],
         "unlabeled_weight": [Interval(Real, 0, None, closed="neither")],
@@ -133,6 +152,7 @@ class ConfidenceWeightedSelfTraining(ClassifierMixin, MetaEstimatorMixin, BaseEs
         bounds=(0.3, 0.95),
         quota_share=1.0,
         weighting="confidence",
+        reject_unknown=False,
         gamma=1.0,
         decay=1.0,
         unlabeled_weight=0.5,
@@ -143,6 +163,7 @@ class ConfidenceWeightedSelfTraining(ClassifierMixin, MetaEstimatorMixin, BaseEs
         self.bounds = bounds
         self.quota_share = quota_share
         self.weighting = weighting
+        self.reject_unknown = reject_unknown
         self.gamma = gamma
         self.decay = decay
         self.unlabeled_weight = unlabeled_weight
@@ -183,9 +204,9 @@ class ConfidenceWeightedSelfTraining(ClassifierMixin, MetaEstimatorMixin, BaseEs
         self.classes_, _ = several_classes(self, labels)
         self._train(X, at, labels, sample_weight, others[:0], others[:0], None)
         pool = _safe_indexing(X, others) if len(others) else None
-        shares = class_shares(
-            self.classes_, labels, None if sample_weight is None else sample_weight[at]
-        )
+        own = None if sample_weight is None else sample_weight[at]
+        shares = class_shares(self.classes_, labels, own)
+        near = self._similarity(X, at, labels, own, pool) if self.reject_unknown else None
         kept, code = np.zeros(len(others), bool), np.full(len(others), -1)
         since = np.full(len(others), -1)
         self.thresholds_, self.n_iter_ = [], 1
@@ -196,12 +217,15 @@ class ConfidenceWeightedSelfTraining(ClassifierMixin, MetaEstimatorMixin, BaseEs
                 now, answer, least = self._by_quota(p, shares, (r + 1) / self.max_iter)
             else:
                 now, answer, least = self._by_threshold(p, low, high)
+            confidence = self._confidence(p if near is None else near, answer)
+            if near is not None:
+                now = now & (confidence > 0)
             self.thresholds_.append(least)
             if np.array_equal(now, kept) and np.array_equal(answer[now], code[now]):
                 break
             since = np.where(now, np.where(kept & (code == answer), since, r + 1), -1)
             kept, code = now, answer
-            weight = self.unlabeled_weight * self.decay**r * self._confidence(p, code) ** self.gamma
+            weight = self.unlabeled_weight * self.decay**r * confidence**self.gamma
             self._train(X, at, labels, sample_weight, others[kept], code[kept], weight[kept])
             self.n_iter_ += 1
         else:
@@ -236,13 +260,31 @@ class ConfidenceWeightedSelfTraining(ClassifierMixin, MetaEstimatorMixin, BaseEs
         p[:, np.searchsorted(self.classes_, self.estimator_.classes_)] = found
         return p
 
-    def _confidence(self, p, code):
+    def _similarity(self, X, at, labels, weight, pool):
+        """Cosines of the unlabelled rows and the means of the labelled rows of each class."""
+        if pool is None:
+            return None
+        try:
+            rows, pool = (
+                check_array(part, accept_sparse="csr", dtype=np.float64)
+                for part in (_safe_indexing(X, at), pool)
+            )
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"{type(self).__name__}: reject_unknown=True measures rows by the means of classes and needs a "
+                "table of finite numbers; give embeddings of the rows, or set reject_unknown=False."
+            ) from error
+        share = (labels[:, None] == self.classes_) * (1.0 if weight is None else weight[:, None])
+        means = (rows.T @ (share / share.sum(0))).T
+        return cosine_similarity(pool, means)
+
+    def _confidence(self, scores, code):
         """Confidence of the answers `code`."""
-        own = p[np.arange(len(p)), code]
+        own = scores[np.arange(len(scores)), code]
         if self.weighting == "confidence":
-            return own
-        rest = p.copy()
-        rest[np.arange(len(p)), code] = -np.inf
+            return np.maximum(own, 0.0)
+        rest = scores.copy()
+        rest[np.arange(len(scores)), code] = -np.inf
         return np.maximum(own - rest.max(1), 0.0)
 
     def _by_threshold(self, p, low, high):

@@ -14,7 +14,7 @@ from skimb._base.classifier import NeuralClassifier
 from skimb._base.estimator import Rows
 from skimb._base.head import TargetCounts
 from skimb._core.compat import with_callbacks
-from skimb.engine.distillation import Distillation
+from skimb.engine.distillation import Distillation, RelationDistillation
 from skimb.engine.net import EngineNet
 from skimb.losses import Loss
 from skimb.nets.mlp import ACTIVATIONS
@@ -50,8 +50,12 @@ class IncrementalMLPClassifier(NeuralClassifier, ChainEstimator):
         Activation of the hidden layers.
     distill : "auto" or float in [0, 1), default="auto"
         Share :math:`\lambda` of the old net's word in the loss; "auto" is the share of old classes, 0 none.
+    distill_target : {"scores", "relations"}, default="scores"
+        What the old net's word is: its scores of each row, or how the weights :math:`p_k` of each old class relate
+        to the rows of a batch, :math:`\mathrm{softmax}_i(\cos(p_k,x_i)/T)` over rows i with inputs x of the output
+        layer, as the term of prototype-sample relation distillation (PRD) does. Dense X only.
     temperature : float in (0, inf), default=2.0
-        Temperature :math:`T` of both nets.
+        Temperature :math:`T` of both nets; for cosines 0.1 is usual.
     align : {"if_larger", "always", "never"}, default="if_larger"
         When new columns are scaled: only where they are longer than the old ones, as the method presumes, or
         always, as in the paper.
@@ -171,9 +175,14 @@ class IncrementalMLPClassifier(NeuralClassifier, ChainEstimator):
     come out shorter, and aligning then makes decisions worse; hence "if_larger".
     :class:`~skimb.streaming.AnalyticClassifier` learns such streams exactly and without remembered rows.
 
+    PRD trains features by supervised contrast and prototypes apart from them, by the classes of the chunk alone;
+    "relations" is its distillation beside any loss. ``loss=LogitAdjusted()`` comes close to the latter, since
+    absent classes then have hardly a share in the loss.
+
     References
     ----------
-    Zhao et al. 2020 (WA), arXiv:1911.07053; Rebuffi et al. 2017 (herding), arXiv:1611.07725.
+    Zhao et al. 2020 (WA), arXiv:1911.07053; Rebuffi et al. 2017 (herding), arXiv:1611.07725; "Prototype-Sample
+    Relation Distillation: Towards Replay-Free Continual Learning" (PRD).
 
     Examples
     --------
@@ -196,6 +205,7 @@ class IncrementalMLPClassifier(NeuralClassifier, ChainEstimator):
         "solver": [StrOptions({"adam", "adamw", "sgd", "muon"})],
         "loss": [Loss, None],
         "distill": [Interval(Real, 0, 1, closed="left"), StrOptions({"auto"})],
+        "distill_target": [StrOptions({"scores", "relations"})],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "align": [StrOptions({"if_larger", "always", "never"})],
         "exemplars_per_class": [Interval(Integral, 0, None, closed="left")],
@@ -214,6 +224,7 @@ class IncrementalMLPClassifier(NeuralClassifier, ChainEstimator):
         activation="relu",
         *,
         distill="auto",
+        distill_target="scores",
         temperature=2.0,
         align="if_larger",
         exemplars_per_class=20,
@@ -246,6 +257,7 @@ class IncrementalMLPClassifier(NeuralClassifier, ChainEstimator):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.distill = distill
+        self.distill_target = distill_target
         self.temperature = temperature
         self.align = align
         self.exemplars_per_class = exemplars_per_class
@@ -414,6 +426,13 @@ class IncrementalMLPClassifier(NeuralClassifier, ChainEstimator):
                 own.copy_(torch.from_numpy(np.array(given)))
         old = old.with_columns(teacher["columns"])
         columns = np.searchsorted(self._head.classes, teacher["classes"])
+        if self.distill_target == "relations":
+            if module.sparse:
+                raise ValueError(
+                    f"{type(self).__name__}(distill_target='relations') takes dense X only; use "
+                    "distill_target='scores' or X.toarray()."
+                )
+            return [*parts, RelationDistillation(old, columns, float(share), self.temperature)]
         return [
             *parts,
             Distillation(old, columns, data, float(share), self.temperature, as_given=not parts),

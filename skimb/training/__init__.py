@@ -7,6 +7,7 @@ Objects of this module are passed to the neural estimators: mixers as ``mix=``, 
 from skimb.engine.adversarial import AdversarialTraining
 from skimb.engine.callbacks import DeferredReweighting
 from skimb.engine.data import Batch
+from skimb.engine.denoising import GroupwiseDenoising
 from skimb.engine.metric_mixing import MetricMixup
 from skimb.engine.mixing import BalancedMixup, Mixer, Mixup, PartialMixup, Remix, UniMix
 from skimb.engine.pruning import DynamicPruning
@@ -21,6 +22,7 @@ __all__ = [
     "ClassPowerSampler",
     "DeferredReweighting",
     "DynamicPruning",
+    "GroupwiseDenoising",
     "MetricMixup",
     "Mixer",
     "Mixup",
