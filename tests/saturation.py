@@ -85,7 +85,7 @@ def draw_case(cls, rng):
     """A bound loss, the form of its logits, logits and targets."""
     while True:
         loss = draw_loss(cls, rng)
-        forms = [form for task in sorted(loss.tasks) for form in FORMS[task]]
+        forms = [form for task in sorted(loss.tasks) for form in FORMS.get(task, ())]
         if not forms:
             continue
         form = forms[rng.integers(len(forms))]

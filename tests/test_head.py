@@ -152,6 +152,7 @@ VALUES = {
     "callbacks": [[]],
     "random_state": [5],
     "n_estimators": [4],
+    "body": [MLPClassifier((3,))],
     "units_per_stage": [2],
     "n_candidates": [2],
     "newton": ["per_class"],

@@ -133,7 +133,7 @@ def test_thresholds_are_tuned_on_other_folds(honest):
     rules = found["thresholds"].values["rules"]
     best = max(f1_score(y, X[:, 0] >= t) for t in np.unique(X[:, 0])[::40])
     tuned = rules["best F1, tuned on other folds"]["F1"]
-    assert best - 0.05 < tuned < best + 1e-9
+    assert best - 0.05 < tuned < best + 0.02  # a threshold of its own for each fold
     assert len(found["thresholds"].values["fold_thresholds"]) == 5
 
 

@@ -12,9 +12,9 @@ from skimb.functional.reweighting import FOCUS, STRATEGIES, dynamic_weights, foc
 from skimb.functional.softmax import log_errors
 from skimb.losses._base import BoundLoss, Loss, check_served
 from skimb.losses._softmax import SoftmaxBound
+from skimb.losses._wrapping import Wrapper, Wrapping
 from skimb.losses.regression import BY_NAME, RegressionBound, RegressionLoss, named_loss
 from skimb.losses.softmax import CrossEntropy
-from skimb.losses.wrappers import Wrapper, Wrapping
 
 
 class DynamicBound(Wrapping):

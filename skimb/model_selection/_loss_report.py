@@ -120,7 +120,7 @@ def shown(search):
             results["role"][k],
             float(results[f"mean_test_{name}"][k]),
             float(results[f"std_test_{name}"][k]),
-            *((_rule(results["threshold"][k]),) * tuned),
+            *([_rule(results["threshold"][k])] if tuned else []),
         )
         for k in order
     ]
