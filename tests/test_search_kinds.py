@@ -359,7 +359,8 @@ def test_shown_in_a_notebook(rare):
     assert "RandomForestClassifier" in html
     assert shown or html
     fitted = search.fit(*rare)._repr_mimebundle_()["text/html"]
-    assert "best_estimator_" in fitted
+    assert "LossSearchCV" in fitted
+    assert search.best_name_ in fitted
 
 
 def test_answers_are_known_before_fit(rare):
