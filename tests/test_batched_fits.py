@@ -106,7 +106,10 @@ def test_members_equal_single_fits_for_every_loss(three, cls):
     assert grouped(sizes, [6, 6, 1] if cls.__name__ not in ALONE else [])
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+SINGLE = pytest.param(np.float32, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("dtype", [SINGLE, np.float64])
 @pytest.mark.parametrize("solver", ["adam", "adamw", "sgd", "muon"])
 @pytest.mark.parametrize("hidden", [(), (6,), (7, 5)])
 def test_losses_rates_and_penalties_mix(rare, dtype, solver, hidden):
