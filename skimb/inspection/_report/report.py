@@ -281,7 +281,7 @@ def report(
     >>> model = LogisticRegression().fit(X[:1000], y[:1000])
     >>> found = report(model, X[1000:], y[1000:], fit_data=(X[:1000], y[:1000]), baselines=["logistic"], draw=False)
     >>> found["data"].values["positives"]
-    59
+    51
     >>> sorted({one.level for one in found.verdicts} - {"stop", "warn", "note"})
     []
     """
