@@ -29,9 +29,10 @@ from sklearn.svm import LinearSVC
 from sklearn.utils.validation import check_is_fitted
 from test_html import EVIL, Text
 
+from skimb._core.costs import elkan
 from skimb.inspection import Report, report
-from skimb.inspection._report.deciding import elkan
-from skimb.inspection._report.resampled import Order, holm, redrawn
+from skimb.inspection._holm import holm
+from skimb.inspection._report.resampled import Order, redrawn
 from skimb.inspection._report.verdicts import RULES
 from skimb.losses import Focal
 from skimb.metrics import calibration_summary, classification_table, net_benefit, recall_at_budget

@@ -18,6 +18,12 @@ def cost_matrix(cost, classes):
     return matrix
 
 
+def elkan(cost):
+    """Probability from which deciding for class 1 is cheaper, by costs of true by decided class."""
+    false_alarm, missed = cost[0, 1] - cost[0, 0], cost[1, 0] - cost[1, 1]
+    return float(false_alarm / (false_alarm + missed))
+
+
 def cost_tables(cost, n, n_classes):
     """Costs by true and decided class, of rows whose class is not known.
 

@@ -5,16 +5,12 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skimb.engine.chain_nets import infer
-from skimb.engine.data import Batch, Blocks, row_batches
-from skimb.engine.module import ModuleBackend
-from skimb.engine.schemes import RunningScheme, Scheme
+from skimb.engine.data import Blocks
+from skimb.engine.replacing import Replacing
+from skimb.engine.schemes import Scheme
 from skimb.engine.step import squeeze_outputs
-
-_BLOCK = 4096
 
 
 class GroupwiseDenoising(Scheme):
@@ -103,42 +99,24 @@ class GroupwiseDenoising(Scheme):
             What acts in this fit.
         """
         self._validate_params()
-        if data.target.code.ndim > 1:
-            raise ValueError(f"scheme={self!r} is for exclusive classes; multi-label y has none.")
         return _Denoised(self, module, data, seed)
 
 
-class _Denoised(RunningScheme):
-    """The scheme at work.
-
-    Parameters
-    ----------
-    settings : GroupwiseDenoising
-        Its parameters.
-    module : Module
-        The net.
-    data : TrainingData
-        All rows.
-    seed : int
-        Seed.
-    """
-
-    numbered = True
+class _Denoised(Replacing):
+    """The scheme at work."""
 
     def __init__(self, settings, module, data, seed):
-        self.settings, self.module, self.data = settings, module, data
-        self.rng = check_random_state(seed)
-        code = data.target.code.cpu().numpy()
+        super().__init__(settings, module, data, seed)
+        code = self.code
         parts = {"class": [code], "all": [np.zeros_like(code)]}.get(settings.groups)
         if parts is None:
             parts = [code, self._column(settings.groups)]
         self.group = np.unique(np.stack(parts), axis=1, return_inverse=True)[1].ravel()
         # rows by group, and where the weight of each begins and ends on one axis
         self.order = np.argsort(self.group, kind="stable")
-        weight = np.ones(len(code)) if data.weight is None else data.weight.cpu().numpy()
-        self.ends = np.concatenate([[0.0], np.cumsum(weight[self.order], dtype=float)])
+        self.ends = np.concatenate([[0.0], np.cumsum(self.weight[self.order])])
         self.bounds = np.searchsorted(self.group[self.order], np.arange(self.group.max() + 2))
-        self.loss, self.epoch = None, -1
+        self.loss = None
 
     def _column(self, number):
         """Values of the column that tells groups."""
@@ -160,9 +138,7 @@ class _Denoised(RunningScheme):
         if batch.epoch != self.epoch:
             self.epoch = batch.epoch
             self.loss = self.losses(step)
-        rows = torch.from_numpy(self.chosen(batch.rows.cpu().numpy()))
-        other = next(self.data.batches(rows, [len(rows)], numbered=True, epoch=batch.epoch))
-        return Batch(other.X, other.target, batch.weight, other.rows, batch.epoch, batch.loss)
+        return self.replaced(batch, self.chosen(batch.rows.cpu().numpy()))
 
     def chosen(self, rows):
         """Who takes the places of `rows`: the row itself or one that is drawn from its group."""
@@ -182,18 +158,8 @@ class _Denoised(RunningScheme):
             raise ValueError(
                 f"scheme={self.settings!r} judges rows of classes, and a numeric target has none."
             )
-        backend, training, code = step.backend, self.module.training, self.data.target.code
-        backend.settle()
-        self.module.eval()
-        with torch.no_grad():
-            if isinstance(backend, ModuleBackend):
-                sizes = [min(_BLOCK, len(code) - s) for s in range(0, len(code), _BLOCK)]
-                parts = row_batches(self.data.X, None, sizes)
-                z = torch.cat([backend.outputs(backend.rows(part))[0] for part in parts])
-            else:
-                z = infer(self.module, self.data.X)
-        self.module.train(training)
-        scores = step.loss.log_scores(squeeze_outputs(z.detach().cpu().double(), code))
+        code = self.data.target.code
+        scores = step.loss.log_scores(squeeze_outputs(self.answers(step).double(), code))
         code = code.cpu()
         if scores.ndim == 1:
             positive = torch.where(code > 0, scores, -scores)

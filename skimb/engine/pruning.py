@@ -4,16 +4,12 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skimb._core.clusters import spread_over_clusters
-from skimb.engine.chain_nets import infer
-from skimb.engine.data import Batch, Blocks, row_batches
-from skimb.engine.module import ModuleBackend
-from skimb.engine.schemes import RunningScheme, Scheme
-
-_BLOCK = 4096
+from skimb.engine.data import Blocks
+from skimb.engine.replacing import Replacing
+from skimb.engine.schemes import Scheme
 
 
 class DynamicPruning(Scheme):
@@ -119,35 +115,13 @@ class DynamicPruning(Scheme):
             raise ValueError(
                 f"scheme={self!r} clusters rows of one block; give the rows as one table."
             )
-        if data.target.code.ndim > 1:
-            raise ValueError(f"scheme={self!r} is for exclusive classes; multi-label y has none.")
         return _Pruned(self, module, data, seed)
 
 
-class _Pruned(RunningScheme):
-    """The scheme at work.
+class _Pruned(Replacing):
+    """The scheme at work."""
 
-    Parameters
-    ----------
-    settings : DynamicPruning
-        Its parameters.
-    module : Module
-        The net.
-    data : TrainingData
-        All rows.
-    seed : int
-        Seed.
-    """
-
-    numbered = True
-
-    def __init__(self, settings, module, data, seed):
-        self.settings, self.module, self.data = settings, module, data
-        self.rng = check_random_state(seed)
-        self.code = data.target.code.cpu().numpy()
-        weight = np.ones(len(data)) if data.weight is None else data.weight.cpu().numpy()
-        self.weight = weight.astype(float)
-        self.kept, self.epoch = None, -1
+    kept = None
 
     def batch(self, batch, step):
         if batch.epoch != self.epoch:
@@ -162,9 +136,7 @@ class _Pruned(RunningScheme):
             at = dropped[self.code[rows[dropped]] == label]
             stayed, chance = self.stayed[label]
             rows[at] = self.rng.choice(stayed, len(at), p=chance)
-        index = torch.from_numpy(rows)
-        other = next(self.data.batches(index, [len(rows)], numbered=True, epoch=batch.epoch))
-        return Batch(other.X, other.target, batch.weight, other.rows, batch.epoch, batch.loss)
+        return self.replaced(batch, rows)
 
     def renew(self, step):
         """Choose the rows that stay by the present features."""
@@ -192,23 +164,10 @@ class _Pruned(RunningScheme):
 
     def features(self, step):
         """Inputs of the output layer for all rows, as directions."""
-        backend, training = step.backend, self.module.training
-        backend.settle()
-        self.module.eval()
-        found = []
-        n = len(self.code)
-        sizes = [min(_BLOCK, n - start) for start in range(0, n, _BLOCK)]
-        with torch.no_grad():
-            if isinstance(backend, ModuleBackend):
-                for rows in row_batches(self.data.X, None, sizes):
-                    found.append(backend.outputs(backend.rows(rows))[1])
-            else:
-                found.append(infer(self.module, self.data.X, inputs=True))
-        self.module.train(training)
-        if any(part is None for part in found):
+        Z = self.answers(step, inputs=True)
+        if Z is None:
             raise ValueError(
                 f"scheme={self.settings!r} clusters the inputs of the output layer: let the module return the "
                 "pair (scores, inputs of the output layer)."
             )
-        Z = torch.cat([part.detach().flatten(1).double().cpu() for part in found])
-        return torch.nn.functional.normalize(Z, dim=1).numpy()
+        return torch.nn.functional.normalize(Z.flatten(1).double(), dim=1).numpy()

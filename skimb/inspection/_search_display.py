@@ -7,6 +7,7 @@ from scipy import stats
 from sklearn.utils.validation import check_is_fitted
 
 from skimb.inspection._display import BLUE, GREY, VERMILLION, cut, despined, new_axes
+from skimb.inspection._holm import holm
 from skimb.model_selection._advice import compare
 from skimb.model_selection._candidates import is_baseline
 from skimb.model_selection._loss_report import fold_scores, labels
@@ -358,12 +359,8 @@ def _holm(scores, level):
             for i, j in pairs
         ]
     )
-    order = np.argsort(p)
-    adjusted = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     apart = np.zeros((k, k), bool)
-    for place, value in zip(order, adjusted, strict=True):
-        i, j = pairs[place]
-        apart[i, j] = value < level
+    apart[tuple(np.transpose(pairs))] = holm(p) < level
     return apart
 
 

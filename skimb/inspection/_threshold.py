@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_array, check_is_fitted
 
+from skimb._core.costs import elkan
 from skimb.inspection._display import (
     BAND,
     GREY,
@@ -471,8 +472,8 @@ def _mean_cost(cost):
 
 def _best_by_cost(cost):
     """Elkan's threshold; None where one decision is always the cheaper one."""
-    over, under = cost[0, 1] - cost[0, 0], cost[1, 0] - cost[1, 1]
-    return float(over / (over + under)) if over > 0 and under > 0 else None
+    decided = cost[0, 1] > cost[0, 0] and cost[1, 0] > cost[1, 1]
+    return elkan(cost) if decided else None
 
 
 def _grid(rows):

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from skimb._core.costs import elkan
 from skimb._core.html import Estimate, number
 from skimb._core.proportions import effective_rows, proportion_interval
 from skimb._core.ranks import least_rows
@@ -23,12 +24,6 @@ SHARES = (0.01, 0.05, 0.1)
 
 
 # --- thresholds ----------------------------------------------------------------------------------
-
-
-def elkan(cost):
-    """Probability from which deciding for class 1 is cheaper, by costs of true by decided class."""
-    false_alarm, missed = cost[0, 1] - cost[0, 0], cost[1, 0] - cost[1, 1]
-    return float(false_alarm / (false_alarm + missed))
 
 
 def rules(m):

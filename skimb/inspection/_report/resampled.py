@@ -88,13 +88,3 @@ def interval(value, draws, confidence):
     tail = 0.5 * (1.0 - confidence)
     low, high = np.quantile(draws, [tail, 1.0 - tail])
     return Estimate(float(value), float(low), float(high))
-
-
-def holm(p_values):
-    """p-values adjusted for their number, step by step (Holm 1979)."""
-    p = np.asarray(p_values, float)
-    order = np.argsort(p, kind="stable")
-    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(steps, 1.0)
-    return adjusted

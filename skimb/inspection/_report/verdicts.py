@@ -4,11 +4,11 @@ import numpy as np
 from scipy.special import logit
 from scipy.stats import chi2_contingency
 
+from skimb._core.costs import elkan
 from skimb._core.html import number
+from skimb.inspection._holm import holm
 from skimb.inspection._report.baselines import core, sampler_of, special_loss
-from skimb.inspection._report.deciding import elkan
 from skimb.inspection._report.parts import LEVELS, Verdict
-from skimb.inspection._report.resampled import holm
 from skimb.inspection._report.words import percent, repr_of
 
 #: what each rule looks at, in words
