@@ -9,26 +9,12 @@ by two shares of differences that are not zero. Error of the rare probability on
 from claim import arguments, show
 
 import numpy as np  # isort: skip
+from bench_methods import staged
 from sklearn.linear_model import LogisticRegression
 
 from skimb.linear_model import PrestoClassifier, PrestoClassifierCV
 
 INTERCEPTS = ((0, 3, 5), (0, 3.5, 5.5), (0, 4, 6))
-
-
-def staged(rng, alpha, share):
-    """Rows, stages and the true probability of the last stage; coefficients drawn again until all probabilities are there."""
-    while True:
-        X = rng.uniform(-1, 1, (2500, 10))
-        start = np.where(rng.random(10) < share, 0.5, 0.0)
-        steps = np.where(rng.random((2, 10)) < share, rng.choice([-0.5, 0.5], (2, 10)), 0.0)
-        beta = np.cumsum(np.vstack([start, steps]), 0)
-        below = 1 / (1 + np.exp(-(np.asarray(alpha) + X @ beta.T)))
-        P = np.diff(np.column_stack([np.zeros(2500), below, np.ones(2500)]))
-        if (P >= 0).all():
-            y = (rng.random((2500, 1)) > below).sum(1)
-            if (np.bincount(y, minlength=4) > 2).all():
-                return X, y, P[:, -1]
 
 
 def main():
@@ -38,7 +24,8 @@ def main():
         for alpha in INTERCEPTS:
             found, rarity = [], []
             for seed in range(args.repetitions):
-                X, y, rare = staged(np.random.default_rng(seed), alpha, share)
+                X, y, P = staged(seed, 2500, 10, alpha, share)
+                rare = P[:, -1]
                 models = {
                     "logistic": LogisticRegression(C=np.inf).fit(X, y == 3).predict_proba(X)[:, 1],
                     "odds": PrestoClassifier(1e3, penalize_first=False).fit(X, y).rare_proba(X),

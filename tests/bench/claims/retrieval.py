@@ -14,6 +14,7 @@ import numpy as np  # isort: skip
 import torch
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from skimb.functional import mann_whitney, supervised_contrastive
@@ -60,8 +61,6 @@ def measured(X, y, weight):
     above = np.triu_indices(len(y), 1)
     s, t = scores[above], same[above]
     half = np.random.default_rng(0).random(len(s)) < 0.5
-    from sklearn.linear_model import LogisticRegression
-
     scale = LogisticRegression().fit(s[half, None], t[half])
     p = scale.predict_proba(s[~half, None])[:, 1]
     first = (1 / (1 + hits.argmax(1))).mean()
