@@ -59,14 +59,14 @@ types: $(STAMP)
 
 doctest: export OMP_NUM_THREADS = 1
 doctest: $(STAMP)
-	$(BIN)/python -m pytest -q --doctest-modules skimb -p no:cacheprovider
-	$(BIN)/python -m pytest -q --doctest-glob='*.md' --doctest-glob='*.rst' README.md docs/start.rst docs/guide docs/benchmarks -p no:cacheprovider
+	$(BIN)/python -m pytest -q -n $(WORKERS) -p no:cacheprovider --doctest-modules skimb \
+	  --doctest-glob='*.md' --doctest-glob='*.rst' README.md docs/start.rst docs/guide docs/benchmarks
 
 tests: $(STAMP)
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow" tests
 
 examples: $(STAMP)
-	SKIMB_FAST=1 $(BIN)/python -m pytest -q tests/examples_runner.py
+	SKIMB_FAST=1 $(BIN)/python -m pytest -q -n $(WORKERS) tests/examples_runner.py
 
 fast: $(STAMP)
 	$(BIN)/python -m pytest -q -x -m "not slow" tests/test_losses.py tests/test_engine.py

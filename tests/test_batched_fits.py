@@ -134,7 +134,8 @@ def test_losses_rates_and_penalties_mix(rare, dtype, solver, hidden):
     base = model(solver=solver, max_iter=25).set_params(hidden_layer_sizes=hidden) if hidden else (
         LinearClassifier(solver=solver, max_iter=25, batch_size=64, tol=0.0, random_state=0)
     )  # fmt: skip
-    grid = {"loss": losses, "learning_rate_init": [0.003, 0.001], "class_weight": [None, "balanced"], "alpha": [1e-4, 0.1]}  # fmt: skip
+    pairs = [{"learning_rate_init": [0.003], "alpha": [1e-4]}, {"learning_rate_init": [0.001], "alpha": [0.1]}]  # fmt: skip
+    grid = [{"loss": losses, "class_weight": [None, "balanced"]} | pair for pair in pairs]
     base.set_params(max_iter=25 if dtype == np.float64 else 12)
     fits = {}
 
@@ -150,7 +151,7 @@ def test_losses_rates_and_penalties_mix(rare, dtype, solver, hidden):
         return dict(fits)
 
     alone, together, sizes = both(run)
-    assert grouped(sizes, [48, 48])
+    assert grouped(sizes, [24, 24])
     tolerance = 1e-9 if dtype == np.float64 else 1e-5 if len(hidden) < 2 else 1e-3
     for key, z in alone.items():
         np.testing.assert_allclose(
