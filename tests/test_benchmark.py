@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import studentized_range
-from sklearn.dummy import DummyClassifier
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import balanced_accuracy_score, f1_score, matthews_corrcoef
 from sklearn.model_selection import train_test_split
 
@@ -24,8 +24,10 @@ from skimb.benchmark import (
 )
 from skimb.benchmark._command import main
 from skimb.benchmark._methods import METHODS
+from skimb.benchmark._methods._regressors import Median, Rounded
 from skimb.benchmark._metrics import rates, tuned_scores
 from skimb.benchmark._sets import _drawn, classes_of, plain, sources
+from skimb.benchmark._store import slug
 
 CONSTANT = Method("constant", lambda X, seed: DummyClassifier(), suites=tuple(SUITES))
 LOGISTIC = "logistic regression"
@@ -266,6 +268,182 @@ def test_scores_of_several_classes_by_hand():
     assert scores["macro_f1"] == pytest.approx((2 / 3) / 3)
 
 
+# --- the other suites ------------------------------------------------------------------------------
+
+
+def write_of_all_tasks(folder):
+    """One small set per task; a signal in the second column."""
+    frame = features(400)
+    signal = frame["c"] + np.random.default_rng(1).normal(size=400) / 2
+    code = np.digitize(signal, [-0.8, 0.3, 1.2])
+    words = np.array(["bad poor", "plain", "good", "great fine"])[code]
+    write(folder, "several", frame.assign(target=code), task="multiclass")
+    write(folder, "ordered", frame.assign(target=code, meta_group=np.arange(400) // 5), task="ordinal")  # fmt: skip
+    write(folder, "number", frame.assign(target=signal.astype(np.float32)))
+    labels = {f"label_{k}": (signal > k / 2).astype(int) for k in range(3)}
+    write(folder, "labels", frame.assign(**labels))
+    write(folder, "texts", pd.DataFrame({"text": words, "target": code}))
+    long = features(4100).assign(meta_time=np.arange(4100)[::-1])
+    long["target"] = (long["c"] + (long["meta_time"] < 2000) * 0.5 > 1.5).astype(int)
+    write(folder, "stream", long, task="binary")
+
+
+CHEAP = {
+    "multiclass": "random forest",
+    "ordinal": "Ridge, rounded",
+    "regression": "Ridge",
+    "multilabel": "logistic regression, one by one",
+    "text": "words, LinearClassifier",
+    "streams": "AnalyticClassifier, online",
+}
+
+
+class Prior(DummyClassifier):
+    """A constant that takes blocks and several labels."""
+
+    def partial_fit(self, X, y, classes=None):
+        return self if hasattr(self, "classes_") else self.fit(X, y)
+
+    def predict_proba(self, X):
+        found = super().predict_proba(X)
+        return np.column_stack([p[:, 1] for p in found]) if isinstance(found, list) else found
+
+
+def constant(X, seed):
+    return Prior(strategy="prior")
+
+
+def middle(X, seed):
+    return DummyRegressor()
+
+
+def test_every_suite_runs_and_beats_a_constant(tmp_path):
+    write_of_all_tasks(tmp_path)
+    for name, cheap in CHEAP.items():
+        suite = SUITES[name]
+        make = middle if name == "regression" else constant
+        frame = run(tmp_path, suites=[name], methods=[cheap, Method("constant", make, suites=(name,))], splits=1)  # fmt: skip
+        assert (frame["error"] == "").all(), frame["error"].tolist()
+        scores = frame.pivot(index="set", columns="method", values=[m.key for m in suite.metrics])
+        assert scores.notna().all().all(), name
+        for metric in suite.metrics:
+            found = scores[metric.key]
+            better = found[cheap] >= found["constant"] if metric.largest else found[cheap] <= found["constant"]  # fmt: skip
+            assert better.all(), (name, metric, found)
+        for ratio in ("ratio", "rmse_ratio"):
+            if ratio in frame:
+                assert frame.set_index("method")[ratio]["constant"].mean() == pytest.approx(1, abs=0.1), name  # fmt: skip
+        page = report(frame)
+        assert f"## {suite.title}: " in page
+        assert "nan" not in page
+
+
+def test_groups_are_kept_whole_and_the_past_trains(tmp_path):
+    write_of_all_tasks(tmp_path)
+    found = sources(tmp_path)
+    suite = SUITES["ordinal"]
+    rows = suite.load(found["ordered"])
+    train, test = suite.split(rows, 0)
+    assert suite.way(found["ordered"]) == "group"
+    assert not set(rows.groups[train]) & set(rows.groups[test])
+    assert len(train) + len(test) == 400
+    assert len(test) == pytest.approx(160, abs=20)
+    timed = rows._replace(times=np.arange(400)[::-1] // 10)
+    train, test = suite.split(timed, 3)
+    assert timed.times[train].max() < timed.times[test].min()
+    assert len(test) == 160
+    assert SUITES["multiclass"].way(found["ordered"]) == ""  # heeds neither
+
+
+def test_a_stream_is_predicted_before_it_is_learnt(tmp_path):
+    write_of_all_tasks(tmp_path)
+    suite = SUITES["streams"]
+    rows = suite.load(sources(tmp_path)["stream"])
+    assert (np.diff(rows.times) > 0).all()
+    first, rest = suite.split(rows, 0)
+    np.testing.assert_array_equal(np.r_[first, rest], np.arange(4100))
+    assert rows.y[first].sum() >= 10
+    seen = []
+
+    class Watched(Prior):
+        def partial_fit(self, X, y, classes=None):
+            seen.append(("learnt", X.index[0], len(X)))
+            return super().partial_fit(X, y)
+
+        def predict_proba(self, X):
+            seen.append(("predicted", X.index[0], len(X)))
+            return super().predict_proba(X)
+
+    watched = Method("watched", lambda X, seed: Watched(), suites=("streams",))
+    frame = run(tmp_path, suites=["streams"], methods=[watched], splits=1, predictions=tmp_path / "kept")  # fmt: skip
+    assert frame["error"][0] == ""
+    assert seen[0] == ("learnt", 0, len(first))
+    what, places, sizes = zip(*seen[1:], strict=True)
+    assert what == ("predicted", "learnt") * 50
+    assert places[::2] == places[1::2]
+    assert sum(sizes[::2]) == len(rest)
+    with np.load(tmp_path / "kept" / "stream" / "stream0_watched.npz") as file:
+        np.testing.assert_array_equal(file["target"], rows.y[rest])
+
+
+def test_labels_are_stratified_by_their_rarest(tmp_path):
+    Y = np.zeros((200, 3), int)
+    Y[:100, 0], Y[50:90, 1], Y[60:70, 2] = 1, 1, 1
+    write(tmp_path, "labels", features(200).assign(**{f"label_{k}": Y[:, k] for k in range(3)}))
+    suite = SUITES["multilabel"]
+    rows = suite.load(sources(tmp_path)["labels"])
+    for split in range(3):
+        train, test = suite.split(rows, split)
+        assert rows.y[test, 2].sum() == 4
+        assert rows.y[train, 1].sum() == 24
+
+
+def test_scores_of_ordered_classes_numbers_and_labels_by_hand():
+    found = {"target": np.array([0, 0, 0, 1, 2]), "decided": np.array([0, 0, 2, 1, 1])}
+    scores = SUITES["ordinal"].scores(found, 0)
+    assert scores["mae"] == pytest.approx(3 / 5)
+    assert scores["macro_mae"] == pytest.approx((2 / 3 + 0 + 1) / 3)
+    found = {
+        "target": np.array([0.0, 1.0, 2.0, 10.0]),
+        "predicted": np.array([1.0, 1.0, 2.0, 6.0]),
+        "prior": np.array([2.0, 1.0, 0.5, 5.0]),
+    }
+    scores = SUITES["regression"].scores(found, 0)
+    assert scores["rmse"] == pytest.approx(np.sqrt(17 / 4))
+    assert scores["rmse_ratio"] == pytest.approx(np.sqrt(17 / (4 + 1 + 0 + 64)))
+    assert scores["mae_ratio"] == pytest.approx(5 / (1 + 0 + 1 + 9))
+    assert scores["rare_ratio"] == pytest.approx(np.sqrt(17 / 68))
+    found = {
+        "target": np.array([[1, 0, 0], [0, 1, 0]]),
+        "proba": np.array([[0.8, 0.1, 0.5], [0.4, 0.3, 0.5]]),
+        "decided": np.array([[1, 0, 1], [0, 0, 1]]),
+        "prior": np.array([0.5, 0.5, 0.5]),
+    }
+    scores = SUITES["multilabel"].scores(found, 0)
+    assert scores["macro_ap"] == 1.0
+    assert scores["hamming"] == pytest.approx(3 / 6)
+    assert scores["micro_f1"] == pytest.approx(2 * 1 / (2 + 3))
+    assert scores["macro_f1"] == pytest.approx(1 / 2)
+    loss = -np.log([0.8, 0.9, 0.5, 0.6, 0.3, 0.5]).mean()
+    assert scores["ratio"] == pytest.approx(loss / np.log(2))
+
+
+def test_ordered_decisions():
+    X = np.zeros((4, 1))
+    y = np.array([0, 1, 3, 3])
+    assert Rounded(DummyRegressor(strategy="constant", constant=7.0)).fit(X, y).predict(X)[0] == 3
+    assert Rounded(DummyRegressor()).fit(X, y).predict(X)[0] == 2
+    assert Median(DummyClassifier()).fit(X, y).predict(X)[0] == 1
+
+
+def test_files_of_predictions_do_not_clash():
+    """Suites that split a set in other ways name their files otherwise; names of methods differ in their slugs."""
+    assert len({slug(name) for name in METHODS}) == len(METHODS)
+    learnt = {suite.name: suite.learn for suite in SUITES.values()}
+    for method in METHODS.values():
+        assert len({learnt[name] for name in method.suites}) == 1, method.name
+
+
 # --- statistics ------------------------------------------------------------------------------------
 
 
@@ -355,7 +533,8 @@ def test_the_command_lists_runs_and_refuses(two_classes, tmp_path, capsys):
 
 def test_every_method_of_the_registry_can_be_made(two_classes):
     X = classes_of(sources(two_classes)["first"]).X
-    tabular = [m for m in METHODS.values() if "binary" in m.suites and m.missing() is None]
-    assert len(tabular) > 20
-    for method in tabular:
-        assert hasattr(method.make(X, 0), "fit"), method.name
+    able = [m for m in METHODS.values() if m.missing() is None]
+    assert len(able) > 50
+    for method in able:
+        learns = "partial_fit" if "streams" in method.suites else "fit"
+        assert hasattr(method.make(X, 0), learns), method.name

@@ -10,6 +10,8 @@ from threadpoolctl import threadpool_limits
 
 from skimb.engine.runtime import small_batch_settings
 
+BLOCKS = 50  # of a stream
+
 
 class Clock:
     """CPU seconds of `fit` and of `predict`."""
@@ -43,6 +45,54 @@ def learn_classes(method, rows, split, seed, clock):
         with clock("predict"):
             decided = model.predict(X.iloc[test])
     return found | {"decided": np.asarray(decided).ravel().astype(np.int32)}
+
+
+def learn_numbers(method, rows, split, seed, clock):
+    """Fit on the training part; numbers for the test part; mean, median and 5 and 95 % points as prior."""
+    X, y, (train, test) = rows.X, rows.y, split
+    with clock("fit"):
+        model = method.make(X.iloc[train], seed).fit(X.iloc[train], y[train])
+    with clock("predict"):
+        predicted = np.asarray(model.predict(X.iloc[test]), np.float64).ravel()
+    prior = np.r_[y[train].mean(), np.quantile(y[train], [0.5, 0.05, 0.95])]
+    return {"target": y[test], "prior": prior, "predicted": predicted}
+
+
+def learn_labels(method, rows, split, seed, clock):
+    """Fit on the training part; probabilities and decisions of each label for the test part."""
+    X, y, (train, test) = rows.X, rows.y, split
+    with clock("fit"):
+        model = method.make(X.iloc[train], seed).fit(X.iloc[train], y[train])
+    with clock("predict"):
+        proba = np.asarray(model.predict_proba(X.iloc[test]), np.float64)
+    decided = np.asarray(model.predict(X.iloc[test]))
+    return {
+        "target": y[test].astype(np.int32),
+        "prior": y[train].mean(0),
+        "proba": proba,
+        "decided": decided.astype(np.int32),
+    }
+
+
+def learn_stream(method, rows, split, seed, clock):
+    """Learn a first part, then predict one block after the other and learn it."""
+    X, y, (first, rest) = rows.X, rows.y, split
+    classes = np.arange(y.max() + 1)
+    model, proba = method.make(X.iloc[first], seed), []
+    with clock("fit"):
+        model.partial_fit(X.iloc[first], y[first], classes=classes)
+    for block in np.array_split(rest, min(BLOCKS, len(rest))):
+        with clock("predict"):
+            proba.append(np.asarray(model.predict_proba(X.iloc[block]), np.float64))
+        with clock("fit"):
+            model.partial_fit(X.iloc[block], y[block])
+    proba = np.concatenate(proba)
+    return {
+        "target": y[rest].astype(np.int32),
+        "prior": np.bincount(y[first], minlength=len(classes)) / len(first),
+        "proba": proba,
+        "decided": proba.argmax(1).astype(np.int32),
+    }
 
 
 def fit(suite, method, source, rows, split_number, memory=False):

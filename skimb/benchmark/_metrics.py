@@ -6,13 +6,18 @@ import numpy as np
 from sklearn.metrics import (
     average_precision_score,
     balanced_accuracy_score,
+    cohen_kappa_score,
     f1_score,
     log_loss,
     roc_auc_score,
 )
 from sklearn.model_selection import train_test_split
 
-from skimb.metrics import recall_at_budget
+from skimb.metrics import (
+    balanced_mean_absolute_error,
+    geometric_mean_score,
+    recall_at_budget,
+)
 
 
 class Metric(NamedTuple):
@@ -44,6 +49,34 @@ MULTICLASS = (
     RATIO,
     Metric("adjusted_balanced_accuracy", "balanced accuracy of p/prior", True),
     Metric("macro_f1", "macro F1", True),
+)
+
+
+ORDINAL = (
+    Metric("mae", "MAE", False),
+    Metric("macro_mae", "macro MAE", False),
+    Metric("kappa", "quadratic kappa", True),
+    BALANCED,
+)
+NUMBERS = (
+    Metric("rmse_ratio", "RMSE ratio", False),
+    Metric("balanced_ratio", "balanced MAE ratio", False),
+    Metric("mae_ratio", "MAE ratio", False),
+    Metric("rare_ratio", "RMSE ratio of rare targets", False),
+)
+LABELS = (
+    Metric("macro_ap", "macro AP", True),
+    Metric("micro_f1", "micro F1", True),
+    Metric("macro_f1", "macro F1", True),
+    Metric("hamming", "Hamming loss", False, 0.001),
+    RATIO,
+)
+STREAMS = (
+    AP,
+    Metric("gmean", "G-mean", True),
+    RATIO,
+    Metric("tuned_gmean", "tuned G-mean", True),
+    BALANCED,
 )
 
 
@@ -82,6 +115,64 @@ def multiclass_scores(found, split):
         "adjusted_balanced_accuracy": balanced_accuracy_score(y, (proba / prior).argmax(1)),
         "macro_f1": f1_score(y, found["decided"], average="macro", zero_division=0),
     }
+
+
+def ordinal_scores(found, split):
+    """Scores of decisions between ordered classes."""
+    y, decided = found["target"], found["decided"]
+    off = np.abs(y - decided)
+    return {
+        "mae": off.mean(),
+        "macro_mae": np.mean([off[y == k].mean() for k in np.unique(y)]),
+        "kappa": cohen_kappa_score(y, decided, weights="quadratic"),
+        "balanced_accuracy": balanced_accuracy_score(y, decided),
+    }
+
+
+def number_scores(found, split):
+    """Errors as shares of those of a constant: the mean of the training targets, or their median."""
+    y, predicted = found["target"], found["predicted"]
+    mean, median, low, high = found["prior"]
+    rare = (y < low) | (y > high)
+    squared, absolute = (y - predicted) ** 2, np.abs(y - predicted)
+    balanced = balanced_mean_absolute_error(y, predicted)
+    constant = (y - mean) ** 2
+    return {
+        "rmse": np.sqrt(squared.mean()),
+        "rmse_ratio": np.sqrt(squared.mean() / constant.mean()),
+        "mae_ratio": absolute.mean() / np.abs(y - median).mean(),
+        "balanced_ratio": balanced / balanced_mean_absolute_error(y, np.full(len(y), median)),
+        "rare_ratio": np.sqrt(squared[rare].mean() / constant[rare].mean())
+        if rare.any()
+        else np.nan,
+    }
+
+
+def label_scores(found, split):
+    """Scores of several labels; macro means are over labels that some test row has."""
+    Y, P, decided, prior = (found[key] for key in ("target", "proba", "decided", "prior"))
+    held = np.flatnonzero(Y.any(0))
+    loss, constant = (_label_loss(Y, p) for p in (P, np.tile(prior, (len(Y), 1))))
+    return {
+        "macro_ap": np.mean([average_precision_score(Y[:, k], P[:, k]) for k in held]),
+        "micro_f1": f1_score(Y, decided, average="micro", zero_division=0),
+        "macro_f1": f1_score(Y[:, held], decided[:, held], average="macro", zero_division=0),
+        "hamming": np.mean(decided != Y),
+        "log_loss": loss,
+        "ratio": loss / constant,
+    }
+
+
+def _label_loss(Y, P):
+    P = np.clip(P, 1e-15, 1 - 1e-15)
+    return -np.mean(np.where(Y == 1, np.log(P), np.log1p(-P)))
+
+
+def stream_scores(found, split):
+    """Scores over all blocks of a stream, each predicted before it was learnt."""
+    scores = binary_scores(found, split)
+    gmean = geometric_mean_score(found["target"], found["decided"])
+    return scores | {"gmean": gmean}
 
 
 def tuned_scores(y, score, seed):

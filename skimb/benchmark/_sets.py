@@ -11,6 +11,7 @@ from skimb._core.optional import require
 
 ROWS = 12_000  # larger sets are drawn from
 LEAST_ROWS, LEAST_RARE = 300, 30  # of two-class sets
+LEAST_STREAM = 4_000
 LEAST_CLASS = 5  # rows of a class among several; rarer ones are left out
 TEST = 0.4  # share of the test part
 TASKS = (
@@ -161,12 +162,14 @@ def labels_of(source):
 
 
 def stream_of(source):
-    """Rows of one of several classes in the order of their times, where they have some."""
-    if source.task.endswith("binary") and "meta_time" in source.columns:
-        X, y, groups, times = _read(source)
+    """Rows of two classes, the first ones by their times where they have some; None where there are few."""
+    if "meta_time" in source.columns:
+        X, y, _, times = _read(source)
         order = np.argsort(times, kind="stable")[:ROWS]
-        return Rows(X, np.unique(y, return_inverse=True)[1], groups, times).at(order)
-    return classes_of(source)
+        rows = Rows(X, np.unique(y, return_inverse=True)[1], None, times).at(order)
+    else:
+        rows = classes_of(source)
+    return rows if rows is not None and len(rows.y) >= LEAST_STREAM else None
 
 
 def _few(rows):
@@ -213,6 +216,23 @@ def heeding(rows, split):
     tests = [test for _, test in folds.split(index, strata, rows.groups)]
     test = np.sort(np.concatenate(tests[:2]))
     return np.setdiff1d(index, test), test
+
+
+def streaming(rows, split):
+    """A first part with a tenth of the rows, or more until it has ten of the rare class; then the rest in order.
+
+    Rows without times are shuffled.
+    """
+    n = len(rows.y)
+    order = np.arange(n) if rows.times is not None else np.random.default_rng(split).permutation(n)
+    rare = np.flatnonzero(rows.y[order] == np.bincount(rows.y).argmin())
+    first = max(n // 10, rare[min(9, len(rare) - 1)] + 1)
+    return order[:first], order[first:]
+
+
+def streamed(source):
+    """The way of `streaming` in names of files."""
+    return "stream"
 
 
 def _strata(y):

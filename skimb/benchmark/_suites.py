@@ -3,10 +3,41 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from skimb.benchmark._fits import learn_classes
+from skimb.benchmark._fits import (
+    BLOCKS,
+    learn_classes,
+    learn_labels,
+    learn_numbers,
+    learn_stream,
+)
 from skimb.benchmark._methods import METHODS
-from skimb.benchmark._metrics import BINARY, MULTICLASS, binary_scores, multiclass_scores
-from skimb.benchmark._sets import classes_of, plain, unheeded
+from skimb.benchmark._metrics import (
+    BINARY,
+    LABELS,
+    MULTICLASS,
+    NUMBERS,
+    ORDINAL,
+    STREAMS,
+    binary_scores,
+    label_scores,
+    multiclass_scores,
+    number_scores,
+    ordinal_scores,
+    stream_scores,
+)
+from skimb.benchmark._sets import (
+    LEAST_STREAM,
+    classes_of,
+    heeded,
+    heeding,
+    labels_of,
+    numbers_of,
+    plain,
+    stream_of,
+    streamed,
+    streaming,
+    unheeded,
+)
 
 
 @dataclass(frozen=True)
@@ -102,4 +133,103 @@ _MULTICLASS = Suite(
     words=" ".join([_PLAIN, _TABLES, _DECISIONS, _RATIO]),
 )
 
-SUITES = {suite.name: suite for suite in (_BINARY, _MULTICLASS)}
+_HEEDED = _flat("""
+    60 % of the rows train, the same for all methods; groups are kept whole, and where rows have times the past
+    trains.
+""")
+
+_ORDINAL = Suite(
+    name="ordinal",
+    title="Ordered classes",
+    tasks=("ordinal",),
+    metrics=ORDINAL,
+    load=classes_of,
+    split=heeding,
+    way=heeded,
+    learn=learn_classes,
+    scores=ordinal_scores,
+    words=_flat(f"""
+        {_HEEDED} Splits are stratified by class. {_TABLES} Errors are differences of codes; macro MAE is the
+        mean over classes of the mean absolute error of each. Decisions are those of `predict`; "rounded" takes
+        the code nearest to a regressor's number, "median" the median of a classifier's probabilities.
+    """),
+)
+
+_REGRESSION = Suite(
+    name="regression",
+    title="Numbers",
+    tasks=("regression",),
+    metrics=NUMBERS,
+    load=numbers_of,
+    split=heeding,
+    way=heeded,
+    learn=learn_numbers,
+    scores=number_scores,
+    words=_flat(f"""
+        {_HEEDED} Categories and missing values reach CatBoost, LightGBM, XGBoost, HistGradientBoosting and TabM
+        as they are, forests as codes; linear models and nets are behind median imputation, scaling and one-hot
+        columns, and nets and BalancedRidge learn a scaled target. Errors are given as shares of those of a
+        constant: the mean of the training targets for squared, their median for absolute errors. Balanced MAE
+        is the mean over ten equal ranges of the target of the mean absolute error in each; rare targets lie
+        outside the 5 % and 95 % points of the training targets.
+    """),
+)
+
+_MULTILABEL = Suite(
+    name="multilabel",
+    title="Several labels",
+    tasks=("multilabel",),
+    metrics=LABELS,
+    load=labels_of,
+    split=heeding,
+    way=heeded,
+    learn=learn_labels,
+    scores=label_scores,
+    words=_flat("""
+        60 % of the rows train, the same for all methods, stratified by the rarest label of each row; groups are
+        kept whole. Labels that fewer than five rows have are left out. Columns are imputed by the median,
+        scaled and one-hot, as codes for the forest. Macro AP and macro F1 are means over labels that some test
+        row has; decisions are those of `predict`. The log loss is given as a share of that of a constant, the
+        labels' shares among the training rows.
+    """),
+)
+
+_TEXT = Suite(
+    name="text",
+    title="Texts",
+    tasks=("text-binary", "text-multiclass", "text-ordinal"),
+    metrics=MULTICLASS,
+    load=classes_of,
+    split=heeding,
+    way=heeded,
+    learn=learn_classes,
+    scores=multiclass_scores,
+    words=_flat(f"""
+        {_HEEDED} Splits are stratified by class. All methods see TF-IDF weights of words and pairs of words
+        that two training texts have. {_DECISIONS} {_RATIO}
+    """),
+)
+
+_STREAMS = Suite(
+    name="streams",
+    title="Streams",
+    tasks=("binary",),
+    metrics=STREAMS,
+    load=stream_of,
+    split=streaming,
+    way=streamed,
+    learn=learn_stream,
+    scores=stream_scores,
+    words=_flat(f"""
+        Tables of two classes with at least {LEAST_STREAM:,} rows, in the order of their times, shuffled where
+        they have none, so that there is a drift only in sets with times. Methods learn the first tenth, or more
+        until it has ten rare rows, then {BLOCKS} blocks, each predicted before it is learnt. Columns are
+        imputed, scaled and one-hot as the first part says. "Refitted" methods keep all rows and fit anew after
+        every ten blocks. Scores are over all blocks together; G-mean and balanced accuracy are those of the
+        more probable class, the tuned G-mean has a threshold tuned on one half of these rows and scored on the
+        other, then swapped. The log loss is given as a share of that of the classes' shares in the first part.
+    """),
+)
+
+_ALL = (_BINARY, _MULTICLASS, _MULTILABEL, _ORDINAL, _REGRESSION, _TEXT, _STREAMS)
+SUITES = {suite.name: suite for suite in _ALL}

@@ -181,23 +181,24 @@ def of_pytabkit(name):
 
 
 EARLY = {"early_stopping": True}
+CLASSES = ("binary", "multiclass", "ordinal")
 TWO = ("binary",)  # samplers fail on classes of a handful of rows
 CLASSIFIERS = (
-    Method("TabMClassifier", tabm(), (TABM,)),
-    Method("CatBoost", catboost, ("catboost",)),
-    Method("LightGBM", lightgbm, ("lightgbm",)),
-    Method("XGBoost", xgboost, ("xgboost",)),
-    Method("HistGradientBoosting", hist),
-    Method("random forest", forest),
+    Method("TabMClassifier", tabm(), (TABM,), CLASSES),
+    Method("CatBoost", catboost, ("catboost",), CLASSES),
+    Method("LightGBM", lightgbm, ("lightgbm",), CLASSES),
+    Method("XGBoost", xgboost, ("xgboost",), CLASSES),
+    Method("HistGradientBoosting", hist, suites=CLASSES),
+    Method("random forest", forest, suites=CLASSES),
     Method("balanced random forest", balanced_forest, ("imblearn",)),
     Method("RUSBoost", rusboost, ("imblearn",), TWO),
     Method("EasyEnsemble", easy_ensemble, ("imblearn",), TWO),
-    Method("logistic regression", logistic),
+    Method("logistic regression", logistic, suites=CLASSES),
     Method("SMOTE, logistic regression", smote(plain_logistic), ("imblearn",), TWO),
     Method("SMOTE, LightGBM", smote(lightgbm), ("imblearn", "lightgbm"), TWO),
     Method("MLPClassifier", ours(codes), ("skimb",)),
     Method("MLPClassifier, scaled", ours(scaled), ("skimb",)),
-    Method("MLPClassifier, scaled, early stopping", ours(scaled, **EARLY), ("skimb",)),
+    Method("MLPClassifier, scaled, early stopping", ours(scaled, **EARLY), ("skimb",), CLASSES),
     Method(
         "MLPClassifier, scaled, early stopping, weighted",
         ours(scaled, class_weight="balanced", **EARLY),
