@@ -17,7 +17,7 @@ VERSION_TESTS := tests/test_versions.py tests/test_frame.py tests/test_estimator
 # processes of the test run, one thread each
 WORKERS ?= 2
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench clean install
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench benchmark clean install
 
 install: $(STAMP)
 
@@ -125,10 +125,14 @@ bench-methods: $(STAMP)
 	@mkdir -p docs/benchmarks
 	$(BIN)/python tests/bench/bench_methods.py $(if $(DATA),--data $(DATA)) --write docs/benchmarks/methods.md
 
-# DATA: as for bench-losses; a run that was stopped goes on; ARGS="--limit 600 --sets ..." for less
-bench-tables: $(STAMP)
-	@mkdir -p docs/benchmarks
-	$(BIN)/python tests/bench/bench_tables.py --data $(DATA) --write docs/benchmarks/tables.md $(ARGS)
+# DATA: a folder of parquet files, see skimb.benchmark; a run that was stopped goes on; ARGS="--limit 600 --sets ..." for less
+SUITES ?= binary multiclass
+benchmark: $(STAMP)
+	$(BIN)/python -m skimb.benchmark --data $(DATA) --suite $(SUITES) --write docs/benchmarks $(ARGS)
+
+# suites of two and of several classes on one page
+bench-tables:
+	@$(MAKE) benchmark ARGS="--write docs/benchmarks/tables.md --title 'Classifiers at their defaults, on tables' $(ARGS)"
 
 # one claim of a paper beside ours: make claim NAME=label_noise; those that read sets need DATA=folder
 claim: $(STAMP)
