@@ -10,7 +10,7 @@ OLDEST_PYTHON ?= $(PYTHON)
 OLDEST := .venv-oldest
 OLDEST_STAMP := $(OLDEST)/.installed
 # what feels another version of scikit-learn, imbalanced-learn or skorch first
-VERSION_TESTS := tests/test_versions.py tests/test_frame.py tests/test_estimators.py tests/test_engine.py \
+VERSION_TESTS := tests/test_versions.py tests/test_datasets.py tests/test_frame.py tests/test_estimators.py tests/test_engine.py \
   tests/test_meta_contracts.py tests/test_metrics.py tests/test_posthoc.py tests/test_presto.py tests/test_resampling.py \
   tests/test_small_classifiers.py tests/test_streaming.py tests/test_thresholds.py tests/test_sklearn_mlp.py
 

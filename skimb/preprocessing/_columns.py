@@ -185,8 +185,8 @@ class Column:
         place = {level: k for k, level in enumerate(known, 1)}
         return np.array([place.get(v, 0) for v in found] + [0], np.int64)[which]
 
-    def numbers(self):
-        """The values as float64, NaN where missing."""
+    def numbers(self, *, finite=True):
+        """The values as float64, NaN where missing; infinite ones are refused unless `finite` is False."""
         if self._kind in ("number", "boolean"):
             out = _FLOATS[_library(self.values)](self.values)
         else:
@@ -198,7 +198,7 @@ class Column:
                     "categorical_features."
                 )
             out = np.array([*map(_as_float, found), np.nan])[which]
-        if np.isinf(out).any():
+        if finite and np.isinf(out).any():
             raise ValueError(
                 f"{self} contains infinity or a number too large for float64; replace it by NaN or a finite "
                 "number."
