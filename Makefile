@@ -17,7 +17,7 @@ VERSION_TESTS := tests/test_versions.py tests/test_datasets.py tests/test_frame.
 # processes of the test run, one thread each
 WORKERS ?= 2
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench clean install
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel extras claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench clean install
 
 install: $(STAMP)
 
@@ -95,6 +95,10 @@ links: $(DOCS_STAMP)
 # sources and a wheel; the wheel tried in empty environments, with C kernels and without a compiler
 wheel:
 	PYTHON=$(PYTHON) .ci/wheel
+
+# the wheel with each extra in an empty environment, and with none; EXTRAS="plot none" for some
+extras:
+	$(PYTHON) .ci/extras.py $(EXTRAS)
 
 bench: bench-engine bench-kernels bench-search
 

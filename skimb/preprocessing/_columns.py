@@ -8,6 +8,8 @@ from reprlib import repr as short
 import numpy as np
 from scipy import sparse
 
+from skimb._core.optional import require
+
 
 def as_table(X):
     """Rows as a frame of pandas or polars, or as an array.
@@ -54,9 +56,7 @@ def _plain(X):
     if hasattr(X, "iloc") or _is_polars(X):
         return X
     if hasattr(X, "__arrow_c_stream__") and not hasattr(X, "to_pandas"):
-        from pyarrow import table
-
-        X = table(X)
+        X = require("pyarrow", extra="data").table(X)
     if hasattr(X, "to_pandas"):
         return X.to_pandas()
     try:
@@ -261,13 +261,11 @@ def _numpy_kind(values):
 
 
 def _pandas_kind(values):
-    from pandas import CategoricalDtype, PeriodDtype
-    from pandas.api import types
-
+    types = require("pandas.api.types", extra="data")
     dtype = values.dtype
-    if isinstance(dtype, CategoricalDtype):
+    if isinstance(dtype, types.CategoricalDtype):
         return "level"
-    if isinstance(dtype, PeriodDtype) or getattr(dtype, "kind", "O") in "mM":
+    if isinstance(dtype, types.PeriodDtype) or getattr(dtype, "kind", "O") in "mM":
         return "time"
     if types.is_bool_dtype(dtype):
         return "boolean"
@@ -309,16 +307,10 @@ def _polars_distinct(values):
     return _distinct_objects(values.to_list())
 
 
-def _polars_floats(values):
-    from polars import Float64
-
-    return values.cast(Float64).to_numpy()
-
-
 _KINDS = {"numpy": _numpy_kind, "pandas": _pandas_kind, "polars": _polars_kind}
 _DISTINCT = {"numpy": _numpy_distinct, "pandas": _pandas_distinct, "polars": _polars_distinct}
 _FLOATS = {
     "numpy": lambda values: values.astype(np.float64),
     "pandas": lambda values: values.to_numpy(dtype=np.float64, na_value=np.nan),
-    "polars": _polars_floats,
+    "polars": lambda values: values.cast(float).to_numpy(),
 }
