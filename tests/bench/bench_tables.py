@@ -10,6 +10,7 @@ stopped; the page is made of all rows that are there. Rivals that are not instal
 
 import argparse
 import json
+import shlex
 import sys
 import time
 import warnings
@@ -66,6 +67,7 @@ LEAST_CLASS = 5  # rows of a class among several; rarer ones are left out
 ABOVE = 1.02  # log loss as a share of the constant's from which probabilities are worse than none
 TASKS = {"binary": "binary", "multiclass": "multiclass", "ordinal": "multiclass"}
 KEY = ["set", "split", "method"]
+PAGE, SPLITS = Path("docs/benchmarks/tables.md"), 3
 
 
 # --- rows ------------------------------------------------------------------------------------------
@@ -623,6 +625,19 @@ SEARCH_WORDS = (
 )
 
 
+def command(args):
+    """The call of make that repeats a run."""
+    given = [] if args.write == PAGE else ["--write", str(args.write)]
+    given += [] if args.splits == SPLITS else ["--splits", str(args.splits)]
+    given += ["--sets", *args.sets] if args.sets else []
+    given += [] if args.methods == DEFAULTS else ["--methods", *args.methods]
+    return (
+        f'make bench-tables DATA=folder ARGS="{shlex.join(given)}"'
+        if given
+        else "make bench-tables DATA=folder"
+    )
+
+
 def page(frame, args):
     """The whole page."""
     frame = frame[frame["method"].isin(args.methods)]
@@ -639,7 +654,7 @@ def page(frame, args):
         title = "TabMClassifier with one parameter changed, on tables"
     parts = [
         f"# {title}",
-        f"{date.today()}, {machine()} `make bench-tables DATA=folder` repeats it. Versions: {', '.join(used)}.",
+        f"{date.today()}, {machine()} `{command(args)}` repeats it. Versions: {', '.join(used)}.",
         f"Tables of a folder, at most {ROWS:,} rows each (drawn by class, of a rare class at least {LEAST_RARE} rows where there are "
         f"some), {frame['split'].max() + 1} stratified split(s) of 60 % for training, two-class sets of at least {LEAST_ROWS} rows and {LEAST_RARE} of the rare "
         f"class. {SEARCH_WORDS if searches else DEFAULT_WORDS} AP is average precision; the log loss is given as a share of that of a constant, the classes' shares among the training rows; "
@@ -675,10 +690,10 @@ def page(frame, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of parquet files")
-    parser.add_argument("--write", type=Path, default=Path("docs/benchmarks/tables.md"))
+    parser.add_argument("--write", type=Path, default=PAGE)
     parser.add_argument("--sets", nargs="+", help="names of sets; all where left out")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=DEFAULTS, metavar="METHOD", help=", ".join(METHODS))  # fmt: skip
-    parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--splits", type=int, default=SPLITS)
     parser.add_argument("--limit", type=float, help="seconds after which no further fit begins")
     parser.add_argument("--again", nargs="+", choices=METHODS, default=[], metavar="METHOD", help="methods whose results are thrown away first")  # fmt: skip
     args = parser.parse_args()
