@@ -10,14 +10,14 @@ OLDEST_PYTHON ?= $(PYTHON)
 OLDEST := .venv-oldest
 OLDEST_STAMP := $(OLDEST)/.installed
 # what feels another version of scikit-learn, imbalanced-learn or skorch first
-VERSION_TESTS := tests/test_versions.py tests/test_frame.py tests/test_estimators.py tests/test_engine.py \
+VERSION_TESTS := tests/test_versions.py tests/test_datasets.py tests/test_frame.py tests/test_estimators.py tests/test_engine.py \
   tests/test_meta_contracts.py tests/test_metrics.py tests/test_posthoc.py tests/test_presto.py tests/test_resampling.py \
   tests/test_small_classifiers.py tests/test_streaming.py tests/test_thresholds.py tests/test_sklearn_mlp.py
 
 # processes of the test run, one thread each
 WORKERS ?= 2
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench benchmark clean install
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel extras claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench benchmark clean install
 
 install: $(STAMP)
 
@@ -95,6 +95,10 @@ links: $(DOCS_STAMP)
 # sources and a wheel; the wheel tried in empty environments, with C kernels and without a compiler
 wheel:
 	PYTHON=$(PYTHON) .ci/wheel
+
+# the wheel with each extra in an empty environment, and with none; EXTRAS="plot none" for some
+extras:
+	$(PYTHON) .ci/extras.py $(EXTRAS)
 
 bench: bench-engine bench-kernels bench-search
 

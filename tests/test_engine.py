@@ -690,6 +690,18 @@ def test_models_fitted_on_the_gpu_live_on_the_cpu(rare, mixed):
     assert np.abs(cpu.predict_proba(X) - model.predict_proba(X)).max() < tolerance
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_lbfgs_on_the_gpu_reaches_the_same_minimum(rare):
+    X, y = rare
+    kw = {"solver": "lbfgs", "max_iter": 200, "random_state": 0}
+    here, there = (
+        MLPClassifier((), alpha=0.1, device=device, **kw).fit(X, y) for device in ("cpu", "cuda")
+    )
+    assert there.loss_ == pytest.approx(here.loss_, rel=1e-6)
+    np.testing.assert_allclose(there.predict_proba(X), here.predict_proba(X), atol=1e-4)
+
+
 def test_solvers_reach_similar_losses(rare):
     X, y = rare
     found = {}

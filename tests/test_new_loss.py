@@ -1,4 +1,4 @@
-"""A loss written outside the package, as the page on contributing shows it, works everywhere."""
+"""A loss written outside the package, as the page on own losses shows it, works everywhere."""
 
 from numbers import Real
 

@@ -90,7 +90,7 @@ def appended(given, made):
         if made.ndim < given.ndim:
             made = made[:, None]
         return np.concatenate([given, made.astype(given.dtype, copy=False)])
-    pandas = require("pandas", extra="dev")
+    pandas = require("pandas", extra="data")
     if given.ndim == 1:
         new = type(given)(made, name=given.name).astype(given.dtype)
     else:

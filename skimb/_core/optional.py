@@ -21,12 +21,22 @@ def require(module, *, extra):
     Raises
     ------
     ImportError
-        If the module is not installed; the message names the cure.
+        If the module is missing or broken; the message names the cure.
     """
     try:
         return import_module(module)
     except ImportError as error:
+        reason = str(error).partition("\n")[0]
         raise ImportError(
-            f"{module!r} is needed here but is not installed; get it with "
-            f"`pip install skimb[{extra}]`."
+            f"{module!r} is needed here and could not be imported ({reason}); get it with "
+            f'`pip install "skimb[{extra}]"`.'
         ) from error
+
+
+def lacking(module, *, extra):
+    """What :func:`require` would say, or None where the module is there."""
+    try:
+        require(module, extra=extra)
+    except ImportError as error:
+        return str(error)
+    return None

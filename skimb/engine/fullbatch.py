@@ -159,7 +159,7 @@ class _Objective:
         parts = [self.module.flat.detach().view(-1)]
         if self.module.sparse:
             parts.insert(0, self.module.table.detach().view(-1))
-        return torch.cat(parts).double().numpy()
+        return torch.cat(parts).double().cpu().numpy()
 
     @torch.no_grad()
     def store(self, x):
@@ -181,7 +181,7 @@ class _Objective:
         loss, d = evaluate(self.loss, scores, target, data.weight, None, chain)
         chain.backward(d.view(z.shape))
         grads = [] if self.table is None else [self.table.grad.astype(np.float64).ravel()]
-        flat = module.flat.grad.view(-1).double().numpy().copy()
+        flat = module.flat.grad.view(-1).double().cpu().numpy().copy()
         value = float(loss)
         if self.l2:
             w = x.copy()

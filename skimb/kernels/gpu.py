@@ -2,19 +2,11 @@
 
 import torch
 
+from skimb._core.optional import lacking
 from skimb.functional import _shapes as shapes
 from skimb.functional import confusion
 
-
-def _reason():
-    try:
-        import triton  # noqa: F401
-    except ImportError:
-        return "triton is not installed; install it with: pip install skimb[triton]"
-    return None
-
-
-missing = _reason()
+missing = lacking("triton", extra="triton")
 _TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 

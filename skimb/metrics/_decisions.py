@@ -271,5 +271,5 @@ def classification_table(
         table["brier"] = np.average((proba - truth) ** 2, axis=0, weights=w)
         table["mean_probability"] = np.average(proba, axis=0, weights=w)
     if as_frame:
-        return require("pandas", extra="dev").DataFrame(table).set_index("label")
+        return require("pandas", extra="data").DataFrame(table).set_index("label")
     return Bunch(**table)

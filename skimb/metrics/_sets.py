@@ -81,5 +81,5 @@ def set_table(y_true, sets, *, labels=None, confidence=0.95, as_frame=False):
             "empty": (size == 0) @ truth / support,
         }
     if as_frame:
-        return require("pandas", extra="dev").DataFrame(table).set_index("label")
+        return require("pandas", extra="data").DataFrame(table).set_index("label")
     return Bunch(**table)

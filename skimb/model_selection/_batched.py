@@ -29,7 +29,7 @@ def batched_fits(*, max_memory=MAX_MEMORY, backend="threads", client=None):
     backend : {"threads", "dask"}, default="threads"
         ``"dask"`` sends the fits of each parallel call in one bundle to each worker process of a cluster,
         which prepares, trains and scores them as populations; large arrays travel once. Needs
-        ``skimb[dask]``.
+        ``pip install "skimb[dask]"``.
     client : distributed.Client, default=None
         The cluster of ``backend="dask"``; None takes the current client.
 

@@ -52,7 +52,7 @@ def frame(results, name, losses):
     pandas.DataFrame
         One row per candidate.
     """
-    pandas = require("pandas", extra="plot")
+    pandas = require("pandas", extra="data")
     scores, roles = fold_scores(results, name), results["role"]
     means = results[f"mean_test_{name}"]
     several = "estimator" in results

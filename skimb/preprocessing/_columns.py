@@ -8,6 +8,8 @@ from reprlib import repr as short
 import numpy as np
 from scipy import sparse
 
+from skimb._core.optional import require
+
 
 def as_table(X):
     """Rows as a frame of pandas or polars, or as an array.
@@ -54,9 +56,7 @@ def _plain(X):
     if hasattr(X, "iloc") or _is_polars(X):
         return X
     if hasattr(X, "__arrow_c_stream__") and not hasattr(X, "to_pandas"):
-        from pyarrow import table
-
-        X = table(X)
+        X = require("pyarrow", extra="data").table(X)
     if hasattr(X, "to_pandas"):
         return X.to_pandas()
     try:
@@ -185,8 +185,8 @@ class Column:
         place = {level: k for k, level in enumerate(known, 1)}
         return np.array([place.get(v, 0) for v in found] + [0], np.int64)[which]
 
-    def numbers(self):
-        """The values as float64, NaN where missing."""
+    def numbers(self, *, finite=True):
+        """The values as float64, NaN where missing; infinite ones are refused unless `finite` is False."""
         if self._kind in ("number", "boolean"):
             out = _FLOATS[_library(self.values)](self.values)
         else:
@@ -198,7 +198,7 @@ class Column:
                     "categorical_features."
                 )
             out = np.array([*map(_as_float, found), np.nan])[which]
-        if np.isinf(out).any():
+        if finite and np.isinf(out).any():
             raise ValueError(
                 f"{self} contains infinity or a number too large for float64; replace it by NaN or a finite "
                 "number."
@@ -261,13 +261,11 @@ def _numpy_kind(values):
 
 
 def _pandas_kind(values):
-    from pandas import CategoricalDtype, PeriodDtype
-    from pandas.api import types
-
+    types = require("pandas.api.types", extra="data")
     dtype = values.dtype
-    if isinstance(dtype, CategoricalDtype):
+    if isinstance(dtype, types.CategoricalDtype):
         return "level"
-    if isinstance(dtype, PeriodDtype) or getattr(dtype, "kind", "O") in "mM":
+    if isinstance(dtype, types.PeriodDtype) or getattr(dtype, "kind", "O") in "mM":
         return "time"
     if types.is_bool_dtype(dtype):
         return "boolean"
@@ -309,16 +307,10 @@ def _polars_distinct(values):
     return _distinct_objects(values.to_list())
 
 
-def _polars_floats(values):
-    from polars import Float64
-
-    return values.cast(Float64).to_numpy()
-
-
 _KINDS = {"numpy": _numpy_kind, "pandas": _pandas_kind, "polars": _polars_kind}
 _DISTINCT = {"numpy": _numpy_distinct, "pandas": _pandas_distinct, "polars": _polars_distinct}
 _FLOATS = {
     "numpy": lambda values: values.astype(np.float64),
     "pandas": lambda values: values.to_numpy(dtype=np.float64, na_value=np.nan),
-    "polars": _polars_floats,
+    "polars": lambda values: values.cast(float).to_numpy(),
 }
