@@ -10,11 +10,12 @@ import pytest
 from scipy.stats import studentized_range
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import balanced_accuracy_score, f1_score, matthews_corrcoef
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import ParameterGrid, train_test_split
 
 from skimb.benchmark import (
     SUITES,
     Method,
+    _fits,
     critical_difference,
     mean_ranks,
     report,
@@ -23,11 +24,13 @@ from skimb.benchmark import (
     wins_ties_losses,
 )
 from skimb.benchmark._command import main
-from skimb.benchmark._methods import METHODS
+from skimb.benchmark._diagram import diagram, groups
+from skimb.benchmark._methods import METHODS, _searches
 from skimb.benchmark._methods._regressors import Median, Rounded
 from skimb.benchmark._metrics import rates, tuned_scores
 from skimb.benchmark._sets import _drawn, classes_of, plain, sources
 from skimb.benchmark._store import slug
+from skimb.model_selection._candidates import settings, takes_losses
 
 CONSTANT = Method("constant", lambda X, seed: DummyClassifier(), suites=tuple(SUITES))
 LOGISTIC = "logistic regression"
@@ -137,6 +140,7 @@ def test_results_and_predictions_are_kept_and_not_made_again(two_classes, tmp_pa
     where = {"results": tmp_path / "out.parquet", "predictions": tmp_path / "kept"}
     first = run(two_classes, methods=[counted], splits=1, limit=1e-9, **where)
     assert not len(first)
+    assert first.attrs["left"] == 2
     first = run(two_classes, methods=[counted], splits=2, **where)
     assert calls == [0, 0, 1, 1]
     again = run(two_classes, methods=[counted], splits=2, **where)
@@ -317,7 +321,8 @@ def middle(X, seed):
     return DummyRegressor()
 
 
-def test_every_suite_runs_and_beats_a_constant(tmp_path):
+def test_every_suite_runs_and_beats_a_constant(tmp_path, monkeypatch):
+    monkeypatch.setattr(_fits, "BLOCKS", 5)
     write_of_all_tasks(tmp_path)
     for name, cheap in CHEAP.items():
         suite = SUITES[name]
@@ -436,6 +441,22 @@ def test_ordered_decisions():
     assert Median(DummyClassifier()).fit(X, y).predict(X)[0] == 1
 
 
+def test_searches_try_equally_many_settings(two_classes, monkeypatch):
+    X = classes_of(sources(two_classes)["first"]).X
+    monkeypatch.setattr(_searches, "catboost", _searches.forest)  # only the grids are counted
+    search = _searches.across_kinds(X, 0)
+    counts = {
+        name: len(settings(estimator, search.losses, search.param_grid.get(name)))
+        for name, estimator in search.estimator
+        if takes_losses(estimator)
+    }
+    others = {n: len(ParameterGrid(g)) for n, g in search.param_grid.items() if n not in counts}
+    assert counts == {"tabm": 4, "linear": 8}
+    assert sum(counts.values()) + sum(others.values()) == METHODS["LossSearchCV across kinds"].settings == 30  # fmt: skip
+    for name in ("LightGBM, tuned", "XGBoost, tuned"):
+        assert METHODS[name].make(X, 0).n_iter == METHODS[name].settings == 30
+
+
 def test_files_of_predictions_do_not_clash():
     """Suites that split a set in other ways name their files otherwise; names of methods differ in their slugs."""
     assert len({slug(name) for name in METHODS}) == len(METHODS)
@@ -500,7 +521,9 @@ def test_ties_are_within_the_rope():
 
 def test_the_page_names_what_is_missing_and_compares(two_classes):
     frame = run(two_classes, methods=[LOGISTIC, "LinearClassifier, encoded"], splits=1)
+    frame.attrs["left"] = 7
     page = report(frame, command="make it")
+    assert "The run has not ended: 7 fits are ahead." in page
     assert "`make it` repeats it." in page
     assert "### AP: against logistic regression" in page
     assert "Without results yet: TabMClassifier" in page
@@ -509,6 +532,15 @@ def test_the_page_names_what_is_missing_and_compares(two_classes):
     assert f"### With {LOGISTIC}: 1 sets" in report(part)
     with pytest.raises(ValueError, match="no results"):
         report(frame[:0])
+
+
+def test_bars_join_methods_within_the_critical_difference():
+    assert groups([1.0, 1.5, 2.4, 2.5, 5.0], 1.0) == [(0, 1), (1, 3)]
+    assert groups([1.0, 3.0, 5.0], 1.0) == []
+    assert groups([1.0, 1.2, 1.4], 1.0) == [(0, 2)]
+    figure = diagram(["a", "b", "c"], [2.0, 1.0, 3.0], 1.0, {"b"}, "Ranks")
+    words = [text.get_text().strip() for text in figure.axes[0].texts]
+    assert {"b 1.00", "a 2.00", "3.00 c"} <= set(words)
 
 
 def test_the_command_lists_runs_and_refuses(two_classes, tmp_path, capsys):
@@ -522,6 +554,10 @@ def test_the_command_lists_runs_and_refuses(two_classes, tmp_path, capsys):
     main([*words, "--write", str(out)])
     page = (out / "study_binary.md").read_text()
     assert "`python -m skimb.benchmark --data FOLDER --suite binary --methods 'logistic regression' --splits 1`" in page  # fmt: skip
+    assert "svg" not in page
+    main([*words, "--write", str(out), "--methods", LOGISTIC, "random forest", "--pictures"])
+    assert "](study_binary_ap.svg)" in (out / "study_binary.md").read_text()
+    assert "random forest" in (out / "study_binary_ap.svg").read_text()
     main([*words, "--write", str(out / "one.md"), "--limit", "0"])
     assert not (out / "one.md").exists()
     with pytest.raises(SystemExit, match="suite 'x' is unknown"):

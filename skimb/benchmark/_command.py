@@ -44,6 +44,9 @@ def parser():
         "--memory", action="store_true", help="each fit in a process of its own, for its memory"
     )
     made.add_argument(
+        "--pictures", action="store_true", help="draw critical-difference diagrams beside the pages"
+    )
+    made.add_argument(
         "--list", action="store_true", help="list suites, methods and, with --data, sets"
     )
     return made
@@ -97,9 +100,9 @@ def _study(args):
             print(f"no results for {path}", flush=True)
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            report(frame, title=args.title, methods=args.methods, command=command(args, suites))
-        )
+        how = {"title": args.title, "methods": args.methods, "command": command(args, suites)}
+        page = report(frame, pictures=path.parent if args.pictures else None, **how)
+        path.write_text(page)
         print(f"wrote {path}", flush=True)
 
 

@@ -4,9 +4,11 @@ import os
 import platform
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 
+from skimb.benchmark._diagram import diagram
 from skimb.benchmark._methods import METHODS
 from skimb.benchmark._metrics import Metric
 from skimb.benchmark._sets import LEAST_RARE, LEAST_ROWS, ROWS
@@ -23,7 +25,7 @@ REFERENCE = "CatBoost"
 _COSTS = {"seconds": "CPU s, fit", "predict_seconds": "CPU s, predict", "memory": "MiB"}
 
 
-def report(frame, *, title=None, methods=None, command=None):
+def report(frame, *, title=None, methods=None, command=None, pictures=None):
     """Markdown page of results: summaries, comparisons with the best rival and CatBoost, tables by set.
 
     Parameters
@@ -37,6 +39,9 @@ def report(frame, *, title=None, methods=None, command=None):
         takes the defaults of the suites.
     command : str, default=None
         Command that repeats it.
+    pictures : path-like, default=None
+        Folder of the page, into which critical-difference diagrams are drawn (``study_<suite>_<score>.svg``);
+        None draws none.
 
     Returns
     -------
@@ -47,6 +52,8 @@ def report(frame, *, title=None, methods=None, command=None):
     ------
     ValueError
         If there are no results.
+    ImportError
+        If pictures are wanted and matplotlib is missing.
 
     Notes
     -----
@@ -92,19 +99,21 @@ def report(frame, *, title=None, methods=None, command=None):
     if skipped:
         parts.append(f"Skipped, since they are not installed: {'; '.join(skipped)}.")
     if ahead:
-        parts.append(f"Without results yet: {', '.join(ahead)}.")
+        parts.append(f"Without results yet: {'; '.join(ahead)}.")
+    if left := frame.attrs.get("left"):
+        parts.append(f"The run has not ended: {left} fits are ahead.")
     for suite in suites:
         mine = frame[frame["suite"] == suite.name]
         parts += [f"## {suite.title}: {mine['set'].nunique()} sets", suite.words]
-        parts += _sections(suite, mine)
+        parts += _sections(suite, mine, pictures)
     return "\n\n".join(parts) + "\n"
 
 
-def _sections(suite, frame):
+def _sections(suite, frame, pictures):
     """All methods that have seen most sets, then the others beside them on what they have seen."""
     fits = frame.groupby("method").size()
     few = fits.index[fits < 0.5 * fits.max()].tolist()
-    parts = _section(suite, frame[~frame["method"].isin(few)])
+    parts = _section(suite, frame[~frame["method"].isin(few)], pictures)
     if few:
         keys = ["set", "split"]
         seen = [set(map(tuple, g[keys].to_numpy())) for n, g in frame.groupby("method") if n in few]
@@ -115,11 +124,11 @@ def _sections(suite, frame):
             "These methods have been run on fewer sets or splits; all are compared on what they have seen."
         )
         if len(part):
-            parts += _section(suite, part, whole=False)
+            parts += _section(suite, part, None, whole=False)
     return parts
 
 
-def _section(suite, frame, whole=True):
+def _section(suite, frame, pictures, whole=True):
     metrics = [m for m in suite.metrics if m.key in frame and len(_means(frame, m))]
     if not metrics:
         return ["No set has been seen by all methods yet."]
@@ -139,11 +148,24 @@ def _section(suite, frame, whole=True):
     parts.append(_summary(frame, shown, values, ranked, columns, order))
     if not whole:
         return parts
+    if pictures is not None and k > 1:
+        parts += [_picture(suite, m, values[m], ranked[m], pictures) for m in shown]
     words = "Mean over sets, and the mean rank in brackets; failed fits are left out of the means."
     parts += ["### All scores", words]
     parts.append(_every_score(frame, metrics, values, ranked, columns, order))
     parts += [part for m in shown if k > 1 for part in _against(m, values[m], ranked[m], order)]
     return parts + [part for m in shown for part in _by_set(frame, m, values[m], columns[order])]
+
+
+def _picture(suite, metric, values, ranked, folder):
+    """Draw a critical-difference diagram; the line that shows it."""
+    n, k = values.shape
+    ours = {name for name in values.columns if name in METHODS and METHODS[name].ours}
+    words = f"{suite.title}, {metric.title}: mean ranks over {n} sets"
+    name = f"study_{suite.name}_{metric.key}.svg"
+    drawn = diagram(values.columns, ranked[:, 0], critical_difference(k, n), ours, words)
+    drawn.savefig(Path(folder) / name, metadata={"Date": None})
+    return f"![{words}; bars join methods that do not differ significantly]({name})"
 
 
 def _means(frame, metric):

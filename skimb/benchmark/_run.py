@@ -133,7 +133,8 @@ def run(
     DataFrame
         One row per suite, set, split and method with the scores of the suite, CPU seconds of fit (`seconds`) and
         predict (`predict_seconds`), and `error`, which is empty unless the fit failed. A failed fit is a result as
-        any other; name its method in `again` to try once more.
+        any other; name its method in `again` to try once more. ``frame.attrs["left"]`` is how many fits the limit
+        left.
 
     Raises
     ------
@@ -180,10 +181,12 @@ def run(
         able = {job.method for job in todo}
         able = {method for method in able if method.missing() is None}
         todo = [job for job in todo if job.method in able]
-        _fit_all(todo, kept, store, limit, n_jobs, dask, memory, progress)
+        left = _fit_all(todo, kept, store, limit, n_jobs, dask, memory, progress)
     finally:
         kept.save()
-    return kept.frame()
+    frame = kept.frame()
+    frame.attrs["left"] = left
+    return frame
 
 
 def _suite(name):
@@ -286,6 +289,7 @@ def _answer(what, pipe):
 
 
 def _fit_all(todo, kept, store, limit, n_jobs, dask, memory, progress):
+    """Make the fits; how many are left at the limit."""
     began, seconds = time.perf_counter(), {}
     with ExitStack() as stack:
         if dask is not None:
@@ -310,8 +314,9 @@ def _fit_all(todo, kept, store, limit, n_jobs, dask, memory, progress):
                 seconds.setdefault(job.method.name, []).append(wall)
             if bar is not None:
                 bar.step(job, _left(seconds, waiting.values()))
-    if bar is not None and waiting:
+    if progress and waiting:
         print(f"stopped at the limit; {len(waiting)} fits are left for the next run", flush=True)
+    return len(waiting)
 
 
 def _left(seconds, waiting):
