@@ -59,12 +59,12 @@ def wheel():
 def tried(name, built):
     """Whether the wheel with one extra does its jobs."""
     python = new_environment(name)
-    pip = [python, "-m", "pip", "install", "--quiet", "--constraint", "constraints.txt"]
+    # compiling all of torch takes longer than unpacking it
+    pip = [python, "-m", "pip", "install", "-q", "--no-compile", "-c", "constraints.txt"]
     torch = re.search(r"^torch==\S+", (ROOT / "constraints.txt").read_text(), re.M)[0]
     try:
-        run(
-            *pip, torch
-        )  # first and by its exact version: a range could bring a build with gigabytes of CUDA
+        # first and by its exact version: a range could bring a build with gigabytes of CUDA
+        run(*pip, torch)
         run(*pip, built if name == "none" else f"{built}[{name}]")
         run(python, ".ci/check_extra.py", name)
     except subprocess.CalledProcessError as error:

@@ -408,6 +408,9 @@ def test_tasks_of_files(tmp_path, columns, about, task, target, names, share):
         ({"x": [0, 1], "target": [0, 1], "label_a": [0, 1]}, None, "and not both"),
         ({"x": [0, 1], "target": [0, None]}, {"task": "binary"}, "1 rows of the set set have no target"),
         ({"x": [0, 1], "target": [1, 2]}, {"task": "binary", "classes": ["a", "b"]}, "lie between 1 and 2, and its metadata name 2 classes"),
+        ({"x": [0, 1], "target": [0.0, 0.5]}, {"task": "binary"}, "lie between 0 and 0.5, and its metadata name 1 classes"),
+        ({"x": [0, 1], "target": ["a", "b"]}, {"task": "binary"}, "has the type .*, and its metadata name the task 'binary'; write numbers"),
+        ({"x": [0, 1], "target": [0, 1]}, ["binary"], "The entry 'skimb_meta' in the metadata of .* must be a JSON object"),
     ],
 )  # fmt: skip
 def test_files_that_are_refused(tmp_path, columns, about, message):

@@ -87,7 +87,7 @@ def read_parquet_table(path, *, checksum=None):
         table = parquet.read_table(path)
     except (ValueError, OSError) as error:  # pyarrow's own errors are both
         raise ValueError(f"{str(path)!r} is no parquet file that can be read: {error}") from error
-    about = json.loads((table.schema.metadata or {}).get(b"skimb_meta", b"{}"))
+    about = _about(table.schema.metadata or {}, path)
     name = about.pop("name", path.stem)
     frame = table.to_pandas()
     labels = [c for c in frame if c.startswith(_LABEL)]
@@ -112,6 +112,16 @@ def read_parquet_table(path, *, checksum=None):
     )
 
 
+def _about(metadata, path):
+    """The JSON object of the file's metadata."""
+    try:
+        return dict(json.loads(metadata.get(b"skimb_meta", b"{}")))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"The entry 'skimb_meta' in the metadata of {str(path)!r} must be a JSON object: {error}."
+        ) from error
+
+
 def _target(frame, labels, about, name):
     """Target, task and names: as the metadata say, or as the values are."""
     task, classes = about.pop("task", None), about.pop("classes", None)
@@ -122,13 +132,18 @@ def _target(frame, labels, about, name):
         return target, task or kind, names
     if lost := int(values.isna().sum()):
         raise ValueError(f"{lost} rows of the set {name} have no target; drop them in the file.")
-    if task.endswith("regression"):
-        return values.to_numpy(np.float64), task, None
-    codes = values.to_numpy(np.int64)
-    names = [str(c) for c in classes or range(codes.max() + 1)]
-    if codes.min() < 0 or codes.max() >= len(names):
+    if values.dtype.kind not in "iuf":
         raise ValueError(
-            f"The codes of the set {name} lie between {codes.min()} and {codes.max()}, and its metadata name "
-            f"{len(names)} classes; codes must count from 0."
+            f"The target of the set {name} has the type {values.dtype}, and its metadata name the task {task!r}; "
+            "write numbers, or leave the task out."
         )
-    return codes, task, names
+    numbers = values.to_numpy(np.float64)
+    if task.endswith("regression"):
+        return numbers, task, None
+    names = [str(c) for c in classes or range(int(numbers.max()) + 1)]
+    if not np.isin(numbers, range(len(names))).all():
+        raise ValueError(
+            f"The codes of the set {name} lie between {numbers.min():g} and {numbers.max():g}, and its "
+            f"metadata name {len(names)} classes; codes must be whole and count from 0."
+        )
+    return numbers.astype(np.int64), task, names

@@ -3,6 +3,7 @@
 import io
 import pickle
 import threading
+from typing import Any
 
 from joblib import Parallel, delayed
 from joblib.parallel import ParallelBackendBase, register_parallel_backend
@@ -11,7 +12,7 @@ from skimb._core.optional import require
 from skimb.engine.grouping import MAX_MEMORY
 from skimb.model_selection._threads import Outcome, populations_in_threads
 
-cloudpickle = require("cloudpickle", extra="dask")
+cloudpickle: Any = require("cloudpickle", extra="dask")
 
 _TASKS = 4096  # tasks of one parallel call that may be collected
 _LINGER = 0.05  # seconds without a new task after which the bundles are made
