@@ -12,7 +12,7 @@ import torch
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import average_precision_score, log_loss
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, log_loss
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -21,6 +21,7 @@ from skimb._base import members
 from skimb.model_selection import batched_fits
 from skimb.neural_network import TabMClassifier, TabMRegressor
 from skimb.neural_network._tabm_rows import TabMRows
+from skimb.posthoc import LogitAdjuster
 from skimb.preprocessing._table import TableReader
 from skimb.training import ClassPowerSampler, DeferredReweighting
 
@@ -77,6 +78,11 @@ def test_a_raw_table_gives_honest_probabilities(model):
     assert average_precision_score(y, p[:, 1]) > 1.8 * y.mean()
     assert log_loss(y, p) < 0.95 * log_loss(y, np.full(len(y), y.mean()))
     assert 0.0 <= model.shrinkage_ < 0.3
+    assert (
+        model.prior_log_loss_ - model.validation_log_loss_
+        > 3.0 * model.validation_gain_error_
+        > 0.0
+    )
     assert model.validation_log_loss_ < 0.95 * model.prior_log_loss_
     assert model.feature_names_in_.tolist() == COLUMNS
     assert len(model.best_iterations_) == 5
@@ -390,6 +396,45 @@ def test_the_evidence_to_keep_has_the_least_log_loss():
         np.testing.assert_allclose(
             members.shrunk(p, wanted, 0.0), np.broadcast_to(natural, p.shape)
         )
+
+
+def test_evidence_within_noise_is_left_out():
+    rng = np.random.default_rng(0)
+    code = np.repeat([0, 1], [270, 30])
+    weight = rng.uniform(0.5, 2.0, 300)
+    natural = np.bincount(code, weight) / weight.sum()
+    head = SimpleNamespace(natural=natural, wanted=natural, multilabel=False)
+    seen = {}
+    for signal in (0.0, 0.5, 3.0):
+        odds = np.log(natural[1] / natural[0]) + signal * (2 * code - 1) + rng.normal(size=300)
+        p = 1 / (1 + np.exp(-np.stack([-odds, odds], 1)))
+        best = members.evidence_to_keep(p, head, code, weight)[0]
+        kept, loss, error = members.credible_evidence(p, head, code, best, weight)
+        row = np.log(members.shrunk(p, natural, best)[np.arange(300), code] / natural[code])
+        gain = np.average(row, weights=weight)
+        variance = (weight**2 * (row - gain) ** 2).sum() / weight.sum() ** 2
+        assert error == pytest.approx(variance**0.5, rel=1e-9)
+        assert kept == pytest.approx(best * (1 - np.exp(-(gain**2) / 2 / variance)), rel=1e-9)
+        assert loss == pytest.approx(
+            log_loss(code, members.shrunk(p, natural, kept), sample_weight=weight)
+        )
+        seen[signal] = kept, best
+    assert seen[0.0][0] <= seen[0.0][1]
+    assert 0.0 < seen[0.5][0] < seen[0.5][1]
+    assert seen[3.0][0] == seen[3.0][1] > 0.5
+    nothing = members.credible_evidence(p, head, code, 0.0)
+    assert nothing[0] == nothing[2] == 0.0
+
+
+def test_the_balanced_decision_is_one_line(model, table):
+    X, y = table
+    balanced = LogitAdjuster(model, tau=1.0, cv="prefit").fit(X, y)
+    p = model.predict_proba(X)
+    np.testing.assert_array_equal(balanced.predict(X), (p / model.prior_).argmax(1))
+    assert balanced.predict(X).sum() > 1.5 * model.predict(X).sum()
+    assert balanced_accuracy_score(y, balanced.predict(X)) > balanced_accuracy_score(
+        y, model.predict(X)
+    )
 
 
 # --- members -----------------------------------------------------------------------------------------

@@ -105,11 +105,15 @@ class TabMClassifier(ClassifierMixin, TabMBase):
     classes_ : ndarray of shape (n_classes,)
         Class labels; label indices for multi-label targets.
     shrinkage_ : float in [0, 1]
-        How much of the evidence is left out, so that the log loss of held-out rows is least: log odds against the
-        label distribution are multiplied by one less this number. 0 is none, 1 is constant probabilities.
+        How much of the evidence is left out: log odds against the label distribution are multiplied by one less
+        this number. 0 is none, 1 is constant probabilities. It gives held-out rows the least log loss, and is
+        greater where the gain over constant probabilities may be noise.
     validation_log_loss_, prior_log_loss_ : float or None
         Log loss of held-out rows, each by the ensemble that did not see it; and that of constant probabilities,
         which is never lower. None without validation rows or where the loss gives no probabilities.
+    validation_gain_error_ : float or None
+        Standard error of their difference. Where that is less than some two standard errors the columns may say
+        nothing.
     loss_function_ : Loss
         The loss that was trained.
     prior_, class_counts_, class_weight_ : ndarray
@@ -136,7 +140,13 @@ class TabMClassifier(ClassifierMixin, TabMBase):
     ``decision_function`` and ``predict`` average the decision that the loss aims at: each member's decision scores
     become probabilities, by the sigmoid or softmax, whose mean decides. For cross-entropy these are the
     probabilities of ``predict_proba``; for a loss that decides for balanced classes they are those under balanced
-    classes. Means of probabilities weigh members equally, means of scores would follow the most certain one.
+    classes. Means of probabilities weigh members equally, means of scores would follow the most certain one. The
+    decision of the best balanced accuracy is ``LogitAdjuster(TabMClassifier(), tau=1.0)``, that of least cost
+    :class:`~skimb.posthoc.CostRuleClassifier`; both rest on ``predict_proba``.
+
+    Held-out rows choose the epoch and then `shrinkage_`. Where their mean gain g in log loss over constant
+    probabilities has standard error s, the evidence is cut by the further factor :math:`1-e^{-g^2/2s^2}`, one less
+    the likelihood of no gain beside that of the gain found.
 
     A loss that remembers earlier batches has one memory for each ensemble, to which all its members add; such
     ensembles are trained one after another. Mixtures of rows and schemes, which change rows before they are
@@ -303,13 +313,15 @@ class TabMClassifier(ClassifierMixin, TabMBase):
 
     def _after_folds(self, held_out):
         self._kept, self.validation_log_loss_, self.prior_log_loss_ = 1.0, None, None
+        self.validation_gain_error_ = None
         if held_out and all(fold._head.gives_probabilities for fold, *_ in held_out):
             p = np.concatenate([members.posteriors(f._head, raw).mean(0) for f, raw, _ in held_out])
             code = np.concatenate([rows.code for *_, rows in held_out])
             weights = [rows.sample_weight for *_, rows in held_out]
             weight = None if weights[0] is None else np.concatenate(weights)
-            found = members.evidence_to_keep(p, self._head, code, weight)
-            self._kept, self.validation_log_loss_, _, self.prior_log_loss_ = found
+            kept, *_, self.prior_log_loss_ = members.evidence_to_keep(p, self._head, code, weight)
+            found = members.credible_evidence(p, self._head, code, kept, weight)
+            self._kept, self.validation_log_loss_, self.validation_gain_error_ = found
         self.shrinkage_ = 1.0 - self._kept
 
     # --- predictions -----------------------------------------------------------------------------
