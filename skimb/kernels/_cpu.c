@@ -67,7 +67,7 @@ INLINE float small_log1pf(float x)
 /* v = sign * (k z + o) - margin of the side; loss = phi(softplus(-v)), grad = factor dloss/dz */
 #define MARGIN_LOOP(NAME, T, EXP, LOG1P, FABS, FMAX)                                               \
     INLINE void NAME(int64_t n, const T *restrict z, const T *restrict sign, T *restrict loss,     \
-                     T *restrict grad, const int shape, const int square, double param_, double k_,\
+                     T *restrict grad, const int shape, const int square, double param_, double k_, \
                      double o_, double m0_, double m1_, double factor_)                            \
     {                                                                                              \
         const T param = (T)param_, k = (T)k_, o = (T)o_;                                           \
@@ -413,23 +413,28 @@ COUNTS_GRAD(confusion_grad_f64, double)
 
 /* ---- the last hidden layer of many nets with one output each --------------------------------- */
 
+/* Whichever of members and rows is farther apart in memory is the outer loop. */
+
 #define RELU_OUTPUT(NAME, T)                                                                       \
     CLONES EXPORT void NAME(int64_t members, int64_t n, int64_t h, int64_t member_stride,          \
                             int64_t row_stride, T *restrict a, const T *restrict w,                \
                             const T *restrict b, T *restrict z)                                    \
     {                                                                                              \
-        for (int64_t r = 0; r < n; r++)                                                            \
-            for (int64_t k = 0; k < members; k++) {                                                \
-                T *restrict x = a + k * member_stride + r * row_stride;                            \
-                const T *restrict wk = w + k * h;                                                  \
-                T sum = 0;                                                                         \
-                for (int64_t j = 0; j < h; j++) {                                                  \
-                    const T v = x[j] < 0 ? 0 : x[j];                                               \
-                    x[j] = v;                                                                      \
-                    sum += v * wk[j];                                                              \
+        const int64_t outer = member_stride > row_stride && members > 1 ? members : 1;             \
+        const int64_t inner = members / outer;                                                     \
+        for (int64_t o = 0; o < outer; o++)                                                        \
+            for (int64_t r = 0; r < n; r++)                                                        \
+                for (int64_t k = o; k < o + inner; k++) {                                          \
+                    T *restrict x = a + k * member_stride + r * row_stride;                        \
+                    const T *restrict wk = w + k * h;                                              \
+                    T sum = 0;                                                                     \
+                    for (int64_t j = 0; j < h; j++) {                                              \
+                        const T v = x[j] < 0 ? 0 : x[j];                                           \
+                        x[j] = v;                                                                  \
+                        sum += v * wk[j];                                                          \
+                    }                                                                              \
+                    z[k * n + r] = sum + b[k];                                                     \
                 }                                                                                  \
-                z[k * n + r] = sum + b[k];                                                         \
-            }                                                                                      \
     }
 
 #define RELU_OUTPUT_GRAD(NAME, T)                                                                  \
@@ -439,19 +444,22 @@ COUNTS_GRAD(confusion_grad_f64, double)
                             T *restrict gb)                                                        \
     {                                                                                              \
         for (int64_t i = 0; i < members * h; i++) gw[i] = gb[i] = 0;                               \
-        for (int64_t r = 0; r < n; r++)                                                            \
-            for (int64_t k = 0; k < members; k++) {                                                \
-                const int64_t at = k * member_stride + r * row_stride;                             \
-                const T *restrict x = a + at, *restrict wk = w + k * h;                            \
-                T *restrict g = out + at, *restrict gwk = gw + k * h, *restrict gbk = gb + k * h;  \
-                const T slope = d[k * n + r];                                                      \
-                for (int64_t j = 0; j < h; j++) {                                                  \
-                    const T v = x[j] > 0 ? slope * wk[j] : 0;                                      \
-                    g[j] = v;                                                                      \
-                    gbk[j] += v;                                                                   \
-                    gwk[j] += slope * x[j];                                                        \
+        const int64_t outer = member_stride > row_stride && members > 1 ? members : 1;             \
+        const int64_t inner = members / outer;                                                     \
+        for (int64_t o = 0; o < outer; o++)                                                        \
+            for (int64_t r = 0; r < n; r++)                                                        \
+                for (int64_t k = o; k < o + inner; k++) {                                          \
+                    const int64_t at = k * member_stride + r * row_stride;                         \
+                    const T *restrict x = a + at, *restrict wk = w + k * h;                        \
+                    T *restrict g = out + at, *restrict gwk = gw + k * h, *restrict gbk = gb + k * h; \
+                    const T slope = d[k * n + r];                                                  \
+                    for (int64_t j = 0; j < h; j++) {                                              \
+                        const T v = x[j] > 0 ? slope * wk[j] : 0;                                  \
+                        g[j] = v;                                                                  \
+                        gbk[j] += v;                                                               \
+                        gwk[j] += slope * x[j];                                                    \
+                    }                                                                              \
                 }                                                                                  \
-            }                                                                                      \
     }
 
 RELU_OUTPUT(relu_output_f32, float)
@@ -569,7 +577,7 @@ INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
     INLINE void NAME(const int rows, int64_t k, const T *restrict a, int64_t down, int64_t right,  \
                      const T *restrict b, int64_t b_row, T *restrict c, int64_t c_row,             \
                      const int add, const T *restrict bias, int64_t bias_row, const int relu,      \
-                     const T *restrict mask)                                                       \
+                     const T *restrict mask, const int ahead)                                      \
     {                                                                                              \
         V x[FEW_ROWS], y[FEW_ROWS];                                                                \
         for (int r = 0; r < rows; r++) {                                                           \
@@ -582,6 +590,7 @@ INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
         for (int64_t p = 0; p < k; p++) {                                                          \
             const V s = *(const V *)(b + p * b_row), t = *(const V *)(b + p * b_row + LANES);      \
             const T *restrict own = a + p * right;                                                 \
+            if (ahead) __builtin_prefetch(b + p * b_row + 2 * LANES);                              \
             for (int r = 0; r < rows; r++) {                                                       \
                 x[r] += own[r * down] * s;                                                         \
                 y[r] += own[r * down] * t;                                                         \
@@ -611,13 +620,13 @@ INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
     case N:                                                                                        \
         NAME(N, k, a + i * down, down, right, b + j, b_row, c + i * c_row + j, c_row, add,         \
              bias ? bias + i * bias_row + j % period : 0, bias_row, relu,                          \
-             mask ? mask + i * c_row + j : 0);                                                     \
+             mask ? mask + i * c_row + j : 0, parts > 1);                                          \
         break;
 
 /* A's rows may be side by side in memory, its columns then are not: sums over rows. Intercepts repeat after
  * `period` columns. */
 #define MATRIX_PRODUCT(NAME, BLOCK_NAME, T, LANES)                                                 \
-    CLONES static void NAME(int64_t m, int64_t n, int64_t whole, const T *restrict A, int64_t down,\
+    CLONES static void NAME(int64_t m, int64_t n, int64_t whole, const T *restrict A, int64_t down, \
                             int64_t right, const T *restrict B, int64_t b_row, T *restrict c,      \
                             int64_t c_row, int onto, const T *restrict biases, int64_t bias_row,   \
                             int64_t period, int last_relu, const T *restrict masks)                \
@@ -737,11 +746,11 @@ INLINE int64_t rows_in_cache(int64_t columns, int64_t h)
                 const int64_t rows = least(many, n - i);                                           \
                 for (int64_t j = 0; j < d; j++)                                                    \
                     MATRIX(rows, h, e, E + ((g * d + j) * n + i) * e, e, 1,                        \
-                           first + g * first_net + j * e * h, h, P + j * P_column + i * h, h, 0, 0,\
+                           first + g * first_net + j * e * h, h, P + j * P_column + i * h, h, 0, 0, \
                            0, h, 0, 0);                                                            \
                 for (int64_t j = 0; j < f; j++)                                                    \
                     MATRIX(rows, h, w, F + ((g * f + j) * n + i) * w, w, 1,                        \
-                           other + g * other_net + j * w * h, h, P + (d + j) * P_column + i * h, h,\
+                           other + g * other_net + j * w * h, h, P + (d + j) * P_column + i * h, h, \
                            0, 0, 0, h, 0, 0);                                                      \
                 MATRIX(members, rows * h, d + f, R + g * R_net, d + f, 1, P + i * h, P_column,     \
                        out + i * h, n * h, 0, bias ? bias + g * bias_net : 0, 0, h, relu, 0);      \
