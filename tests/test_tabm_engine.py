@@ -18,7 +18,8 @@ from skimb.engine.tabm import Dropout, NetTabM, infer
 from skimb.engine.tabm_net import EMBEDDINGS, ENSEMBLES, TabM, TabMShape
 from skimb.losses.regression import PoissonDeviance, SquaredError
 
-SMALL = {"n_members": 3, "width": 8, "n_blocks": 3, "d_embedding": 5, "n_bins": 6}
+# widths that the kernels take; tests of the kernels compare what torch computes for others
+SMALL = {"n_members": 3, "width": 8, "n_blocks": 3, "d_embedding": 8, "n_bins": 6}
 PERIODIC = {"n_frequencies": 4, "frequency_scale": 1.0}
 SHAPE = TabMShape(4, (3, 5), 1, **SMALL, **PERIODIC)
 ROWS = 60

@@ -45,6 +45,8 @@ def clip(grads, max_norm):
         Length that each may have.
     """
     lengths = torch.linalg.vector_norm(grads, dim=1, keepdim=True)
+    if grads.is_cpu and float(lengths.max()) + 1e-6 <= max_norm:
+        return  # most steps
     grads.mul_((max_norm / (lengths + 1e-6)).clamp_(max=1.0))
 
 

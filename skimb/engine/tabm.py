@@ -85,10 +85,7 @@ class Ensembles(Backend):
         """Scores (nets, members, n, outputs) of blocks (nets, n, columns), or (n, columns) of all nets."""
         a = {name: self._each_unit(block) for name, block in X.items()}
         for layer in self.layers:
-            a = layer.forward(a)
-            if layer is self.layers[-1] and self.heads.activates:
-                break
-            a.relu_()
+            a = layer.forward(a, not (self.heads.activates and layer is self.layers[-1]))
             if self.dropouts:
                 a.mul_(self._masks(a))
         self.last = a
@@ -96,18 +93,16 @@ class Ensembles(Backend):
         return z.view(self.nets, self.members, *z.shape[2:])
 
     def backward(self, d):
-        d, a = d.reshape(len(self.last), -1, *d.shape[-2:]), self.last
+        d = d.reshape(len(self.last), -1, *d.shape[-2:])
         if (
             self.shape.units > 1
         ):  # members that share nothing follow their own losses, not shares of the mean
             d = d * self.members
-        d, sums, before = self.heads.backward(d), self.heads.sums, self.heads.activates
+        d, sums = self.heads.backward(d), self.heads.sums
         for layer in reversed(self.layers):
             if self.dropouts:
                 d.mul_(self.dropouts[0].factor)
-            if not before:
-                torch.ops.aten.threshold_backward.grad_input(d, a, 0, grad_input=d)
-            d, a, sums, before = layer.backward(d, sums), layer.a, None, False
+            d, sums = layer.backward(d, sums), None
 
     def _each_unit(self, block):
         units = self.shape.units

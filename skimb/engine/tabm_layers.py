@@ -12,17 +12,14 @@ import torch
 from skimb import kernels
 from skimb.functional._piecewise import places, sums
 
-
-def product(a, b, out):
-    """Batched product into a view with two axes of batches, or one, that may have gaps."""
-    if out.is_contiguous():
-        torch.bmm(a, b, out=out.view(-1, *out.shape[-2:]))
-    else:
-        out.copy_(torch.bmm(a, b).view(out.shape))
+_GAP = 16  # numbers between products of columns
 
 
 class Embedding(ABC):
     """Turns columns of a batch into tensors (nets, columns, n, width)."""
+
+    #: whether it has parameters
+    learned = True
 
     @abstractmethod
     def forward(self, X):
@@ -35,6 +32,8 @@ class Embedding(ABC):
 
 class Plain(Embedding):
     """Numeric columns as they are, each beside whether it is missing."""
+
+    learned = False
 
     def __init__(self, P, G):
         pass
@@ -100,7 +99,7 @@ class Periodic(Embedding):
         self.gb.copy_(d.sum(2))
         flat = d.view(-1, *d.shape[2:])
         waves = self.waves.view(-1, *self.waves.shape[2:])
-        product(waves.transpose(1, 2), flat, self.gW)
+        self.gW.copy_(torch.bmm(waves.transpose(1, 2), flat).view(self.gW.shape))
         d = torch.bmm(flat, self._batches().transpose(1, 2)).view(self.waves.shape)
         f = self.c.shape[-1]
         cos, sin = self.waves[..., :f], self.waves[..., f:]
@@ -127,8 +126,7 @@ class Codes(Embedding):
 class First:
     """The first layer: each column's product with its own weights, summed with the scales of each member.
 
-    With E_f the embedded column f, its product P_f = E_f W_f is made once for all members, whose sums are
-    R_k1 P_1 + R_k2 P_2 + ... Nets without scales sum plainly.
+    See :func:`skimb.functional._columns.mixed_columns`. Nets without scales sum plainly.
 
     Parameters
     ----------
@@ -138,45 +136,40 @@ class First:
         Parameters and gradients.
     """
 
-    a = None  # nothing below passes through an activation
-
     def __init__(self, embeddings, P, G):
-        self.parts, at = [], 0
-        for embedding, name in embeddings:
-            columns = slice(at, at + P[name].shape[1])
-            self.parts.append((embedding, P[name], G[name], columns))
-            at = columns.stop
-        self.columns = at
+        self.embeddings = [embedding for embedding, _ in embeddings]
+        self.W, self.gW = ([of[name] for _, name in embeddings] for of in (P, G))
+        self.columns = sum(W.shape[1] for W in self.W)
         self.R, self.gR = P.get("scale_0"), G.get("scale_0")
+        if self.R is None:
+            self.R = self.W[0].new_ones(len(self.W[0]), 1, self.columns)
         self.adapt = Adapt(P, G, 0)
+        self.space = self.R.new_empty(0)
 
-    def forward(self, X):
-        self.E = []
-        for embedding, W, _, columns in self.parts:
-            E = embedding.forward(X)
-            if not self.E:
-                nets, _, n, _ = E.shape
-                self.P = E.new_empty(nets, self.columns, n, W.shape[-1])
-            E, W = E.view(-1, *E.shape[2:]), W.reshape(-1, *W.shape[2:])
-            self.E.append((E, W))
-            product(E, W, self.P[:, columns])
-        wide = self.P.view(*self.P.shape[:2], -1)
-        a = wide.sum(1, keepdim=True) if self.R is None else torch.bmm(self.R, wide)
-        return self.adapt.forward(a.view(nets, -1, *self.P.shape[2:]))
+    def forward(self, X, relu):
+        self.E = [embedding.forward(X) for embedding in self.embeddings]
+        nets, _, n, _ = self.E[0].shape
+        h = self.W[0].shape[-1]
+        self.P = self._products(nets, n, h)
+        bias = self.adapt.b if self.adapt.s is None else None
+        fused = relu and bias is not None
+        a = kernels.mixed_columns(self.P, self.R, self.E, self.W, bias, fused)
+        return self.adapt.forward(a, relu) if bias is None else a
+
+    def _products(self, nets, n, h):
+        """Where products go: a little apart, since powers of two would meet in the same lines of a cache."""
+        size = nets * self.columns, n * h + _GAP
+        if self.space.shape != size:
+            self.space = self.R.new_empty(size)
+        return self.space[:, : n * h].view(nets, self.columns, n, h)
 
     def backward(self, d, sums=None):
         d = self.adapt.backward(d, sums)
-        wide, d = self.P.view(*self.P.shape[:2], -1), d.reshape(*d.shape[:2], -1)
-        if self.R is None:
-            dP = d.expand_as(wide)
-        else:
-            product(d, wide.transpose(1, 2), self.gR)
-            dP = torch.bmm(self.R.transpose(1, 2), d)
-        dP = dP.view(self.P.shape)
-        for (embedding, _, gW, columns), (E, W) in zip(self.parts, self.E, strict=True):
-            own = dP[:, columns].reshape(-1, *dP.shape[2:])
-            product(E.transpose(1, 2), own, gW)
-            embedding.backward(torch.bmm(own, W.transpose(1, 2)))
+        parts = list(zip(self.embeddings, self.E, strict=True))
+        dE = [torch.empty_like(E) if embedding.learned else None for embedding, E in parts]
+        kernels.mixed_columns_grads(d, self.P, self.R, self.E, self.W, self.gR, self.gW, dE)
+        for embedding, own in zip(self.embeddings, dE, strict=True):
+            embedding.backward(own)
 
 
 class Adapt:
@@ -194,10 +187,11 @@ class Adapt:
         self.b, self.gb = P[f"bias_{number}"], G[f"bias_{number}"]
         self.s, self.gs = P.get(f"gain_{number}"), G.get(f"gain_{number}")
 
-    def forward(self, a):
-        if self.s is not None:
-            self.a, a = a, a * self.s.unsqueeze(2)
-        return a.add_(self.b.unsqueeze(2))
+    def forward(self, a, relu):
+        """Gains and intercepts of members; shared intercepts are added with the product."""
+        self.a = a
+        a = torch.addcmul(self.b.unsqueeze(2), a, self.s.unsqueeze(2))
+        return a.relu_() if relu else a
 
     def backward(self, d, sums=None):
         """Gradient before the gains; `sums` (nets, members, width) are those of `d` over rows, where known."""
@@ -216,6 +210,8 @@ class Adapt:
 class Hidden:
     """A hidden layer: one product for all members of a net, with members' scales before it where they have some.
 
+    What comes in has passed an activation, and the gradient that goes out is that before it.
+
     Parameters
     ----------
     P, G : dict of str to Tensor
@@ -229,21 +225,30 @@ class Hidden:
         self.r, self.gr = P.get(f"scale_{number}"), G.get(f"scale_{number}")
         self.adapt = Adapt(P, G, number)
 
-    def forward(self, a):
+    def forward(self, a, relu):
         self.a = a
         x = a if self.r is None else a * self.r.unsqueeze(2)
         self.x = x.view(len(x), -1, x.shape[-1])
-        return self.adapt.forward(torch.bmm(self.x, self.W).view(a.shape))
+        bias = self.adapt.b[:, 0] if self.adapt.s is None else None
+        fused = relu and bias is not None
+        out = kernels.product(self.x, self.W, torch.empty_like(self.x), bias, fused).view(a.shape)
+        return self.adapt.forward(out, relu) if bias is None else out
 
     def backward(self, d, sums=None):
         d = self.adapt.backward(d, sums)
-        flat = d.view(self.x.shape)
-        product(self.x.transpose(1, 2), flat, self.gW)
-        d = torch.bmm(flat, self.W.transpose(1, 2)).view(self.a.shape)
+        flat, down = d.view(self.x.shape), torch.empty_like(self.x)
+        kernels.product(self.x.transpose(1, 2), flat, self.gW)
+        mask = self.x if self.r is None else None
+        down = kernels.product(flat, self.W.transpose(1, 2), down, mask=mask).view(self.a.shape)
         if self.r is None:
-            return d
-        self.gr.copy_((d * self.a).sum(2))
-        return d.mul_(self.r.unsqueeze(2))
+            return down
+        self.gr.copy_((down * self.a).sum(2))
+        return active(down.mul_(self.r.unsqueeze(2)), self.a)
+
+
+def active(d, a):
+    """Gradient before ReLU, in place, from that behind it and from what it gave."""
+    return torch.ops.aten.threshold_backward.grad_input(d, a, 0, grad_input=d)
 
 
 class Heads:
@@ -255,9 +260,9 @@ class Heads:
         Parameters and gradients.
     """
 
-    #: whether the inputs come before the activation, and the gradient in them is that before it
+    #: whether the inputs come before the activation
     activates = False
-    #: sums over rows of the last gradient in the inputs, where they are known
+    #: sums over rows of the last gradient before the activation, where they are known
     sums = None
 
     def __init__(self, P, G):
@@ -270,10 +275,12 @@ class Heads:
         return torch.bmm(self.a, self.flat).view(nets, k, n, -1).add_(self.b.unsqueeze(2))
 
     def backward(self, d):
+        """Fill the gradients; gives that before the activation of the inputs."""
         self.gb.copy_(d.sum(2))
         flat = d.reshape(len(self.flat), -1, d.shape[-1])
-        product(self.a.transpose(1, 2), flat, self.gW)
-        return torch.bmm(flat, self.flat.transpose(1, 2)).view(*d.shape[:3], -1)
+        self.gW.copy_(torch.bmm(self.a.transpose(1, 2), flat).view(self.gW.shape))
+        down = torch.bmm(flat, self.flat.transpose(1, 2))
+        return active(down, self.a).view(*d.shape[:3], -1)
 
 
 class ReluHeads(Heads):

@@ -9,7 +9,16 @@ from contextlib import contextmanager
 
 import torch
 
-from skimb.functional import _hidden, _lazy_adam, _piecewise, confusion, pairs, sigmoid, softmax
+from skimb.functional import (
+    _columns,
+    _hidden,
+    _lazy_adam,
+    _piecewise,
+    confusion,
+    pairs,
+    sigmoid,
+    softmax,
+)
 from skimb.kernels import cpu
 
 _enabled = True
@@ -93,6 +102,9 @@ TABLE = {
     "relu_output_grad": _hidden.relu_output_grad,
     "piecewise_rows": _piecewise.piecewise_rows,
     "piecewise_grads": _piecewise.piecewise_grads,
+    "product": _columns.product,
+    "mixed_columns": _columns.mixed_columns,
+    "mixed_columns_grads": _columns.mixed_columns_grads,
 }
 margin_rows = _dispatch("margin_rows", softmax.margin_rows)
 rows = _dispatch("rows", softmax.rows)
@@ -104,5 +116,8 @@ relu_output = _dispatch("relu_output", _hidden.relu_output)
 relu_output_grad = _dispatch("relu_output_grad", _hidden.relu_output_grad)
 piecewise_rows = _dispatch("piecewise_rows", _piecewise.piecewise_rows)
 piecewise_grads = _dispatch("piecewise_grads", _piecewise.piecewise_grads)
+product = _dispatch("product", _columns.product)
+mixed_columns = _dispatch("mixed_columns", _columns.mixed_columns)
+mixed_columns_grads = _dispatch("mixed_columns_grads", _columns.mixed_columns_grads)
 
 __all__ = ["backends", "reference_only"]

@@ -19,6 +19,7 @@
 /* one binary for all x86-64 processors: the loader picks the widest version the machine runs */
 #if defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
 #define CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#define WIDE_CLONES
 #else
 #define CLONES
 #endif
@@ -34,7 +35,7 @@ enum { CROSS_ENTROPY = 0, FOCAL = 1, POLY = 2 };
 #endif
 
 /* Number of the signatures below: the loader refuses a library that was built for other ones. */
-EXPORT int interface_version(void) { return 3; }
+EXPORT int interface_version(void) { return 4; }
 
 /* Whether all of n numbers index something of the given size; what fails here is never indexed with.
  * A number out of range, or its distance from the last one, has the sign bit.
@@ -66,7 +67,7 @@ INLINE float small_log1pf(float x)
 /* v = sign * (k z + o) - margin of the side; loss = phi(softplus(-v)), grad = factor dloss/dz */
 #define MARGIN_LOOP(NAME, T, EXP, LOG1P, FABS, FMAX)                                               \
     INLINE void NAME(int64_t n, const T *restrict z, const T *restrict sign, T *restrict loss,     \
-                     T *restrict grad, const int shape, const int square, double param_, double k_,\
+                     T *restrict grad, const int shape, const int square, double param_, double k_, \
                      double o_, double m0_, double m1_, double factor_)                            \
     {                                                                                              \
         const T param = (T)param_, k = (T)k_, o = (T)o_;                                           \
@@ -412,23 +413,28 @@ COUNTS_GRAD(confusion_grad_f64, double)
 
 /* ---- the last hidden layer of many nets with one output each --------------------------------- */
 
+/* Whichever of members and rows is farther apart in memory is the outer loop. */
+
 #define RELU_OUTPUT(NAME, T)                                                                       \
     CLONES EXPORT void NAME(int64_t members, int64_t n, int64_t h, int64_t member_stride,          \
                             int64_t row_stride, T *restrict a, const T *restrict w,                \
                             const T *restrict b, T *restrict z)                                    \
     {                                                                                              \
-        for (int64_t r = 0; r < n; r++)                                                            \
-            for (int64_t k = 0; k < members; k++) {                                                \
-                T *restrict x = a + k * member_stride + r * row_stride;                            \
-                const T *restrict wk = w + k * h;                                                  \
-                T sum = 0;                                                                         \
-                for (int64_t j = 0; j < h; j++) {                                                  \
-                    const T v = x[j] < 0 ? 0 : x[j];                                               \
-                    x[j] = v;                                                                      \
-                    sum += v * wk[j];                                                              \
+        const int64_t outer = member_stride > row_stride && members > 1 ? members : 1;             \
+        const int64_t inner = members / outer;                                                     \
+        for (int64_t o = 0; o < outer; o++)                                                        \
+            for (int64_t r = 0; r < n; r++)                                                        \
+                for (int64_t k = o; k < o + inner; k++) {                                          \
+                    T *restrict x = a + k * member_stride + r * row_stride;                        \
+                    const T *restrict wk = w + k * h;                                              \
+                    T sum = 0;                                                                     \
+                    for (int64_t j = 0; j < h; j++) {                                              \
+                        const T v = x[j] < 0 ? 0 : x[j];                                           \
+                        x[j] = v;                                                                  \
+                        sum += v * wk[j];                                                          \
+                    }                                                                              \
+                    z[k * n + r] = sum + b[k];                                                     \
                 }                                                                                  \
-                z[k * n + r] = sum + b[k];                                                         \
-            }                                                                                      \
     }
 
 #define RELU_OUTPUT_GRAD(NAME, T)                                                                  \
@@ -438,19 +444,22 @@ COUNTS_GRAD(confusion_grad_f64, double)
                             T *restrict gb)                                                        \
     {                                                                                              \
         for (int64_t i = 0; i < members * h; i++) gw[i] = gb[i] = 0;                               \
-        for (int64_t r = 0; r < n; r++)                                                            \
-            for (int64_t k = 0; k < members; k++) {                                                \
-                const int64_t at = k * member_stride + r * row_stride;                             \
-                const T *restrict x = a + at, *restrict wk = w + k * h;                            \
-                T *restrict g = out + at, *restrict gwk = gw + k * h, *restrict gbk = gb + k * h;  \
-                const T slope = d[k * n + r];                                                      \
-                for (int64_t j = 0; j < h; j++) {                                                  \
-                    const T v = x[j] > 0 ? slope * wk[j] : 0;                                      \
-                    g[j] = v;                                                                      \
-                    gbk[j] += v;                                                                   \
-                    gwk[j] += slope * x[j];                                                        \
+        const int64_t outer = member_stride > row_stride && members > 1 ? members : 1;             \
+        const int64_t inner = members / outer;                                                     \
+        for (int64_t o = 0; o < outer; o++)                                                        \
+            for (int64_t r = 0; r < n; r++)                                                        \
+                for (int64_t k = o; k < o + inner; k++) {                                          \
+                    const int64_t at = k * member_stride + r * row_stride;                         \
+                    const T *restrict x = a + at, *restrict wk = w + k * h;                        \
+                    T *restrict g = out + at, *restrict gwk = gw + k * h, *restrict gbk = gb + k * h; \
+                    const T slope = d[k * n + r];                                                  \
+                    for (int64_t j = 0; j < h; j++) {                                              \
+                        const T v = x[j] > 0 ? slope * wk[j] : 0;                                  \
+                        g[j] = v;                                                                  \
+                        gbk[j] += v;                                                               \
+                        gwk[j] += slope * x[j];                                                    \
+                    }                                                                              \
                 }                                                                                  \
-            }                                                                                      \
     }
 
 RELU_OUTPUT(relu_output_f32, float)
@@ -544,6 +553,283 @@ PIECEWISE_ROWS(piecewise_rows_f32, float)
 PIECEWISE_ROWS(piecewise_rows_f64, double)
 PIECEWISE_GRADS(piecewise_grads_f32, float)
 PIECEWISE_GRADS(piecewise_grads_f64, double)
+
+/* ---- small products ------------------------------------------------------------------------------ */
+
+/* C = A B by blocks of C that stay in registers, with what follows: intercepts, ReLU, zeros where another tensor
+ * is not above 0. Libraries spend a good part of their time on preparations, which small matrices do not repay.
+ * Builds for old processors alone have no use for it, nor has MSVC vectors of this kind: they answer 0. */
+#if defined(__GNUC__)
+typedef float vector_f32 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t bits_f32 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef double vector_f64 __attribute__((vector_size(32), aligned(8), may_alias));
+typedef int64_t bits_f64 __attribute__((vector_size(32), aligned(8), may_alias));
+
+#define FEW_ROWS 6         /* of a block, whose columns are two vectors */
+#define LONG_SUM 64        /* terms that are added before the next block is begun, in sums over rows */
+#define SMALL (4 << 10)    /* numbers of B that may be read again for each block of rows */
+#define IN_CACHE (48 << 10) /* numbers of the products of columns that are used while they are near */
+
+INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Rows of A are `down` apart and its columns `right`; what B and C have in a row lies side by side. */
+#define BLOCK_PRODUCT(NAME, T, V, BITS, LANES)                                                     \
+    INLINE void NAME(const int rows, int64_t k, const T *restrict a, int64_t down, int64_t right,  \
+                     const T *restrict b, int64_t b_row, T *restrict c, int64_t c_row,             \
+                     const int add, const T *restrict bias, int64_t bias_row, const int relu,      \
+                     const T *restrict mask, const int ahead)                                      \
+    {                                                                                              \
+        V x[FEW_ROWS], y[FEW_ROWS];                                                                \
+        for (int r = 0; r < rows; r++) {                                                           \
+            x[r] = y[r] = (V){0};                                                                  \
+            if (add) {                                                                             \
+                x[r] = *(const V *)(c + r * c_row);                                                \
+                y[r] = *(const V *)(c + r * c_row + LANES);                                        \
+            }                                                                                      \
+        }                                                                                          \
+        for (int64_t p = 0; p < k; p++) {                                                          \
+            const V s = *(const V *)(b + p * b_row), t = *(const V *)(b + p * b_row + LANES);      \
+            const T *restrict own = a + p * right;                                                 \
+            if (ahead) __builtin_prefetch(b + p * b_row + 2 * LANES);                              \
+            for (int r = 0; r < rows; r++) {                                                       \
+                x[r] += own[r * down] * s;                                                         \
+                y[r] += own[r * down] * t;                                                         \
+            }                                                                                      \
+        }                                                                                          \
+        for (int r = 0; r < rows; r++) {                                                           \
+            T *restrict out = c + r * c_row;                                                       \
+            if (bias) {                                                                            \
+                x[r] += *(const V *)(bias + r * bias_row);                                         \
+                y[r] += *(const V *)(bias + r * bias_row + LANES);                                 \
+            }                                                                                      \
+            if (relu) {                                                                            \
+                x[r] = (V)((BITS)x[r] & ~(BITS)(x[r] < 0));                                        \
+                y[r] = (V)((BITS)y[r] & ~(BITS)(y[r] < 0));                                        \
+            }                                                                                      \
+            if (mask) {                                                                            \
+                const T *restrict above = mask + r * c_row;                                        \
+                x[r] = (V)((BITS)x[r] & (BITS)(*(const V *)above > 0));                            \
+                y[r] = (V)((BITS)y[r] & (BITS)(*(const V *)(above + LANES) > 0));                  \
+            }                                                                                      \
+            *(V *)out = x[r];                                                                      \
+            *(V *)(out + LANES) = y[r];                                                            \
+        }                                                                                          \
+    }
+
+#define ROWS_OF(NAME, N)                                                                           \
+    case N:                                                                                        \
+        NAME(N, k, a + i * down, down, right, b + j, b_row, c + i * c_row + j, c_row, add,         \
+             bias ? bias + i * bias_row + j % period : 0, bias_row, relu,                          \
+             mask ? mask + i * c_row + j : 0, parts > 1);                                          \
+        break;
+
+/* A's rows may be side by side in memory, its columns then are not: sums over rows. Intercepts repeat after
+ * `period` columns. */
+#define MATRIX_PRODUCT(NAME, BLOCK_NAME, T, LANES)                                                 \
+    CLONES static void NAME(int64_t m, int64_t n, int64_t whole, const T *restrict A, int64_t down, \
+                            int64_t right, const T *restrict B, int64_t b_row, T *restrict c,      \
+                            int64_t c_row, int onto, const T *restrict biases, int64_t bias_row,   \
+                            int64_t period, int last_relu, const T *restrict masks)                \
+    {                                                                                              \
+        const int64_t step = right == 1 ? whole : LONG_SUM;                                        \
+        for (int64_t from = 0; from < whole; from += step) {                                       \
+            const int64_t k = least(whole - from, step);                                           \
+            const int last = from + k == whole, add = onto || from, relu = last && last_relu;      \
+            const T *restrict bias = last ? biases : 0, *restrict mask = last ? masks : 0;         \
+            const T *restrict a = A + from * right, *restrict b = B + from * b_row;                \
+            const int64_t columns = n / (2 * LANES), parts = n > m && k * n > SMALL ? columns : 1; \
+            for (int64_t o = 0; o < parts; o++)                                                    \
+                for (int64_t i = 0, rows; i < m; i += rows) {                                      \
+                    const int64_t left = m - i;                                                    \
+                    rows = left <= FEW_ROWS      ? left                                            \
+                           : left < 2 * FEW_ROWS ? (left + 1) / 2                                  \
+                                                 : FEW_ROWS;                                       \
+                    for (int64_t q = 0; q < columns / parts; q++) {                                \
+                        const int64_t j = (o + q) * 2 * LANES;                                     \
+                        switch (rows) {                                                            \
+                            ROWS_OF(BLOCK_NAME, 1)                                                 \
+                            ROWS_OF(BLOCK_NAME, 2)                                                 \
+                            ROWS_OF(BLOCK_NAME, 3)                                                 \
+                            ROWS_OF(BLOCK_NAME, 4)                                                 \
+                            ROWS_OF(BLOCK_NAME, 5)                                                 \
+                            ROWS_OF(BLOCK_NAME, 6)                                                 \
+                        }                                                                          \
+                    }                                                                              \
+                }                                                                                  \
+        }                                                                                          \
+    }
+
+/* Sums of products of few long rows with few long rows, added to C: blocks of 3 by 3 */
+#define LONG_PRODUCT(NAME, T, V, LANES)                                                            \
+    INLINE void NAME(const int m, const int n, int64_t k, const T *restrict a, int64_t a_row,      \
+                     const T *restrict b, int64_t b_row, T *restrict c, int64_t c_row)             \
+    {                                                                                              \
+        V sums[9];                                                                                 \
+        for (int i = 0; i < m * n; i++) sums[i] = (V){0};                                          \
+        for (int64_t p = 0; p < k; p += LANES)                                                     \
+            for (int i = 0; i < m; i++)                                                            \
+                for (int j = 0; j < n; j++)                                                        \
+                    sums[i * n + j] += *(const V *)(a + i * a_row + p) * *(const V *)(b + j * b_row + p); \
+        for (int i = 0; i < m; i++)                                                                \
+            for (int j = 0; j < n; j++) {                                                          \
+                T sum = 0;                                                                         \
+                for (int q = 0; q < LANES; q++) sum += sums[i * n + j][q];                         \
+                c[i * c_row + j] += sum;                                                           \
+            }                                                                                      \
+    }
+
+#define PIECE_OF(NAME, M, N)                                                                       \
+    case 4 * M + N:                                                                                \
+        NAME(M, N, k, a + i * a_row, a_row, b + j * b_row, b_row, c + i * c_row + j, c_row);       \
+        break;
+
+#define LONG_PRODUCTS(NAME, PIECE, T)                                                              \
+    CLONES static void NAME(int64_t m, int64_t n, int64_t k, const T *restrict a, int64_t a_row,   \
+                            const T *restrict b, int64_t b_row, T *restrict c, int64_t c_row)      \
+    {                                                                                              \
+        for (int64_t i = 0; i < m; i += 3)                                                         \
+            for (int64_t j = 0; j < n; j += 3)                                                     \
+                switch (4 * least(m - i, 3) + least(n - j, 3)) {                                   \
+                    PIECE_OF(PIECE, 1, 1)                                                          \
+                    PIECE_OF(PIECE, 1, 2)                                                          \
+                    PIECE_OF(PIECE, 1, 3)                                                          \
+                    PIECE_OF(PIECE, 2, 1)                                                          \
+                    PIECE_OF(PIECE, 2, 2)                                                          \
+                    PIECE_OF(PIECE, 2, 3)                                                          \
+                    PIECE_OF(PIECE, 3, 1)                                                          \
+                    PIECE_OF(PIECE, 3, 2)                                                          \
+                    PIECE_OF(PIECE, 3, 3)                                                          \
+                }                                                                                  \
+    }
+
+/* Strides are those of batches, then of rows and columns. Where those of B's columns are not 1, it is turned into
+ * `scratch` first. */
+#define PRODUCT(NAME, MATRIX, T)                                                                   \
+    EXPORT void NAME(int64_t batches, int64_t m, int64_t n, int64_t k, int64_t a_batch,            \
+                     int64_t down, int64_t right, int64_t b_batch, int64_t b_row,                  \
+                     int64_t b_column, int64_t c_batch, int64_t c_row, int64_t bias_batch,         \
+                     int relu, const T *a, const T *b, T *c, const T *bias, const T *mask,         \
+                     T *scratch)                                                                   \
+    {                                                                                              \
+        for (int64_t g = 0; g < batches; g++) {                                                    \
+            const T *own = b + g * b_batch;                                                        \
+            if (b_column != 1) {                                                                   \
+                for (int64_t p = 0; p < k; p++)                                                    \
+                    for (int64_t j = 0; j < n; j++)                                                \
+                        scratch[p * n + j] = own[p * b_row + j * b_column];                        \
+                own = scratch;                                                                     \
+            }                                                                                      \
+            MATRIX(m, n, k, a + g * a_batch, down, right, own, b_column == 1 ? b_row : n,          \
+                   c + g * c_batch, c_row, 0, bias ? bias + g * bias_batch : 0, 0, n, relu,        \
+                   mask ? mask + g * c_batch : 0);                                                 \
+        }                                                                                          \
+    }
+
+/* Rows that are taken through all columns of a layer while what is between stays near */
+INLINE int64_t rows_in_cache(int64_t columns, int64_t h)
+{
+    const int64_t twelves = IN_CACHE / (columns * h) / 12;
+    return 12 * (twelves < 1 ? 1 : least(twelves, 8));
+}
+
+/* Products of each column with its weights, and their sums with the scales of each member. Columns are of up to two
+ * kinds, the first d of width e and f more of width w, each with its rows and weights. */
+#define MIXED_COLUMNS(NAME, MATRIX, T)                                                             \
+    EXPORT void NAME(int64_t nets, int64_t members, int64_t n, int64_t h, int64_t d, int64_t e,    \
+                     int64_t f, int64_t w, int64_t first_net, int64_t other_net, int64_t R_net,    \
+                     int64_t P_column, int64_t bias_net, int relu, const T *E, const T *first,     \
+                     const T *F, const T *other, const T *R, T *P, const T *bias, T *out)          \
+    {                                                                                              \
+        const int64_t many = rows_in_cache(d + f, h);                                              \
+        for (int64_t g = 0; g < nets; g++, P += (d + f) * P_column, out += members * n * h)        \
+            for (int64_t i = 0; i < n; i += many) {                                                \
+                const int64_t rows = least(many, n - i);                                           \
+                for (int64_t j = 0; j < d; j++)                                                    \
+                    MATRIX(rows, h, e, E + ((g * d + j) * n + i) * e, e, 1,                        \
+                           first + g * first_net + j * e * h, h, P + j * P_column + i * h, h, 0, 0, \
+                           0, h, 0, 0);                                                            \
+                for (int64_t j = 0; j < f; j++)                                                    \
+                    MATRIX(rows, h, w, F + ((g * f + j) * n + i) * w, w, 1,                        \
+                           other + g * other_net + j * w * h, h, P + (d + j) * P_column + i * h, h, \
+                           0, 0, 0, h, 0, 0);                                                      \
+                MATRIX(members, rows * h, d + f, R + g * R_net, d + f, 1, P + i * h, P_column,     \
+                       out + i * h, n * h, 0, bias ? bias + g * bias_net : 0, 0, h, relu, 0);      \
+            }                                                                                      \
+    }
+
+#define MIXED_KIND(MATRIX, COUNT, AT, WIDTH, ROWS, TURNED, DOWN, SUMS, SUMS_NET)                   \
+    for (int64_t j = 0; j < COUNT; j++) {                                                          \
+        const int64_t row = (g * COUNT + j) * n + i;                                               \
+        MATRIX(WIDTH, h, rows, ROWS + row * WIDTH, 1, WIDTH, dP + (AT + j) * far, h,               \
+               SUMS + g * SUMS_NET + j * WIDTH * h, h, i > 0, 0, 0, h, 0, 0);                      \
+        if (DOWN)                                                                                  \
+            MATRIX(rows, WIDTH, h, dP + (AT + j) * far, h, 1, TURNED + j * h * WIDTH, WIDTH,       \
+                   DOWN + row * WIDTH, WIDTH, 0, 0, 0, WIDTH, 0, 0);                               \
+    }
+
+#define TURNED_KIND(COUNT, WIDTH, WEIGHTS, WEIGHTS_NET, TURNED)                                    \
+    for (int64_t j = 0; j < COUNT; j++)                                                            \
+        for (int64_t p = 0; p < h; p++)                                                            \
+            for (int64_t q = 0; q < WIDTH; q++)                                                    \
+                TURNED[(j * h + p) * WIDTH + q] = WEIGHTS[g * WEIGHTS_NET + (j * WIDTH + q) * h + p];
+
+/* Gradients behind MIXED_COLUMNS; dE, dF and gR may be 0. */
+#define MIXED_COLUMNS_GRADS(NAME, MATRIX, LONG, T)                                                 \
+    EXPORT void NAME(int64_t nets, int64_t members, int64_t n, int64_t h, int64_t d, int64_t e,    \
+                     int64_t f, int64_t w, int64_t first_net, int64_t other_net, int64_t R_net,    \
+                     int64_t P_column, int64_t gap, int64_t gfirst_net, int64_t gother_net,        \
+                     int64_t gR_net, const T *D, const T *E, const T *first, const T *F,           \
+                     const T *other, const T *R, const T *P, T *gfirst, T *gother, T *gR, T *dE,   \
+                     T *dF, T *scratch)                                                            \
+    {                                                                                              \
+        const int64_t many = rows_in_cache(d + f, h), far = many * h + gap;                        \
+        T *dP = scratch, *turned = dP + (d + f) * far, *others = turned + d * e * h;               \
+        for (int64_t g = 0; g < nets; g++, P += (d + f) * P_column, D += members * n * h) {        \
+            if (dE) { TURNED_KIND(d, e, first, first_net, turned) }                                \
+            if (dF) { TURNED_KIND(f, w, other, other_net, others) }                                \
+            if (gR)                                                                                \
+                for (int64_t j = 0; j < members * (d + f); j++) gR[g * gR_net + j] = 0;            \
+            for (int64_t i = 0; i < n; i += many) {                                                \
+                const int64_t rows = least(many, n - i);                                           \
+                if (gR)                                                                            \
+                    LONG(members, d + f, rows * h, D + i * h, n * h, P + i * h, P_column,          \
+                         gR + g * gR_net, d + f);                                                  \
+                MATRIX(d + f, rows * h, members, R + g * R_net, 1, d + f, D + i * h, n * h, dP,    \
+                       far, 0, 0, 0, h, 0, 0);                                                     \
+                MIXED_KIND(MATRIX, d, 0, e, E, turned, dE, gfirst, gfirst_net)                     \
+                MIXED_KIND(MATRIX, f, d, w, F, others, dF, gother, gother_net)                     \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+BLOCK_PRODUCT(block_product_f32, float, vector_f32, bits_f32, 8)
+BLOCK_PRODUCT(block_product_f64, double, vector_f64, bits_f64, 4)
+MATRIX_PRODUCT(matrix_product_f32, block_product_f32, float, 8)
+MATRIX_PRODUCT(matrix_product_f64, block_product_f64, double, 4)
+LONG_PRODUCT(long_product_f32, float, vector_f32, 8)
+LONG_PRODUCT(long_product_f64, double, vector_f64, 4)
+LONG_PRODUCTS(long_products_f32, long_product_f32, float)
+LONG_PRODUCTS(long_products_f64, long_product_f64, double)
+PRODUCT(product_f32, matrix_product_f32, float)
+PRODUCT(product_f64, matrix_product_f64, double)
+MIXED_COLUMNS(mixed_columns_f32, matrix_product_f32, float)
+MIXED_COLUMNS(mixed_columns_f64, matrix_product_f64, double)
+MIXED_COLUMNS_GRADS(mixed_columns_grads_f32, matrix_product_f32, long_products_f32, float)
+MIXED_COLUMNS_GRADS(mixed_columns_grads_f64, matrix_product_f64, long_products_f64, double)
+#endif
+
+/* Whether products are faster here than those of a library: their vectors are those of the machine. */
+EXPORT int products_are_fast(void)
+{
+#if defined(WIDE_CLONES)
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__GNUC__)
+    return 1;
+#else
+    return 0;
+#endif
+}
 
 /* ---- Adam on some rows of a table, with moments that catch up ---------------------------------- */
 

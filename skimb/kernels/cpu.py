@@ -17,9 +17,14 @@ from skimb.functional import _shapes as shapes
 MIN_SIZE = 512
 _TYPES = {torch.float32: "f32", torch.float64: "f64"}
 _I, _P, _D, _N = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double, ctypes.c_int
-_VERSION = 3  # of the signatures; `interface_version` of the library
+_VERSION = 4  # of the signatures; `interface_version` of the library
 # functions that index check first, and answer 0 if an index is out of range
 _CHECKED = ("lazy_adam", "piecewise_grads", "piecewise_rows", "softmax_rows")
+# functions that wait for a build with the vectors of this machine
+_PRODUCTS = ("product", "mixed_columns", "mixed_columns_grads")
+_COLUMNS = {torch.float32: 16, torch.float64: 8}  # of a block of theirs
+_IN_CACHE = 48 << 10  # numbers that are kept near, if twelve rows are fewer
+_GAP = 16  # numbers between what would meet in the same lines of a cache
 _SIGNATURES = {
     "margin_rows": (_I, _P, _P, _P, _P, _N, *[_D] * 6),
     "margin_members": (_I, _I, _P, _P, _P, _P, _N, _P, *[_D] * 5),
@@ -28,6 +33,9 @@ _SIGNATURES = {
     "relu_output_grad": (*[_I] * 5, *[_P] * 6),
     "piecewise_rows": (*[_I] * 10, *[_P] * 9),
     "piecewise_grads": (*[_I] * 10, *[_P] * 9),
+    "product": (*[_I] * 13, _N, *[_P] * 6),
+    "mixed_columns": (*[_I] * 13, _N, *[_P] * 8),
+    "mixed_columns_grads": (*[_I] * 16, *[_P] * 13),
     "softmax_rows": (_I, _I, _P, _P, _P, _P, _D, _N, _D, _D, _P, _P),
     "asymmetric": (_I, _P, _P, _P, _P, _D, _D, _D, _D),
     "confusion_counts": (_I, _P, _P, _P, _D, _D, _P, _P),
@@ -49,7 +57,10 @@ def _load():
     if not hasattr(library, "interface_version") or library.interface_version() != _VERSION:
         return {}, "the C extension was built for another version of skimb; install skimb again"
     table = {}
+    fast = bool(library.products_are_fast())
     for name, types in _SIGNATURES.items():
+        if name in _PRODUCTS and not fast:
+            continue
         for dtype, suffix in _TYPES.items():
             function = getattr(library, f"{name}_{suffix}")
             function.argtypes = types
@@ -174,6 +185,118 @@ def piecewise_grads(d, starts, spans, bins, fractions, gV, gw, gb):
         *(x.data_ptr() for x in (*tensors, starts, spans, table, d)),
     )  # fmt: skip
     return gV if inside else _piecewise.refuse_bins(bins, columns * m)
+
+
+def _blocks(like, *widths):
+    """Whether products of this type are there, and their widths whole blocks."""
+    size = _COLUMNS[like.dtype]
+    return ("product", like.dtype) in _FUNCTIONS and not any(width % size for width in widths)
+
+
+def _same_type(like, *others):
+    return all(x.dtype is like.dtype and x.is_cpu for x in others)
+
+
+def product(a, b, out, bias=None, relu=False, mask=None):
+    """As :func:`skimb.functional._columns.product`, or None."""
+    nets, m, k = a.shape
+    n = b.shape[-1]
+    given = [x for x in (bias, mask) if x is not None]
+    fits = out.shape == (nets, m, n) and b.shape == (nets, k, n) and out.stride(2) == 1
+    fits = fits and (bias is None or (bias.shape == (nets, n) and bias.stride(1) == 1))
+    fits = fits and (mask is None or (mask.shape, mask.stride()) == (out.shape, out.stride()))
+    if not fits or not _blocks(a, n) or not _same_type(a, b, out, *given):
+        return None
+    scratch = None if b.stride(2) == 1 else a.new_empty(k * n)
+    _FUNCTIONS["product", a.dtype](
+        nets, m, n, k, *a.stride(), *b.stride(), *out.stride()[:2],
+        0 if bias is None else bias.stride(0), relu,
+        *_where((a, b, out, bias, mask, scratch)),
+    )  # fmt: skip
+    return out
+
+
+def _apart(P):
+    """What lies between the columns of products; a single one has no stride of its own."""
+    return P.stride(1 if P.shape[1] > 1 else 0)
+
+
+def _kinds(P, R, E, W):
+    """Sizes and strides of columns of up to two kinds, and the tensors; None if they do not fit."""
+    nets, columns, n, h = P.shape
+    fits = P.stride()[2:] == (h, 1) and (nets == 1 or P.stride(0) == columns * _apart(P))
+    fits = fits and len(E) < 3 and R.shape[::2] == (nets, columns) and _in_runs(R, *W)
+    fits = fits and columns == sum(x.shape[1] for x in E) and all(x.is_contiguous() for x in E)
+    fits = fits and all(
+        x.shape[::2] == (nets, n) and w.shape == (nets, x.shape[1], x.shape[3], h)
+        for x, w in zip(E, W, strict=True)
+    )
+    if not fits or not _blocks(P, h) or not _same_type(P, R, *E, *W):
+        return None
+    sizes = [size for x in E for size in x.shape[1::2]]
+    return [nets, R.shape[1], n, h, *sizes, *[0] * (4 - len(sizes))]
+
+
+def _two(tensors):
+    """Two tensors from a list of one or two, some of which may be missing."""
+    return [*tensors, None][:2]
+
+
+def _steps(tensors):
+    """What lies between nets."""
+    return [0 if x is None else x.stride(0) for x in tensors]
+
+
+def _where(tensors):
+    return [0 if x is None else x.data_ptr() for x in tensors]
+
+
+def mixed_columns(P, R, E, W, bias=None, relu=False):
+    """As :func:`skimb.functional._columns.mixed_columns`, or None."""
+    sizes = _kinds(P, R, E, W)
+    if sizes is None:
+        return None
+    nets, members, n, h = sizes[:4]
+    if bias is not None and (
+        bias.shape != (nets, 1, h) or bias.stride(2) != 1 or not _same_type(P, bias)
+    ):
+        return None
+    out = P.new_empty(nets, members, n, h)
+    (E, F), W = _two(E), _two(W)
+    _FUNCTIONS["mixed_columns", P.dtype](
+        *sizes, *_steps([*W, R]), _apart(P), *_steps([bias]), relu,
+        *_where((E, W[0], F, W[1], R, P, bias, out)),
+    )  # fmt: skip
+    return out
+
+
+def mixed_columns_grads(d, P, R, E, W, gR, gW, dE):
+    """As :func:`skimb.functional._columns.mixed_columns_grads`, or None."""
+    sizes = _kinds(P, R, E, W)
+    if sizes is None or d.shape != (*R.shape[:2], *P.shape[2:]) or not _alike(P, d):
+        return None
+    down = [x for x in dE if x is not None]
+    grads = [*gW, *([] if gR is None else [gR])]
+    fits = (
+        _same_type(P, *grads, *down)
+        and _in_runs(*grads)
+        and _blocks(P, *(x.shape[3] for x in down))
+    )
+    fits = fits and all(g.shape == w.shape for g, w in zip(gW, W, strict=True))
+    fits = fits and (gR is None or gR.shape == R.shape)
+    fits = fits and all(x.is_contiguous() for x in down)
+    fits = fits and all(y is None or y.shape == x.shape for x, y in zip(E, dE, strict=True))
+    if not fits:
+        return None
+    h, first, e, other, f = sizes[3:]
+    near = max(_IN_CACHE, 12 * (first + other) * h) + (first + other) * _GAP
+    scratch = P.new_empty(near + (first * e + other * f) * h)
+    (E, F), W, gW, dE = _two(E), _two(W), _two(gW), _two(dE)
+    _FUNCTIONS["mixed_columns_grads", P.dtype](
+        *sizes, *_steps([*W, R]), _apart(P), _GAP, *_steps([*gW, gR]),
+        *_where((d, E, W[0], F, W[1], R, P, *gW, gR, *dE, scratch)),
+    )  # fmt: skip
+    return d
 
 
 def lazy_adam(grad, table, m, v, used, kept, move, lr, *, l2, decay, betas, eps, t):
