@@ -638,6 +638,13 @@ def test_an_end_without_convergence_is_said(table):
         quick(max_iter=2).fit(*table)
 
 
+def test_scores_that_stay_the_same_are_no_better(table):
+    """A net whose probabilities were shrunk to the label distribution has one score for ever."""
+    model = quick(validation_scoring=lambda *_: 0.5, n_iter_no_change=2, max_iter=30).fit(*table)
+    assert model.n_iter_ == 4
+    assert model.best_iterations_ == [1, 1]
+
+
 def test_what_concerns_all_folds_is_said_once(table):
     X, y = table
     with warnings.catch_warnings(record=True) as seen:

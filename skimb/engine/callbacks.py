@@ -102,7 +102,8 @@ class Patience(Callback):
             score = self.validation.scores[-1]
             if self.verbose:
                 print(f"Validation score: {score:f}")
-            worse = score < self.validation.best_before + self.tol
+            # a net whose probabilities were shrunk to a constant has the same score for ever
+            worse = not score > self.validation.best_before + self.tol
         else:
             worse = loss > self.best_loss - self.tol
         self.count = self.count + 1 if worse else 0

@@ -65,7 +65,7 @@ class TabMClassifier(ClassifierMixin, TabMBase):
         Share of `max_iter` after which class weights set in.
     alpha : float in [0, inf), default=0.0003
         Decoupled weight decay; intercepts and the lines of embeddings are free.
-    learning_rate_init : float in (0, inf), default=0.003
+    learning_rate_init : float in (0, inf), default=0.006
         Learning rate of AdamW.
     clip_norm : float in (0, inf) or None, default=1.0
         Length that the gradient of an ensemble may have.
@@ -74,7 +74,7 @@ class TabMClassifier(ClassifierMixin, TabMBase):
         below 108,000, else 1,024; and 1,024 for losses that couple rows.
     max_iter : int in [1, inf), default=500
         Most epochs.
-    n_iter_no_change : int or numpy.inf, default=10
+    n_iter_no_change : int or numpy.inf, default=6
         Epochs without a better validation score that are borne.
     validation_folds : int in [0, inf), default=5
         Ensembles, each of which stops on another part of the rows and trains on all others, so that every row
@@ -206,11 +206,11 @@ class TabMClassifier(ClassifierMixin, TabMBase):
         sampler=None,
         deferred_reweighting=None,
         alpha=3e-4,
-        learning_rate_init=3e-3,
+        learning_rate_init=6e-3,
         clip_norm=1.0,
         batch_size="auto",
         max_iter=500,
-        n_iter_no_change=10,
+        n_iter_no_change=6,
         validation_folds=5,
         validation_fraction=0.2,
         validation_scoring=None,
