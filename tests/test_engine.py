@@ -4,6 +4,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,18 +12,21 @@ import torch
 from scipy import sparse
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
+from skimb.engine.callbacks import Patience
 from skimb.engine.chain_nets import NetChain, infer
 from skimb.engine.data import Batch, SparseRows, TrainingData
 from skimb.engine.module import ModuleBackend
 from skimb.engine.optim import SGD, Adam, Muon, orthogonalised
 from skimb.engine.runtime import resolve_device, small_batch_settings
 from skimb.engine.sampling import Order
+from skimb.engine.signals import StopTraining
 from skimb.engine.step import Step
 from skimb.engine.table import SparseTable
 from skimb.losses import (
@@ -585,6 +589,37 @@ def test_early_stopping_restores_the_best_weights(rare, scoring):
     ).fit(X, y)  # fmt: skip
     best = int(np.argmax(other.validation_scores_))
     torch.testing.assert_close(other.net_.module_.flat.detach(), again[best])
+
+
+def test_patience_is_longer_below_constant_probabilities(rare):
+    def epochs(scores, floor):
+        validation = SimpleNamespace(scores=[], best_before=-np.inf, best_score=-np.inf)
+        net = SimpleNamespace(history=[{"train_loss": 1.0}])
+        patience = Patience(0.0, 2, validation=validation, floor=floor)
+        for score in scores:
+            validation.scores.append(score)
+            validation.best_before = validation.best_score
+            validation.best_score = max(validation.best_score, score)
+            try:
+                patience.on_epoch_end(net)
+            except StopTraining:
+                break
+        return patience.epoch
+
+    falling = [-0.6, *np.linspace(-0.7, -0.8, 11)]
+    assert epochs(falling, -np.inf) == epochs(falling, -0.6) == 4  # one, and two more are borne
+    assert epochs(falling, -0.5) == 8  # one, and six more are borne
+    assert epochs([-0.6, -0.7, -0.7, -0.7, -0.4, *[-0.45] * 9], -0.5) == 8  # above it two again
+
+    X, y = rare
+    model = MLPClassifier((4,), max_iter=2, early_stopping=True, tol=0, random_state=0).fit(X, y)
+    weight = np.linspace(0.5, 1.5, len(y))
+    prior = np.bincount(y) / len(y)
+    held = SimpleNamespace(code=y, sample_weight=weight)
+    constant = -log_loss(y, np.tile(prior, (len(y), 1)), sample_weight=weight)
+    assert model._validation_floor(held) == pytest.approx(constant, abs=0.01)
+    model.validation_scoring = "average_precision"
+    assert model._validation_floor(held) == -np.inf
 
 
 def test_early_stopping_with_names_of_features_and_weights(rare):

@@ -80,6 +80,12 @@ class NeuralClassifier(ClassifierMixin, NeuralBase):
     def _new_head(self):
         return Head(type(self).__name__)
 
+    def _validation_floor(self, valid):
+        head = self._head
+        if self.validation_scoring is not None or head.multilabel or not head.gives_probabilities:
+            return super()._validation_floor(valid)
+        return head.constant_score(valid.code, valid.sample_weight)
+
     def _check_solver_params(self):
         if not self._full_batch():
             return

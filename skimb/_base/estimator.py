@@ -416,6 +416,7 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
                 np.inf if incremental else getattr(self, "n_iter_no_change", np.inf),
                 validation=validation,
                 not_before=settled,
+                floor=-np.inf if valid is None else self._validation_floor(valid),
                 adapt=schedule.divide if self._schedule() == "adaptive" else None,
                 verbose=bool(self.verbose),
             )
@@ -433,6 +434,10 @@ class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
         if schedule in solver_specific and getattr(self, "solver", "sgd") != "sgd":
             return "constant"
         return schedule
+
+    def _validation_floor(self, valid):
+        """Validation score of an untrained constant, where it is known."""
+        return -np.inf
 
     def _validation_score(self, valid):
         X, y, code, weight, cost = valid

@@ -405,6 +405,11 @@ class Head(Labels):
             losses = -np.log(p[np.arange(len(code)), code].clip(tiny))
         return -float(np.average(losses, weights=weight))
 
+    def constant_score(self, code, weight=None):
+        """Score of the constant probabilities of exclusive classes."""
+        losses = -np.log(self.wanted[code].clip(np.finfo(float).tiny))
+        return -float(np.average(losses, weights=weight))
+
     def stand_in(self, logits):
         """A fitted classifier for scorers that answers from a function giving the scores of rows."""
         return Answers(

@@ -67,6 +67,8 @@ class Patience(Callback):
         What scores each epoch before; ``None`` watches the training loss.
     not_before : int, default=0
         Epoch before which training does not stop.
+    floor : float, default=-inf
+        Validation score without any training; `GRACE` times as many epochs are borne until one has beaten it.
     adapt : callable, default=None
         Called with the net instead of stopping; returns whether to stop after all.
     verbose : bool, default=False
@@ -74,14 +76,24 @@ class Patience(Callback):
     """
 
     needs_weights = False
+    GRACE = 3
 
     def __init__(
-        self, tol, n_iter_no_change, *, validation=None, not_before=0, adapt=None, verbose=False
+        self,
+        tol,
+        n_iter_no_change,
+        *,
+        validation=None,
+        not_before=0,
+        floor=-np.inf,
+        adapt=None,
+        verbose=False,
     ):
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.validation = validation
         self.not_before = not_before
+        self.floor = floor
         self.adapt = adapt
         self.verbose = verbose
         self.best_loss = np.inf
@@ -108,7 +120,7 @@ class Patience(Callback):
             worse = loss > self.best_loss - self.tol
         self.count = self.count + 1 if worse else 0
         self.best_loss = min(self.best_loss, loss) if loss == loss else self.best_loss
-        if self.count > self.n_iter_no_change and epoch > self.not_before:
+        if self.count > self._borne and epoch > self.not_before:
             if self.adapt is not None and not self.adapt(net):
                 self.count = 0
                 return
@@ -121,8 +133,13 @@ class Patience(Callback):
             what = "Training loss" if self.validation is None else "Validation score"
             print(
                 f"{what} did not improve more than tol={self.tol:f} for "
-                f"{self.n_iter_no_change} consecutive epochs. Stopping."
+                f"{self._borne} consecutive epochs. Stopping."
             )
+
+    @property
+    def _borne(self):
+        below = self.validation is not None and self.validation.best_score < self.floor
+        return self.n_iter_no_change * (self.GRACE if below else 1)
 
 
 class LearningRate(Callback):

@@ -89,7 +89,8 @@ class FusionClassifier(ModuleClassifier):
     validation_fraction : float in [0, 1), default=0.1
         Share of rows set aside.
     n_iter_no_change : int or numpy.inf, default=10
-        Epochs without improvement that are borne.
+        Epochs without improvement that are borne. With early stopping by log loss thrice as many are borne until
+        validation rows of exclusive classes have a lower one than constant probabilities would give.
     validation_scoring : str, callable or None, default=None
         Scorer of early stopping, as in :class:`MLPClassifier`.
     dtype : {"auto", "float32", "float64"}, default="auto"

@@ -70,7 +70,8 @@ class MLPClassifier(Forgets, DecoupledTraining, NeuralClassifier, ChainEstimator
     epsilon : float in (0, inf), default=1e-8
         Stabiliser of 'adam' and 'adamw'.
     n_iter_no_change : int or numpy.inf, default=10
-        Epochs without improvement that are borne.
+        Epochs without improvement that are borne. With early stopping by log loss thrice as many are borne until
+        validation rows of exclusive classes have a lower one than constant probabilities would give.
     max_fun : int in [1, inf), default=15000
         Most function evaluations of 'lbfgs'.
     loss : Loss, default=None

@@ -108,7 +108,8 @@ class RobustMLPClassifier(NeuralClassifier, ChainEstimator):
     validation_fraction : float in [0, 1), default=0.1
         Share of rows set aside, stratified.
     n_iter_no_change : int or numpy.inf, default=10
-        Epochs without improvement that are borne.
+        Epochs without improvement that are borne. With early stopping by log loss thrice as many are borne until
+        validation rows of exclusive classes have a lower one than constant probabilities would give.
     loss : Loss, default=None
         A loss of :mod:`skimb.losses`, ``None`` is cross-entropy; ``LogitAdjusted()`` with "at" is AT-BSL. Not with
         "smooth_comp_sum", which brings its own.
