@@ -26,6 +26,7 @@ from skimb.benchmark import (
 from skimb.benchmark._command import main
 from skimb.benchmark._diagram import diagram, groups
 from skimb.benchmark._methods import METHODS, _searches
+from skimb.benchmark._methods._libauc import AUCMarginNet
 from skimb.benchmark._methods._regressors import Median, Rounded
 from skimb.benchmark._metrics import rates, tuned_scores
 from skimb.benchmark._sets import _drawn, classes_of, plain, sources
@@ -208,6 +209,26 @@ def test_two_processes_find_what_one_does(two_classes):
     key = ["set", "split", "method"]
     ap = [frame.sort_values(key)["ap"].to_numpy() for frame in (alone, both)]
     np.testing.assert_array_equal(*ap)
+
+
+@pytest.mark.slow
+def test_workers_of_dask_find_what_one_process_does(two_classes):
+    distributed = pytest.importorskip("distributed")
+    alone = run(two_classes, methods=[LOGISTIC], splits=1)
+    how = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**how) as cluster:
+        apart = run(two_classes, methods=[LOGISTIC], splits=1, dask=cluster.scheduler_address)
+    np.testing.assert_array_equal(*(f.sort_values("set")["ap"].to_numpy() for f in (alone, apart)))
+
+
+def test_batches_of_the_margin_net_are_half_rare():
+    y = np.repeat([0, 1], [100, 12])
+    net = AUCMarginNet(batch_size=64)
+    net.classes_ = np.array([0, 1])
+    rare, common = zip(*net._batches(y, np.random.default_rng(0)), strict=True)
+    assert [len(r) for r in rare] == [len(c) for c in common] == [12] * 8
+    assert all(y[r].all() and not y[c].any() for r, c in zip(rare, common, strict=True))
+    assert len(np.unique(np.concatenate(common))) == 96
 
 
 def test_old_rows_stay_and_get_new_scores_from_predictions(two_classes, tmp_path):

@@ -177,7 +177,7 @@ def run(
         if job.method.name in again:
             kept.rows.pop(job.key, None)
     try:
-        todo = [job for job in todo if not _have(job, kept, store, again)]
+        todo = [job for job in _shown(todo, progress) if not _have(job, kept, store, again)]
         able = {job.method for job in todo}
         able = {method for method in able if method.missing() is None}
         todo = [job for job in todo if job.method in able]
@@ -219,6 +219,14 @@ def _sources_of(suite, found, sets, data, suites):
             f"{', '.join(suite.tasks)}."
         )
     return mine
+
+
+def _shown(jobs, progress):
+    """The jobs, with a bar while their stored results are looked through."""
+    if not progress:
+        return jobs
+    track = require("rich.progress", extra="benchmark").track
+    return track(jobs, "looking for results", transient=True)
 
 
 def _have(job, kept, store, again):
