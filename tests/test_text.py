@@ -9,9 +9,12 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
+from skimb._core.folds import left_out_folds
 from skimb.neural_network import MLPClassifier
+from skimb.pipeline import TextClassifier
 from skimb.preprocessing import EmbeddingVectorizer
 
 
@@ -143,6 +146,149 @@ def test_wordllama_loads_without_network_and_leaves_logging_alone(monkeypatch):
     np.testing.assert_allclose(
         EmbeddingVectorizer().fit_transform(texts[2:3])[0], found[2], atol=1e-6
     )
+
+
+# --- the classifier of few texts -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sayings():
+    """Texts whose kind shows in rare words that an embedding groups, and in the letter z."""
+    rng = np.random.default_rng(0)
+    n, rare = 240, 20
+    y = np.where(np.arange(n) < rare, "complaint", np.where(np.arange(n) % 2, "praise", "question"))
+    stems = {"complaint": "a", "praise": "b", "question": "c"}
+    texts = [
+        " ".join([stems[k] * rng.integers(2, 30), *rng.choice(["one", "two", "three", "four"], 4)])
+        for k in y
+    ]
+    noisy = rng.permutation(n)[:40]
+    for i in noisy:
+        texts[i] = "one two"
+    return np.array(texts, object), y
+
+
+def test_the_union_beats_its_members_where_words_do_not_repeat(sayings):
+    X, y = sayings
+    target = y == "complaint"
+    half = np.arange(len(y)) // 2 % 2 == 0
+    losses = {}
+    for embedding in (None, letters):
+        model = TextClassifier(embedding=embedding).fit(X[half], target[half])
+        p = model.predict_proba(X[~half])
+        np.testing.assert_allclose(p.sum(1), 1)
+        np.testing.assert_allclose(np.exp(model.predict_log_proba(X[~half])), p)
+        losses[embedding] = log_loss(target[~half], p[:, 1])
+        z = model.decision_function(X[~half])
+        np.testing.assert_array_equal(model.predict(X[~half]), z > 0)
+        assert abs(p[:, 1].mean() - target.mean()) < 0.03
+    assert losses[letters] < 0.6 * losses[None]
+    assert list(model.estimators_) == ["words", "embedding", "both"]
+    assert all(w >= 0 for w in model.member_weight_.values())
+    members = {"words": model.vectorizer_.transform(X), "embedding": model.embedding_.transform(X)}
+    members["both"] = sparse.hstack([members["words"], members["embedding"]]).tocsr()
+    expected = model.intercept_ + sum(
+        w * model.estimators_[k].decision_function(members[k])
+        for k, w in model.member_weight_.items()
+    )
+    np.testing.assert_allclose(model.decision_function(X), expected)
+
+
+def test_strengths_and_weights_minimise_the_left_out_log_loss(sayings):
+    X, y = sayings
+    model = TextClassifier(embedding=letters, Cs=[0.01, 1.0, 100.0]).fit(X, y == "complaint")
+    folds = left_out_folds(
+        (y == "complaint").astype(int), len(y), 4, np.random.RandomState(0).randint(2**31 - 1)
+    )
+    rows = letters(X)
+    rows = np.array(rows, np.float32) / np.maximum(
+        np.linalg.norm(rows, axis=1, keepdims=True), 1e-9
+    )
+    losses = {}
+    for C in (0.01, 1.0, 100.0):
+        z = np.zeros(len(y))
+        for train, held in folds:
+            own = LogisticRegression(C=C, tol=1e-6).fit(rows[train], y[train] == "complaint")
+            z[held] = own.decision_function(rows[held])
+        losses[C] = log_loss(y == "complaint", 1 / (1 + np.exp(-z)))
+    assert model.C_["embedding"] == min(losses, key=losses.get)
+    weaker = TextClassifier(embedding=letters, Cs=[0.1]).fit(X, y == "complaint")
+    assert sum(weaker.member_weight_.values()) > 1.2  # makes up for too strong a penalty
+
+
+@pytest.mark.parametrize("kind", ["three", "several", "rare intents"])
+def test_several_classes_labels_and_many_intents(sayings, kind):
+    X, y = sayings
+    if kind == "several":
+        y = np.c_[y == "complaint", y == "praise"].astype(int)
+    if kind == "rare intents":
+        names = [f"intent {k}" for k in range(80)]
+        y = np.repeat(names, 3)
+        X = np.array(
+            [f"{name} {'please' if i % 3 else ''}".replace(" ", "_", 1) for i, name in enumerate(y)]
+        )
+    model = TextClassifier(embedding=letters, Cs=[10.0, 1000.0]).fit(X, y)
+    p = model.predict_proba(X)
+    assert p.shape == (len(X), 2 if kind == "several" else len(np.unique(y)))
+    if kind == "several":
+        assert np.abs(p.mean(0) - y.mean(0)).max() < 0.05
+        assert (model.predict(X) == y).mean() > 0.9
+    else:
+        np.testing.assert_allclose(p.sum(1), 1)
+        np.testing.assert_array_equal(model.predict(X), model.classes_[p.argmax(1)])
+        assert model.score(X, y) > 0.8
+
+
+def test_a_weight_of_zero_removes_a_text_and_others_weigh(sayings):
+    X, y = sayings
+    weight = np.where(np.arange(len(y)) % 5 == 0, 0.0, 1.0)
+    kw = {"embedding": letters, "Cs": [1.0, 100.0]}
+    weighed = TextClassifier(**kw).fit(X, y, sample_weight=weight)
+    fewer = TextClassifier(**kw).fit(X[weight > 0], y[weight > 0])
+    np.testing.assert_allclose(weighed.predict_proba(X), fewer.predict_proba(X), rtol=1e-5)
+    heavy = TextClassifier(**kw).fit(
+        X, y == "praise", sample_weight=np.where(y == "praise", 5.0, 1.0)
+    )
+    share = 5 * (y == "praise").sum() / (5 * (y == "praise").sum() + (y != "praise").sum())
+    weights = np.where(y == "praise", 5.0, 1.0)
+    assert np.average(heavy.predict_proba(X)[:, 1], weights=weights) == pytest.approx(
+        share, abs=0.02
+    )
+
+
+def test_what_was_fitted_is_pickled_and_stays(sayings):
+    X, y = sayings
+    model = TextClassifier(embedding=letters, Cs=[10.0]).fit(X, y)
+    before = model.predict_proba(X)
+    again = pickle.loads(pickle.dumps(model)).set_params(embedding=None, Cs=3, max_iter=1)
+    np.testing.assert_array_equal(again.predict_proba(X), before)
+    np.testing.assert_array_equal(clone(model).fit(X, y).predict_proba(X), before)
+    frame = pd.DataFrame({"text": X})
+    np.testing.assert_array_equal(model.predict_proba(frame), before)
+    assert np.isfinite(model.predict_proba([None, "", "never seen"])).all()
+    assert TextClassifier(embedding=None).fit(["a text", "another"], [0, 1]).C_ == {"words": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("params", "X", "y", "error", "message"),
+    [
+        (
+            {"Cs": [0.0, 1.0]},
+            ["aa", "bb"],
+            [0, 1],
+            ValueError,
+            "must be a number of strengths or positive",
+        ),
+        ({}, ["aa", "bb"], [1, 1], ValueError, "one class"),
+        ({}, ["aa", 7], [0, 1], TypeError, "TextClassifier takes strings"),
+        ({}, ["aa", "bb", "cc"], [0, 1], ValueError, "inconsistent numbers of samples"),
+        ({}, ["", None], [0, 1], ValueError, "empty vocabulary"),
+        ({"embedding": "bert"}, ["aa", "bb"], [0, 1], ValueError, "'embedding' parameter"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(params, X, y, error, message):
+    with pytest.raises(error, match=message):
+        TextClassifier(**{"embedding": None, **params}).fit(X, y)
 
 
 # --- the hidden path ---------------------------------------------------------------------------

@@ -5,11 +5,11 @@ import warnings
 import numpy as np
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import check_random_state
 
 from skimb._base.chain import START_C
 from skimb._base.together import FitsTogether
+from skimb._core.folds import left_out_folds
 from skimb.engine.callbacks import EpochLimit
 from skimb.engine.grouping import MAX_MEMORY
 
@@ -43,7 +43,8 @@ class ShrunkenHiddenPath:
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the fit of all rows says the same
-            folds = _folds(self._head, rows.code, seed)
+            strata = self._head.strata(rows.code)
+            folds = left_out_folds(strata, len(rows.code), FOLDS, seed)
             self._last_epoch, scale = self._chosen(rows, folds, seed)
         return scale
 
@@ -140,26 +141,3 @@ def _rarest(code):
         return np.minimum(positive, len(code) - positive).min()
     counts = np.bincount(code)
     return counts[counts > 0].min()
-
-
-def _folds(head, code, seed):
-    """Pairs of rows to train on and to leave out; the only row of a class is never left out."""
-    strata = head.strata(code)
-    if strata is None:
-        if len(code) < 2:
-            return []
-        splitter, alone = KFold(min(FOLDS, len(code)), shuffle=True, random_state=seed), None
-    else:
-        _, at, counts = np.unique(strata, return_inverse=True, return_counts=True)
-        if counts.max() < 2:
-            return []
-        folds = min(FOLDS, int(counts.max()))
-        splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-        alone = counts[at] == 1
-    found = []
-    for train, held in splitter.split(np.zeros(len(code)), strata):
-        if alone is not None:
-            train, held = np.sort(np.r_[train, held[alone[held]]]), held[~alone[held]]
-        if len(held):
-            found.append((train, held))
-    return found if len(found) > 1 else []
