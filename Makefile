@@ -17,7 +17,7 @@ VERSION_TESTS := tests/test_versions.py tests/test_frame.py tests/test_estimator
 # processes of the test run, one thread each
 WORKERS ?= 2
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench clean install
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench-text bench clean install
 
 install: $(STAMP)
 
@@ -129,6 +129,11 @@ bench-methods: $(STAMP)
 bench-tables: $(STAMP)
 	@mkdir -p docs/benchmarks
 	$(BIN)/python tests/bench/bench_tables.py --data $(DATA) --write docs/benchmarks/tables.md $(ARGS)
+
+# DATA: a folder of parquet files with texts, see tests/bench/bench_text.py; a run that was stopped goes on; needs wordllama
+bench-text: $(STAMP)
+	@mkdir -p docs/benchmarks
+	$(BIN)/python tests/bench/bench_text.py --data $(DATA) --write docs/benchmarks/text.md $(ARGS)
 
 # one claim of a paper beside ours: make claim NAME=label_noise; those that read sets need DATA=folder
 claim: $(STAMP)
