@@ -38,7 +38,8 @@ class ShrunkenHiddenPath:
         """The scale that was given, or the one that is chosen on left-out rows, with when to stop."""
         if self.hidden_scale != "auto":
             return float(self.hidden_scale)
-        if incremental or self.early_stopping or _rarest(rows.code) >= MANY:
+        staged = self.early_stopping or self.deferred_reweighting is not None
+        if incremental or staged or _rarest(rows.code) >= MANY:
             return 1.0
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         with warnings.catch_warnings():

@@ -109,8 +109,8 @@ class MLPClassifier(
         With the linear path: how much of what training adds to the linear start is kept; 0 leaves the fitted linear
         model, 1 the trained net. 'auto' chooses it together with the epoch to stop at, and the strength of the
         linear start before (C of 1, 10, 100 or 1,000, else 10), on the log-loss of left-out rows in four folds,
-        which costs four further fits of that many epochs. It does so in ``fit`` without `early_stopping` where the
-        rarest class has fewer than 1,000 rows, and is 1 elsewhere.
+        which costs four further fits of that many epochs. It does so in ``fit`` without `early_stopping` and
+        `deferred_reweighting` where the rarest class has fewer than 1,000 rows, and is 1 elsewhere.
     head : {"linear", "cosine", "etf"}, default="linear"
         How scores are made of the last hidden layer a: ``a W + b``; ``s cos(a, W_k)``, where no class gains by
         longer weights; or, for three and more classes, ``s cos(a W + b, m_k)`` with the fixed vertices m_k of a
