@@ -17,7 +17,7 @@ VERSION_TESTS := tests/test_versions.py tests/test_datasets.py tests/test_frame.
 # processes of the test run, one thread each
 WORKERS ?= 2
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel extras claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench benchmark clean install
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel extras claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench benchmark clean install bench-text
 
 install: $(STAMP)
 
@@ -137,6 +137,11 @@ benchmark: $(STAMP)
 # suites of two and of several classes on one page
 bench-tables:
 	@$(MAKE) benchmark ARGS="--write docs/benchmarks/tables.md --title 'Classifiers at their defaults, on tables' $(ARGS)"
+
+# DATA: a folder of parquet files with texts, see tests/bench/bench_text.py; a run that was stopped goes on; needs wordllama
+bench-text: $(STAMP)
+	@mkdir -p docs/benchmarks
+	$(BIN)/python tests/bench/bench_text.py --data $(DATA) --write docs/benchmarks/text.md $(ARGS)
 
 # one claim of a paper beside ours: make claim NAME=label_noise; those that read sets need DATA=folder
 claim: $(STAMP)

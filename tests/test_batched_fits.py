@@ -465,7 +465,7 @@ def test_members_on_sparse_rows(rare, kind, solver, dtype):
         estimator = LinearClassifier(**kw)
     else:
         hidden = (6, 4) if kind == "deep" else (6,)
-        estimator = MLPClassifier(hidden, linear_skip=kind == "skip", **kw)
+        estimator = MLPClassifier(hidden, linear_skip=kind == "skip", hidden_scale=1.0, **kw)
     alone, together, sizes = both(lambda: GridSearchCV(estimator, MIXED, cv=2, scoring="neg_log_loss").fit(X, y))  # fmt: skip
     tolerance = {"rtol": 1e-9} if dtype == np.float64 else {"rtol": 1e-3, "atol": 1e-4}
     np.testing.assert_allclose(scores(together), scores(alone), **tolerance)

@@ -66,7 +66,7 @@ if parse_version(sklearn.__version__) < parse_version("1.7"):
 
 ESTIMATORS = [
     MLPClassifier(),
-    MLPClassifier(loss=Focal(), solver="adamw"),
+    MLPClassifier(loss=Focal(), solver="adamw", max_iter=60),
     MLPClassifier(loss=LogitAdjusted(), class_weight="balanced", max_iter=50),
     LinearClassifier(),
     LinearClassifier(loss=LogitAdjusted()),
@@ -612,10 +612,11 @@ def test_linear_skip_starts_at_the_linear_model_and_helps_on_text():
     X, (test_docs, yt) = vectorizer.transform(docs), text_data(1000, seed=1)
     Xt = vectorizer.transform(test_docs)
     linear = LinearClassifier(alpha=0.1 / 1000).fit(X, y)
-    start = MLPClassifier((16,), max_iter=1, learning_rate_init=1e-12, random_state=0).fit(X, y)
+    kw = {"hidden_scale": 1.0, "random_state": 0}
+    start = MLPClassifier((16,), max_iter=1, learning_rate_init=1e-12, **kw).fit(X, y)
     np.testing.assert_allclose(start.predict_proba(Xt), linear.predict_proba(Xt), atol=2e-3)
-    trained = MLPClassifier((16,), max_iter=10, random_state=0).fit(X, y)
-    bare = MLPClassifier((16,), max_iter=10, linear_skip=False, random_state=0).fit(X, y)
+    trained = MLPClassifier((16,), max_iter=10, **kw).fit(X, y)
+    bare = MLPClassifier((16,), max_iter=10, linear_skip=False, **kw).fit(X, y)
     ap = [average_precision_score(yt, m.predict_proba(Xt)[:, 1]) for m in (linear, trained, bare)]
     assert ap[1] > ap[0] - 0.03
     assert ap[1] > ap[2]

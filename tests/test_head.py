@@ -121,6 +121,7 @@ VALUES = {
     "hidden_layer_sizes": [(3, 2)],
     "activation": ["tanh", "relu"],
     "linear_skip": [False],
+    "hidden_scale": [0.5],
     "head": ["cosine", "linear"],
     "head_scale": [4.0],
     "normalization": ["batch", None],

@@ -214,7 +214,8 @@ def test_schemes_are_parameters_and_train_alone(rare):
         LinearClassifier(scheme=MeanWeights()).fit(X, y)
     with pytest.raises(ValueError, match="'scheme' parameter"):
         MLPClassifier(scheme="mean").fit(X, y)
-    assert MLPClassifier((8,), scheme=MeanWeights(), **KW).fit(sparse.csr_matrix(X), y).n_iter_ == 6
+    thin = MLPClassifier((8,), scheme=MeanWeights(), hidden_scale=1.0, **KW)
+    assert thin.fit(sparse.csr_matrix(X), y).n_iter_ == 6
 
 
 # --- rows in several blocks ------------------------------------------------------------------

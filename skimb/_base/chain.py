@@ -24,6 +24,7 @@ from skimb.nets import MLP
 from skimb.nets.encoder import layer_widths
 
 LINEAR_FTOL = 64 * np.finfo(float).eps  # as scikit-learn's linear models
+START_C = 10.0  # inverse strength of the linear start of a net, as LogisticRegression's
 #: attributes that tell of training
 RECORD = (
     "n_iter_", "t_", "loss_curve_", "loss_", "validation_scores_", "best_validation_score_", "best_loss_",
@@ -81,6 +82,7 @@ class ChainEstimator(NeuralBase):
     """Base of the estimators over an MLP."""
 
     _ftol = 2.2e-9
+    _start_C = START_C
 
     def _hidden(self):
         """Widths of the hidden layers."""
@@ -139,13 +141,13 @@ class ChainEstimator(NeuralBase):
         self._restore([np.concatenate(parts)[None]], other.net_.history)
 
     def _start_linear(self, module, data, bound):
-        """Fit a linear model, as LogisticRegression(C=10), into the skip path; the rest adds zero."""
+        """Fit a linear model, as LogisticRegression does, into the skip path; the rest adds zero."""
         widths = self._config["widths"]
         linear = MLP([widths[0], widths[-1]], dtype=module.flat.dtype, sparse=True)
         start = FullBatch(
             linear,
             self._head.warm_loss() or bound,
-            l2=0.1 / self._weight_total,
+            l2=1.0 / self._start_C / self._weight_total,
             tol=1e-4,
             ftol=LINEAR_FTOL,
         )

@@ -51,7 +51,8 @@ class FitsTogether:
                 if self.bags is not None:
                     at = self.bags[k]
                     own = None if weight is None else weight[at]
-                    rows = estimator._validate(X[at], y[at], own, cost=cost)
+                    own_cost = None if cost is None else cost[at]
+                    rows = estimator._validate(X[at], y[at], own, cost=own_cost)
                 elif rows is None:
                     rows = estimator._validate(X, y, weight, cost=cost)
                     checked = estimator

@@ -142,6 +142,31 @@ class Patience(Callback):
         return self.n_iter_no_change * (self.GRACE if below else 1)
 
 
+class EpochLimit(Callback):
+    """Stop after some epochs of those that were planned, which schedules refer to.
+
+    Parameters
+    ----------
+    epochs : int
+        Epochs of this run.
+    """
+
+    needs_weights = False
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Count the epochs of this run."""
+        self.left = self.epochs
+
+    def on_epoch_end(self, net, **kwargs):
+        """Stop when the last one has ended."""
+        self.left -= 1
+        if self.left <= 0:
+            raise StopTraining
+
+
 class LearningRate(Callback):
     """Schedules of the learning rate after each epoch.
 

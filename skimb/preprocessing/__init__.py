@@ -1,6 +1,7 @@
-"""Encodings of numbers that linear models and small nets learn from."""
+"""Encodings of numbers and texts that linear models and small nets learn from."""
 
 from skimb.preprocessing._piecewise import PiecewiseLinearEncoder
 from skimb.preprocessing._scaling import SquashingScaler
+from skimb.preprocessing._texts import EmbeddingVectorizer
 
-__all__ = ["PiecewiseLinearEncoder", "SquashingScaler"]
+__all__ = ["EmbeddingVectorizer", "PiecewiseLinearEncoder", "SquashingScaler"]

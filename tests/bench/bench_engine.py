@@ -310,7 +310,9 @@ def section_text():
         "skimb MLPClassifier, linear_skip=False": lambda: MLPClassifier(
             (64,), linear_skip=False, **kw
         ).fit(X32, y),
-        "skimb MLPClassifier (with linear skip)": lambda: MLPClassifier((64,), **kw).fit(X32, y),
+        "skimb MLPClassifier (with linear skip)": lambda: MLPClassifier(
+            (64,), hidden_scale=1.0, **kw
+        ).fit(X32, y),
     }
     t = interleaved({k: keep(k, f) for k, f in nets.items()}, rounds=5)
     bags = [t["EmbeddingBag, dense gradient, fused Adam"], t["EmbeddingBag, SparseAdam"]]

@@ -104,7 +104,7 @@ def cases():
         for kind in ("two", "three"):
             add(
                 f"csr {kind} {solver} (8,)",
-                lambda s=solver: MLPClassifier((8,), solver=s, **kw),
+                lambda s=solver: MLPClassifier((8,), solver=s, hidden_scale=1.0, **kw),
                 kind,
                 is_sparse=True,
             )
