@@ -52,6 +52,7 @@ class SparseTable:
             self.moves = _Moves(betas, table.dtype)
         self.touched = torch.zeros(d, dtype=torch.int64)
         self.t = 0
+        self.lr = None  # of the last step
         self.mark = np.zeros(d, dtype=bool)
         self.position = np.zeros(d, dtype=np.int32)
 
@@ -75,7 +76,7 @@ class SparseTable:
 
     def backward(self, d_first):
         """Update the rows that were read from the gradient (n, width) in the product."""
-        lr = self.lr_of()
+        self.lr = lr = self.lr_of()
         grad = torch.from_numpy(self.local.T @ d_first.numpy())
         self.t += 1
         index = torch.from_numpy(self.used)
@@ -118,8 +119,8 @@ class SparseTable:
         return kept, self.moves(last, missed).unsqueeze(1)
 
     def settle(self):
-        """Bring every row up to the present step."""
-        lr = self.lr_of()
+        """Bring every row up to the present step, at the rate of that step."""
+        lr = self.lr_of() if self.lr is None else self.lr
         if self.t == 0 or self.momentum is not None:
             return
         behind = ((self.touched > 0) & (self.touched < self.t)).nonzero().squeeze(1)
