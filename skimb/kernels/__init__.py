@@ -9,7 +9,16 @@ from contextlib import contextmanager
 
 import torch
 
-from skimb.functional import _hidden, _lazy_adam, _piecewise, confusion, pairs, sigmoid, softmax
+from skimb.functional import (
+    _csr,
+    _hidden,
+    _lazy_adam,
+    _piecewise,
+    confusion,
+    pairs,
+    sigmoid,
+    softmax,
+)
 from skimb.kernels import cpu
 
 _enabled = True
@@ -89,6 +98,8 @@ TABLE = {
     "binary_loss": confusion.binary_loss,
     "logistic_pairs": pairs.logistic_pairs,
     "lazy_adam": _lazy_adam.lazy_adam,
+    "csr_product": _csr.csr_product,
+    "csr_product_grad": _csr.csr_product_grad,
     "relu_output": _hidden.relu_output,
     "relu_output_grad": _hidden.relu_output_grad,
     "piecewise_rows": _piecewise.piecewise_rows,
@@ -100,6 +111,8 @@ asymmetric_rows = _dispatch("asymmetric_rows", sigmoid.asymmetric_rows)
 binary_loss = _dispatch("binary_loss", confusion.binary_loss)
 logistic_pairs = _dispatch("logistic_pairs", pairs.logistic_pairs)
 lazy_adam = _dispatch("lazy_adam", _lazy_adam.lazy_adam)
+csr_product = _dispatch("csr_product", _csr.csr_product)
+csr_product_grad = _dispatch("csr_product_grad", _csr.csr_product_grad)
 relu_output = _dispatch("relu_output", _hidden.relu_output)
 relu_output_grad = _dispatch("relu_output_grad", _hidden.relu_output_grad)
 piecewise_rows = _dispatch("piecewise_rows", _piecewise.piecewise_rows)
