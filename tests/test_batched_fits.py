@@ -1,5 +1,6 @@
 """Fits inside `batched_fits` against the same fits alone, under scikit-learn's own meta-estimators."""
 
+import copy
 import threading
 import warnings
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from imblearn.over_sampling import SMOTE
 from imblearn.pipeline import make_pipeline as imblearn_pipeline
+from joblib import Parallel, delayed
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -18,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import (
     GridSearchCV,
     HalvingGridSearchCV,
+    ParameterGrid,
     TunedThresholdClassifierCV,
     cross_val_predict,
     cross_validate,
@@ -30,6 +33,9 @@ from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import EarlyStopping
 from torch import nn
 
+from skimb._core.priors import ClassPrior
+from skimb.engine.data import SparseRows
+from skimb.engine.table import SparseTable
 from skimb.linear_model import LinearClassifier
 from skimb.losses import (
     AnyLoss,
@@ -39,6 +45,7 @@ from skimb.losses import (
     EqualizationV2,
     ExpectedCost,
     Focal,
+    GradientHarmonized,
     InfluenceBalanced,
     LogitAdjusted,
     Mixed,
@@ -48,7 +55,7 @@ from skimb.losses import (
 from skimb.model_selection import batched_fits
 from skimb.neural_network import MLPClassifier, MLPRegressor, NeuralNetClassifier
 
-ALONE = {"EqualizationV2", "InfluenceBalanced"}  # memory, features
+ALONE = {"InfluenceBalanced"}  # features
 
 
 @pytest.fixture(scope="module")
@@ -472,16 +479,108 @@ def test_members_on_sparse_rows(rare, kind, solver, dtype):
     assert grouped(sizes, [12, 12, 1])
 
 
-def test_sparse_members_that_are_watched_or_go_on_are_trained_alone(rare):
+@pytest.mark.parametrize(
+    ("kind", "solver", "schedule"),
+    [
+        ("linear", "adam", "cosine"),
+        ("skip", "adamw", "constant"),
+        pytest.param("hidden", "sgd", "constant", marks=pytest.mark.slow),
+    ],
+)
+def test_sparse_members_stop_early_each_as_alone(rare, kind, solver, schedule):
+    X, y = rare
+    X = sparse.csr_matrix(np.hstack([X * (np.abs(X) > 1), np.eye(len(X))[:, :200]]))
+    kw = {"max_iter": 15, "batch_size": 40, "solver": solver, "tol": 0.0, "random_state": 0}
+    kw |= {"validation_fraction": 0.3, "n_iter_no_change": 2, "learning_rate": schedule}
+    if kind == "linear":
+        estimator = LinearClassifier(**kw)
+    else:
+        estimator = MLPClassifier((6,), linear_skip=kind == "skip", **kw)
+    grid = {"early_stopping": [True, False], "learning_rate_init": [0.003, 0.03, 0.1]}
+    models = [clone(estimator).set_params(**params) for params in ParameterGrid(grid)]
+    alone = [clone(m).fit(X, y) for m in models]
+    with batched_fits() as batch:
+        Parallel()(delayed(m.fit)(X, y) for m in models)
+    assert grouped(batch.sizes, [3, 3])  # those that are watched settle their tables
+    stopped = [m.n_iter_ for m in alone[:3]]
+    assert min(stopped) < 15
+    assert len(set(stopped)) > 1
+    for one, other in zip(alone, models, strict=True):
+        assert one.n_iter_ == other.n_iter_
+        np.testing.assert_allclose(other.loss_curve_, one.loss_curve_, rtol=1e-9)
+        np.testing.assert_allclose(other.predict_proba(X), one.predict_proba(X), rtol=1e-9)
+        if one.early_stopping:
+            np.testing.assert_allclose(other.validation_scores_, one.validation_scores_, rtol=1e-9)
+
+
+def test_sparse_members_that_go_on_are_trained_alone(rare):
     X, y = rare
     X = sparse.csr_matrix(X * (np.abs(X) > 1))
-    estimator = LinearClassifier(solver="adam", max_iter=5, random_state=0, early_stopping=True)
-    grid = {"alpha": [0.0, 0.1, 0.2]}
-    alone, together, sizes = both(
-        lambda: GridSearchCV(estimator, grid, cv=2, refit=False).fit(X, y)
-    )
-    np.testing.assert_allclose(scores(together), scores(alone), rtol=1e-9)
-    assert all(size == 1 for size in sizes)
+    kw = {"solver": "adam", "max_iter": 3, "random_state": 0, "batch_size": 50}
+    models = [LinearClassifier(alpha=a, **kw).fit(X, y) for a in (0.0, 0.1, 0.2)]
+    alone = [copy.deepcopy(m).partial_fit(X, y) for m in models]
+    with batched_fits() as batch:
+        Parallel()(delayed(m.partial_fit)(X, y) for m in models)
+    for one, other in zip(alone, models, strict=True):
+        np.testing.assert_allclose(other.predict_proba(X), one.predict_proba(X), rtol=1e-9)
+    assert all(size == 1 for size in batch.sizes)
+
+
+def test_a_settled_table_moves_at_the_rate_of_its_last_step():
+    tables = []
+    for rate in (0.05, 0.0):
+        table = SparseTable(torch.zeros(2, 1, dtype=torch.float64), lr_of=lambda: 0.05, betas=(0.9, 0.999), eps=1e-8)  # fmt: skip
+        for column in (0, 1, 1):
+            table.forward(SparseRows(np.array([0, 1]), np.array([column]), np.ones(1)))
+            table.backward(torch.ones(1, 1, dtype=torch.float64))
+        table.lr_of = lambda rate=rate: rate
+        table.settle()
+        tables.append(table.table)
+    torch.testing.assert_close(tables[0], tables[1])
+    assert tables[0][0] < -0.05 * 1.5  # where it stood before the two steps without it, and further
+
+
+# --- losses with a memory --------------------------------------------------------------------
+
+
+def test_members_keep_their_own_memories(rare, three):
+    X, y = rare
+    labels = np.stack([three[1] == k for k in range(3)], 1).astype(int)
+    cases = [
+        (X, y, {"loss": [EqualizationV2(), EqualizationV2(gamma=4.0, mu=0.5), Focal()], "class_weight": [None, "balanced"]}),
+        (three[0], labels, {"loss": [GradientHarmonized(momentum=0.75), EqualizationV2(alpha=1.0)], "learning_rate_init": [0.01, 0.03]}),
+    ]  # fmt: skip
+    for rows, target, grid in cases:
+        models = [model().set_params(**params) for params in ParameterGrid(grid)]
+        alone = [clone(m).fit(rows, target) for m in models]
+        with batched_fits() as batch:
+            Parallel()(delayed(m.fit)(rows, target) for m in models)
+        assert grouped(batch.sizes, [len(models)])
+        for one, other in zip(alone, models, strict=True):
+            np.testing.assert_allclose(other.loss_curve_, one.loss_curve_, rtol=1e-9)
+            own, its = one._head.bound.state_dict(), other._head.bound.state_dict()
+            for name, memory in own.items():
+                assert memory.any()
+                torch.testing.assert_close(its[name], memory, rtol=1e-9, atol=0.0)
+
+
+def test_what_a_memory_raises_ends_its_member_alone(rare, monkeypatch):
+    X, y = rare
+    kind = type(EqualizationV2().bind(ClassPrior.of(y)))
+    remember = kind.observe
+
+    def observe(self, logits, target, weight=None):
+        if self.kw["gamma"] == 4.0:
+            raise ValueError("full")
+        remember(self, logits, target, weight)
+
+    monkeypatch.setattr(kind, "observe", observe)
+    grid = {"loss__gamma": [4.0, 6.0, 8.0]}
+    with batched_fits() as batch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        search = GridSearchCV(model(EqualizationV2()), grid, cv=2, refit=False).fit(X, y)
+    assert grouped(batch.sizes, [6])
+    assert np.isnan(search.cv_results_["mean_test_score"]).tolist() == [True, False, False]
 
 
 class Tower(nn.Module):
@@ -592,7 +691,6 @@ def test_what_cannot_share_is_trained_as_usual(rare):
     X, y = rare
     rows = sparse.csr_matrix(X * (np.abs(X) > 1))
     cases = [
-        (model(EqualizationV2()), X),
         (model(InfluenceBalanced(alpha=1.0)), X),
         (model(), rows),
         (LinearClassifier(), X),

@@ -12,6 +12,7 @@ from scipy import sparse
 from skimb import kernels
 from skimb.functional import (
     _columns,
+    _csr,
     _hidden,
     _lazy_adam,
     _piecewise,
@@ -503,6 +504,27 @@ def test_lazy_adam(dtype, d, u, width):
     rest = np.setdiff1d(np.arange(d), used)
     assert torch.equal(results[1][0][rest], table.to(dtype).double()[rest])
     assert not torch.equal(results[1][0][used], table[used])
+
+
+@needs_c
+@dtypes
+@pytest.mark.parametrize(("n", "d", "width"), [(7, 50, 1), (1, 9, 5), (60, 2000, 64), (9, 700, 70)])
+def test_csr_products(dtype, n, d, width):
+    X = sparse.random(n, d, 0.5 if d < 10 else 0.05, format="csr", random_state=0)
+    X = sparse.vstack([X, sparse.csr_matrix((1, d))], format="csr")  # a row without values
+    rows = X.indptr, X.indices, X.data.astype(str(dtype)[6:])
+    table, grad = draw(d, width, dtype=dtype), draw(n + 1, width, seed=1, dtype=dtype)
+    exact = X.indptr, X.indices, rows[2].astype(float)
+    for own, reference, tensor, more in (
+        (cpu.csr_product, _csr.csr_product, table, ()),
+        (cpu.csr_product_grad, _csr.csr_product_grad, grad, (d,)),
+    ):
+        found, expected = own(tensor, *rows, *more), reference(tensor.double(), *exact, *more)
+        compare([found], [expected], dtype)
+        assert expected.any()
+    long = X.indptr.astype(np.int64), X.indices.astype(np.int64), rows[2]
+    assert cpu.csr_product(table, *long) is None
+    assert cpu.csr_product_grad(grad, *long, d) is None
 
 
 @needs_c

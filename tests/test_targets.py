@@ -138,6 +138,25 @@ def test_rows_outside_the_table_are_refused_before_anything_changes(backend, bad
 
 
 @needs_c
+@pytest.mark.parametrize("bad", [-1, 9, 10**9])
+def test_columns_of_csr_rows_outside_the_table_are_refused(bad):
+    indptr, indices = np.array([0, 2, 3], np.int32), np.array([0, bad, 3], np.int32)
+    values = np.ones(3, np.float32)
+    with pytest.raises(IndexError, match=rf"between 0 and 8 for a table of 9, got {bad}\."):
+        cpu.csr_product(torch.ones(9, 4), indptr, indices, values)
+    with pytest.raises(IndexError, match=rf"between 0 and 8 for a table of 9, got {bad}\."):
+        cpu.csr_product_grad(torch.ones(2, 4), indptr, indices, values, 9)
+
+
+@needs_c
+@pytest.mark.parametrize("starts", [[0, 4, 3], [0, 2, 4], [1, 2, 3], [0, -1, 3]])
+def test_csr_rows_that_begin_in_no_order_are_refused(starts):
+    indptr, indices = np.array(starts, np.int32), np.array([0, 1, 3], np.int32)
+    with pytest.raises(IndexError, match="in order and end at 3 values"):
+        cpu.csr_product(torch.ones(9, 4), indptr, indices, np.ones(3, np.float32))
+
+
+@needs_c
 def test_tables_and_columns_of_other_shapes_are_not_for_the_kernel():
     used, row = np.array([0, 1, 3]), torch.ones(4)
     kw = {"l2": row, "decay": row, "betas": (0.9, 0.99), "eps": 1e-8, "t": 2}

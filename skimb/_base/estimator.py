@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skimb._base.head import HeadParams
 from skimb._base.state import pack_state, unpack_state
 from skimb._core.compat import CallbackSupportMixin, check_sample_weight
+from skimb._core.params import NamesReadOnce
 from skimb._core.warn import warn_user
 from skimb.engine.adversarial import Adversary
 from skimb.engine.callbacks import (
@@ -79,7 +80,7 @@ def stochastic(estimator):
     return True
 
 
-class NeuralBase(CallbackSupportMixin, BaseEstimator, ABC):
+class NeuralBase(CallbackSupportMixin, NamesReadOnce, ABC):
     """Base of the neural estimators, each of which holds a skorch net in ``net_``."""
 
     _level = 0.0  # what was added to the module's own output so far

@@ -113,6 +113,10 @@ class Layout(ABC):
         """Take the learning rates and penalties that members have now, for updates of the layout's own."""
         return None
 
+    def settle(self):
+        """Finish updates that were put off."""
+        return None
+
     def scatter(self):
         """Write back what members hold beside their flat tensors."""
         return None

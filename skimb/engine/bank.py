@@ -9,7 +9,7 @@ import torch
 
 from skimb.engine.data import row_batches
 from skimb.engine.optim import clip, penalise
-from skimb.engine.step import mean_of_members, squeeze_outputs
+from skimb.engine.step import mean_of_members, observe, squeeze_outputs
 from skimb.losses import Target
 from skimb.losses._stack import family, stack
 
@@ -87,6 +87,11 @@ class Bank:
         window.refresh()
         return window
 
+    def settle(self):
+        """Finish updates that members' callbacks would have finished if each were trained alone."""
+        if not self.lent and self.nets[self.alive[0]].settles():
+            self.layout.settle()
+
     def scatter(self):
         """Write parameters and optimiser state back into the nets."""
         if self.lent:
@@ -161,14 +166,15 @@ class Window:
         losses, d = self._losses(z, targets)
         self.backend.backward(d)
         self._update()
+        for part, own in zip(self.parts, targets, strict=True):
+            part.observe(z, *own)
         return losses
 
     def _losses(self, z, targets):
         """Losses (K,) and their gradient in the scores (K, n, C)."""
         losses, d = z.new_empty(len(z)), None
         for part, (target, weight) in zip(self.parts, targets, strict=True):
-            scores = z[part.members] if part.several else z[part.members.start]
-            scores = squeeze_outputs(scores, target.code, self.backend.members).contiguous()
+            scores = part.scores(z, target)
             losses[part.members], grad = part.loss_grad(scores, target, weight)
             if len(self.parts) == 1:
                 return losses, grad.reshape(z.shape)
@@ -226,6 +232,20 @@ class Part:
         )
         self.fields = list(fields)
         self.columns = None
+
+    def scores(self, z, target):
+        """The scores of these members among all of the window's."""
+        own = z[self.members] if self.several else z[self.members.start]
+        return squeeze_outputs(own, target.code, self.ensemble).contiguous()
+
+    def observe(self, z, target, weight):
+        """Let a loss with a memory remember the batch; it is one member's own."""
+        if "memory" not in self.bound.requires or self.positions[0] in self.bank.errors:
+            return
+        try:
+            observe(self.bound, self.scores(z, target), target, weight, self.ensemble)
+        except Exception as error:  # ends this member, whose caller raises it
+            self.bank.errors[self.positions[0]] = error
 
     def loss_grad(self, scores, target, weight):
         """Loss and gradient of all members; what the loss of one raises is that member's own."""

@@ -11,7 +11,9 @@ from skimb.engine.grouping import JointTraining, structure
 from skimb.engine.net import end_sharing, share_training
 from skimb.engine.runtime import small_batch_settings
 
-_AT_WORK = 4  # tasks that prepare at the same time, each with a copy of its rows
+_AT_WORK = (
+    2  # tasks that prepare or finish at the same time: more pass the interpreter's lock around
+)
 _LINGER = 0.02  # seconds without news after which the tasks that wait are taken as complete
 
 
@@ -155,8 +157,12 @@ class Coordinator:
             job.done.wait()
         with self.news:
             self.held -= held
-            self.working += task
             self._notify()
+        if task:
+            self.slots.acquire()
+            self.mine.slot = True
+        with self.news:
+            self.working += task
         for job in jobs:
             if job.error is not None:
                 raise job.error

@@ -19,7 +19,7 @@ class Validation(Callback):
         Epoch before which no weights count as best.
     """
 
-    needs_weights = True
+    needs_weights = settles = True
 
     def __init__(self, score, not_before=0):
         self.score, self.not_before = score, not_before
@@ -42,8 +42,8 @@ class Validation(Callback):
         if score > self.best_score:
             self.best_score = score
             self.best = net.copied_weights()
-        net.history.record("valid_score", score)
-        net.history.record("valid_score_best", score == self.best_score)
+        net.epoch["valid_score"] = score
+        net.epoch["valid_score_best"] = score == self.best_score
         if trained is not None:
             net.set_weights(trained)
 
@@ -105,7 +105,7 @@ class Patience(Callback):
         """Compare the epoch with the best one so far; stop or go on."""
         self.epoch += 1
         epoch = self.epoch
-        loss = net.history[-1]["train_loss"]
+        loss = net.epoch["train_loss"]
         if self.verbose:
             print(f"Iteration {epoch}, loss = {loss:.8f}")
         if epoch == self.not_before + 1:
@@ -310,7 +310,7 @@ class EpochTimer(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         """Write the seconds since the epoch began into the history."""
-        net.history.record("dur", time.perf_counter() - self.start_)
+        net.epoch["dur"] = time.perf_counter() - self.start_
 
 
 class EstimatorCallbacks(Callback):

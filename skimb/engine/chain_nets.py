@@ -329,10 +329,17 @@ class ChainLayout(Layout):
                 torch.cat([getattr(t, name) for t in tables], 1, out=joint)
         self.table.touched.copy_(one.touched)
         self.table.t = one.t
+        if one.lr is not None:
+            self.table.lr = self._by_column([t.lr for t in tables])
+
+    def settle(self):
+        if self.sparse:
+            self.table.settle()
 
     def scatter(self):
         if not self.sparse:
             return
+        lr = self.table.lr
         for j, net in enumerate(self.nets):
             table, own = net.step.backend.table, slice(j * self.columns, (j + 1) * self.columns)
             for name in ("table", "m", "v"):
@@ -341,3 +348,4 @@ class ChainLayout(Layout):
                     getattr(table, name).copy_(joint[:, own])
             table.touched.copy_(self.table.touched)
             table.t = self.table.t
+            table.lr = float(lr[j * self.columns]) if torch.is_tensor(lr) else lr

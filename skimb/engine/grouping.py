@@ -9,7 +9,7 @@ from skimb.engine.signals import ended_by_callback, raised_by_code
 from skimb.losses._base import unserved
 
 #: what a population offers to losses
-SERVES = frozenset({"batch", "every class"})
+SERVES = frozenset({"batch", "every class", "memory"})
 MAX_MEMORY = 2**30  # bytes of the state of a population
 _FEW = 4  # members from which a group on the same rows is worth a population of its own
 
@@ -24,14 +24,13 @@ def structure(net, data):
         return None
     if order.sampler is not None or net.watches_batches():
         return None
-    if not step.backend.whole_gradient and net.watches_weights():
-        return None  # a watched net settles its table after each epoch, each at its own time
     parts = step.backend.structure(data)
     if parts is None:
         return None
     value = step.optimizer.values[0]
     batches = (order.batch_size, order.shuffle, order.every_class)
-    return (parts, str(value.dtype), str(value.device), rule, batches)
+    settles = not step.backend.whole_gradient and net.settles()
+    return (parts, str(value.dtype), str(value.device), rule, batches, settles)
 
 
 def _same_rows(a, b):

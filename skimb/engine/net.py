@@ -2,10 +2,11 @@
 
 from contextlib import nullcontext
 from contextvars import ContextVar
+from operator import mul
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, PassthroughScoring
+from skorch.callbacks import Callback, PassthroughScoring, PrintLog
 
 from skimb.engine.signals import ended_by_callback
 from skimb.engine.trainer import Trainer
@@ -79,6 +80,37 @@ class EngineNet(NeuralNet):
     def _default_callbacks(self):
         return []
 
+    def initialize(self):
+        """Take module, criterion and optimiser as they are, and skorch's rest."""
+        self.init_context_ = "module"  # in which skorch allows modules to be set
+        self.virtual_params_ = {}
+        self.module_, self.criterion_ = self.module, self.criterion
+        if self.device != "cpu" and isinstance(self.criterion_, torch.nn.Module):
+            self.criterion_.to(self.device)
+        self._initialize_callbacks()
+        self._initialize_optimizer()
+        self.initialize_history()
+        self.initialized_ = True
+        return self
+
+    def initialize_callbacks(self):
+        """Take pairs of names and callbacks as they are; skorch makes what else is given into such."""
+        pairs = self.callbacks or []
+        ready = all(isinstance(p, tuple) and isinstance(p[1], Callback) for p in pairs)
+        if not ready or any(isinstance(cb, PrintLog) for _, cb in pairs):  # which comes last
+            return super().initialize_callbacks()
+        if len({name for name, _ in pairs}) < len(pairs):
+            return super().initialize_callbacks()
+        for _, callback in pairs:
+            callback.initialize()
+        self.callbacks_ = list(pairs)
+        return self
+
+    @property
+    def epoch(self):
+        """The history's record of the epoch; skorch's own look-up copies the history."""
+        return list.__getitem__(self.history_, -1)
+
     def initialize_optimizer(self, triggered_directly=None):
         """Take the step's optimiser."""
         self.optimizer_ = getattr(self.step, "optimizer", None)
@@ -143,6 +175,10 @@ class EngineNet(NeuralNet):
         """Whether a callback may look at the weights after an epoch."""
         return any(getattr(cb, "needs_weights", True) for _, cb in self.callbacks_)
 
+    def settles(self):
+        """Whether a callback finishes updates that were put off, after each epoch."""
+        return any(getattr(cb, "settles", False) for _, cb in self.callbacks_)
+
     def batch_watcher(self, step):
         """What runs a step between notifications, or None where no callback listens to batches."""
         callbacks = [cb for _, cb in self.callbacks_]
@@ -173,18 +209,18 @@ class EngineNet(NeuralNet):
 
     def record_epoch(self, values, sizes, prefix):
         """Write the losses of an epoch's batches and their mean into the history."""
-        self.history[-1]["batches"].extend(
-            {f"{prefix}_loss": l, f"{prefix}_batch_size": n}
-            for l, n in zip(values, sizes, strict=True)
-        )
-        self.history.record(f"{prefix}_batch_count", len(sizes))
-        mean = sum(l * n for l, n in zip(values, sizes, strict=True)) / max(sum(sizes), 1)
+        of_loss, of_size = f"{prefix}_loss", f"{prefix}_batch_size"
+        self.epoch["batches"] += [
+            {of_loss: l, of_size: n} for l, n in zip(values, sizes, strict=True)
+        ]
+        self.epoch[f"{prefix}_batch_count"] = len(sizes)
+        mean = sum(map(mul, values, sizes)) / max(sum(sizes), 1)
         self.record_loss(mean, prefix)
 
     def record_loss(self, loss, prefix="train"):
         """Write the loss of an epoch, and whether it is the least so far."""
-        self.history.record(f"{prefix}_loss", loss)
-        self.history.record(f"{prefix}_loss_best", loss < self.least_loss)
+        self.epoch[f"{prefix}_loss"] = loss
+        self.epoch[f"{prefix}_loss_best"] = loss < self.least_loss
         self.least_loss = min(self.least_loss, loss) if loss == loss else self.least_loss
 
 

@@ -74,6 +74,14 @@ def mean_of_members(loss, z, target, weight, total, members, *, nets=False, inpu
     return values.view(-1, members).mean(1).view(z.shape[:nets]), (grads / members).view(z.shape)
 
 
+def observe(loss, scores, target, weight, members=None):
+    """Let a loss remember a batch; the members of an ensemble share one memory."""
+    if members is not None and loss.task != "regression":
+        target = target.each(lambda part: part.expand(members, *part.shape))
+        weight = None if weight is None else weight.expand(members, *weight.shape)
+    loss.observe(scores, target, weight)
+
+
 class Step:
     """What trains one net on mini-batches, called as ``step(batch) -> loss``.
 
@@ -116,18 +124,10 @@ class Step:
             self.notify()
         self.optimizer.step()
         if "memory" in self.loss.requires:
-            self._observe(batch.target, batch.weight)
+            observe(self.loss, self.scores, batch.target, batch.weight, self.backend.members)
         if scheme is not None:
             scheme.after_update(batch, self)
         return value
-
-    def _observe(self, target, weight):
-        """Let the loss remember a batch; the members of an ensemble share one memory."""
-        members = self.backend.members
-        if members is not None and self.loss.task != "regression":
-            target = target.each(lambda part: part.expand(members, *part.shape))
-            weight = None if weight is None else weight.expand(members, *weight.shape)
-        self.loss.observe(self.scores, target, weight)
 
     def gradients(self, batch):
         """Fill the gradients of the loss of a batch; returns the loss."""

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from scipy import sparse
 
 from skimb import kernels
 from skimb.functional._lazy_adam import PIECE_BYTES, move_rows
@@ -41,7 +40,7 @@ class SparseTable:
         like = table.numpy().dtype
         self.m = torch.from_numpy(np.zeros(table.shape, like))
         self.v = torch.from_numpy(np.zeros(table.shape if momentum is None else (0, 0), like))
-        self.table, self.matrix = table, table.numpy()
+        self.table = table
         gaps = torch.arange(_LONGEST_GAP, dtype=torch.float64)
         if momentum is None:
             powers = [torch.pow(b, gaps) for b in betas]
@@ -52,6 +51,7 @@ class SparseTable:
             self.moves = _Moves(betas, table.dtype)
         self.touched = torch.zeros(d, dtype=torch.int64)
         self.t = 0
+        self.lr = None  # of the last step
         self.mark = np.zeros(d, dtype=bool)
         self.position = np.zeros(d, dtype=np.int32)
 
@@ -63,20 +63,14 @@ class SparseTable:
         used = np.flatnonzero(self.mark)
         self.mark[used] = False
         self.position[used] = np.arange(len(used), dtype=np.int32)
-        n = len(X)
-        batch = sparse.csr_matrix(
-            (X.data, X.indices, X.indptr), shape=(n, len(self.mark)), copy=False
-        )
-        self.local = sparse.csr_matrix(
-            (X.data, self.position[X.indices], X.indptr), shape=(n, len(used)), copy=False
-        )
+        self.local = X.indptr, self.position[X.indices], X.data
         self.used = used
-        return torch.from_numpy(batch @ self.matrix)
+        return kernels.csr_product(self.table, X.indptr, X.indices, X.data)
 
     def backward(self, d_first):
         """Update the rows that were read from the gradient (n, width) in the product."""
-        lr = self.lr_of()
-        grad = torch.from_numpy(self.local.T @ d_first.numpy())
+        self.lr = lr = self.lr_of()
+        grad = kernels.csr_product_grad(d_first.contiguous(), *self.local, len(self.used))
         self.t += 1
         index = torch.from_numpy(self.used)
         kept, move = self._absence(index, self.t - 1)
@@ -118,8 +112,8 @@ class SparseTable:
         return kept, self.moves(last, missed).unsqueeze(1)
 
     def settle(self):
-        """Bring every row up to the present step."""
-        lr = self.lr_of()
+        """Bring every row up to the present step, at the rate of that step."""
+        lr = self.lr_of() if self.lr is None else self.lr
         if self.t == 0 or self.momentum is not None:
             return
         behind = ((self.touched > 0) & (self.touched < self.t)).nonzero().squeeze(1)

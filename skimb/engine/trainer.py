@@ -45,6 +45,7 @@ class Trainer:
             if not bank.alive:
                 break
             self._run_epoch()
+            bank.settle()
             if any(self.nets[k].watches_weights() for k in bank.alive):
                 bank.scatter()
             self.epoch += 1

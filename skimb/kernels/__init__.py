@@ -11,6 +11,7 @@ import torch
 
 from skimb.functional import (
     _columns,
+    _csr,
     _hidden,
     _lazy_adam,
     _piecewise,
@@ -98,6 +99,8 @@ TABLE = {
     "binary_loss": confusion.binary_loss,
     "logistic_pairs": pairs.logistic_pairs,
     "lazy_adam": _lazy_adam.lazy_adam,
+    "csr_product": _csr.csr_product,
+    "csr_product_grad": _csr.csr_product_grad,
     "relu_output": _hidden.relu_output,
     "relu_output_grad": _hidden.relu_output_grad,
     "piecewise_rows": _piecewise.piecewise_rows,
@@ -112,6 +115,8 @@ asymmetric_rows = _dispatch("asymmetric_rows", sigmoid.asymmetric_rows)
 binary_loss = _dispatch("binary_loss", confusion.binary_loss)
 logistic_pairs = _dispatch("logistic_pairs", pairs.logistic_pairs)
 lazy_adam = _dispatch("lazy_adam", _lazy_adam.lazy_adam)
+csr_product = _dispatch("csr_product", _csr.csr_product)
+csr_product_grad = _dispatch("csr_product_grad", _csr.csr_product_grad)
 relu_output = _dispatch("relu_output", _hidden.relu_output)
 relu_output_grad = _dispatch("relu_output_grad", _hidden.relu_output_grad)
 piecewise_rows = _dispatch("piecewise_rows", _piecewise.piecewise_rows)

@@ -831,6 +831,78 @@ EXPORT int products_are_fast(void)
 #endif
 }
 
+
+/* ---- CSR rows times a table, and back --------------------------------------------------------- */
+
+/* rows of large tables lie far apart: those to come are asked for while the present one is read */
+#if defined(__GNUC__)
+#define AHEAD(ADDRESS, WRITES) __builtin_prefetch(ADDRESS, WRITES)
+#else
+#define AHEAD(ADDRESS, WRITES) ((void)(ADDRESS))
+#endif
+#define DISTANCE 8
+
+/* Whether rows begin in order and columns lie inside; what fails here is never indexed with. */
+INLINE int all_in_order(int64_t n, int64_t nnz, const int32_t *restrict indptr,
+                        const int32_t *restrict indices, int64_t d)
+{
+    uint32_t last = 0, outside = 0;
+    if (d > INT32_MAX || indptr[0] != 0 || indptr[n] != nnz) return 0;
+    for (int64_t r = 0; r < n; r++)
+        if (indptr[r] > indptr[r + 1]) return 0;
+    if (nnz && d <= 0) return 0;
+    last = (uint32_t)(d - 1);
+    for (int64_t i = 0; i < nnz; i++) outside |= (uint32_t)indices[i] > last;
+    return !outside;
+}
+
+/* Both return 0 and compute nothing if the rows are not as said. */
+#define CSR_PRODUCT(NAME, T)                                                                       \
+    CLONES EXPORT int NAME(int64_t n, int64_t width, int64_t d, int64_t nnz,                       \
+                           const int32_t *restrict indptr, const int32_t *restrict indices,        \
+                           const T *restrict data, const T *restrict table, T *restrict out)       \
+    {                                                                                              \
+        if (!all_in_order(n, nnz, indptr, indices, d)) return 0;                                   \
+        for (int64_t r = 0; r < n; r++) {                                                          \
+            T *restrict o = out + r * width;                                                       \
+            for (int64_t j = 0; j < width; j++) o[j] = 0;                                          \
+            for (int64_t i = indptr[r]; i < indptr[r + 1]; i++) {                                  \
+                const T x = data[i], *restrict w = table + (int64_t)indices[i] * width;            \
+                if (i + DISTANCE < nnz)                                                            \
+                    for (int64_t j = 0; j < width; j += 64 / (int64_t)sizeof(T))                   \
+                        AHEAD(table + (int64_t)indices[i + DISTANCE] * width + j, 0);              \
+                for (int64_t j = 0; j < width; j++) o[j] += x * w[j];                              \
+            }                                                                                      \
+        }                                                                                          \
+        return 1;                                                                                  \
+    }
+
+#define CSR_PRODUCT_GRAD(NAME, T)                                                                  \
+    CLONES EXPORT int NAME(int64_t n, int64_t width, int64_t height, int64_t nnz,                  \
+                           const int32_t *restrict indptr, const int32_t *restrict indices,        \
+                           const T *restrict data, const T *restrict grad, T *restrict out)        \
+    {                                                                                              \
+        if (!all_in_order(n, nnz, indptr, indices, height)) return 0;                              \
+        for (int64_t j = 0; j < height * width; j++) out[j] = 0;                                   \
+        for (int64_t r = 0; r < n; r++) {                                                          \
+            const T *restrict g = grad + r * width;                                                \
+            for (int64_t i = indptr[r]; i < indptr[r + 1]; i++) {                                  \
+                const T x = data[i];                                                               \
+                T *restrict o = out + (int64_t)indices[i] * width;                                 \
+                if (i + DISTANCE < nnz)                                                            \
+                    for (int64_t j = 0; j < width; j += 64 / (int64_t)sizeof(T))                   \
+                        AHEAD(out + (int64_t)indices[i + DISTANCE] * width + j, 1);                \
+                for (int64_t j = 0; j < width; j++) o[j] += x * g[j];                              \
+            }                                                                                      \
+        }                                                                                          \
+        return 1;                                                                                  \
+    }
+
+CSR_PRODUCT(csr_product_f32, float)
+CSR_PRODUCT(csr_product_f64, double)
+CSR_PRODUCT_GRAD(csr_product_grad_f32, float)
+CSR_PRODUCT_GRAD(csr_product_grad_f64, double)
+
 /* ---- Adam on some rows of a table, with moments that catch up ---------------------------------- */
 
 /* Returns 0 and changes nothing if a row lies outside the table. */
@@ -852,6 +924,13 @@ EXPORT int products_are_fast(void)
             T *restrict w = table + at, *restrict m = first + at, *restrict v = second + at;       \
             const T *restrict g_in = grad + r * width;                                             \
             const T k1 = kept1[r], k2 = kept2[r], far = move[r];                                   \
+            if (r + 2 < rows)                                                                      \
+                for (int64_t j = 0; j < width; j += 64 / (int64_t)sizeof(T)) {                     \
+                    const int64_t next = used[r + 2] * width + j;                                  \
+                    AHEAD(table + next, 1);                                                        \
+                    AHEAD(first + next, 1);                                                        \
+                    AHEAD(second + next, 1);                                                       \
+                }                                                                                  \
             for (int64_t j = 0; j < width; j++) {                                                  \
                 const T g = g_in[j] + l2[j] * w[j];                                                \
                 T x = w[j] * ((T)1 - lr[j] * decay[j]);                                            \

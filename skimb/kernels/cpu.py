@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from skimb.functional import _lazy_adam, _piecewise, _targets, confusion
+from skimb.functional import _csr, _lazy_adam, _piecewise, _targets, confusion
 from skimb.functional import _shapes as shapes
 
 #: below this many logits the call overhead eats the gain
@@ -19,7 +19,14 @@ _TYPES = {torch.float32: "f32", torch.float64: "f64"}
 _I, _P, _D, _N = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double, ctypes.c_int
 _VERSION = 4  # of the signatures; `interface_version` of the library
 # functions that index check first, and answer 0 if an index is out of range
-_CHECKED = ("lazy_adam", "piecewise_grads", "piecewise_rows", "softmax_rows")
+_CHECKED = (
+    "csr_product",
+    "csr_product_grad",
+    "lazy_adam",
+    "piecewise_grads",
+    "piecewise_rows",
+    "softmax_rows",
+)
 # functions that wait for a build with the vectors of this machine
 _PRODUCTS = ("product", "mixed_columns", "mixed_columns_grads")
 _COLUMNS = {torch.float32: 16, torch.float64: 8}  # of a block of theirs
@@ -28,6 +35,8 @@ _GAP = 16  # numbers between what would meet in the same lines of a cache
 _SIGNATURES = {
     "margin_rows": (_I, _P, _P, _P, _P, _N, *[_D] * 6),
     "margin_members": (_I, _I, _P, _P, _P, _P, _N, _P, *[_D] * 5),
+    "csr_product": (*[_I] * 4, *[_P] * 5),
+    "csr_product_grad": (*[_I] * 4, *[_P] * 5),
     "lazy_adam": (_I, _I, _I, *[_P] * 11, *[_D] * 6),
     "relu_output": (*[_I] * 5, *[_P] * 4),
     "relu_output_grad": (*[_I] * 5, *[_P] * 6),
@@ -320,6 +329,39 @@ def lazy_adam(grad, table, m, v, used, kept, move, lr, *, l2, decay, betas, eps,
     if not inside:
         _lazy_adam.refuse_rows(used, height)
     return table
+
+
+def _of_rows(like, indptr, indices, data):
+    """Whether CSR rows are runs of 32-bit numbers and of values in the type of a tensor."""
+    whole = all(x.dtype == "int32" and x.flags.c_contiguous for x in (indptr, indices))
+    same = data.dtype == ("float32" if like.dtype == torch.float32 else "float64")
+    return whole and same and data.flags.c_contiguous and like.is_contiguous()
+
+
+def csr_product(table, indptr, indices, data):
+    """As :func:`skimb.functional._csr.csr_product`, or None."""
+    if not _of_rows(table, indptr, indices, data):
+        return None
+    (d, width), n = table.shape, len(indptr) - 1
+    out = table.new_empty(n, width)
+    pointers = [x.ctypes.data for x in (indptr, indices, data)]
+    inside = _FUNCTIONS["csr_product", table.dtype](
+        n, width, d, len(indices), *pointers, table.data_ptr(), out.data_ptr()
+    )
+    return out if inside else _csr.refuse_columns(indptr, indices, d)
+
+
+def csr_product_grad(d, indptr, indices, data, height):
+    """As :func:`skimb.functional._csr.csr_product_grad`, or None."""
+    if not _of_rows(d, indptr, indices, data) or len(d) != len(indptr) - 1:
+        return None
+    n, width = d.shape
+    out = d.new_empty(height, width)
+    pointers = [x.ctypes.data for x in (indptr, indices, data)]
+    inside = _FUNCTIONS["csr_product_grad", d.dtype](
+        n, width, height, len(indices), *pointers, d.data_ptr(), out.data_ptr()
+    )
+    return out if inside else _csr.refuse_columns(indptr, indices, height)
 
 
 def _scalar(value, default):

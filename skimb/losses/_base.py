@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from torch import nn
 
 from skimb._core.html import ShownAsHTML, card, escaped, table
+from skimb._core.params import NamesReadOnce
 from skimb._core.priors import ClassPrior
 from skimb.functional import _closed_form as cf
 from skimb.functional import _targets
@@ -18,7 +18,7 @@ from skimb.losses._requirements import REQUIREMENTS, check_served, unserved
 from skimb.losses._targets import HALF, Target, check_costs, check_target, tidy_call
 
 
-class Loss(ShownAsHTML, BaseEstimator, ABC):
+class Loss(ShownAsHTML, NamesReadOnce, ABC):
     """Base class of all classification losses.
 
     A loss is a scikit-learn parameter object: ``get_params``, ``set_params`` and ``clone`` work, so

@@ -72,8 +72,8 @@ def stack(bounds):
 
 
 def family(bound):
-    """Key of losses that can share one call; regression losses have no axis for members."""
-    if bound.task == "regression":
+    """Key of losses that can share one call; memories are members' own, regression losses have no axis for them."""
+    if bound.task == "regression" or "memory" in bound.requires:
         return (id(bound),)
     same = (type(bound), bound.task, bound.n_classes)
     if type(bound) is SoftmaxBound and _stackable(bound):

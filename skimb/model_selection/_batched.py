@@ -47,8 +47,8 @@ def batched_fits(*, max_memory=MAX_MEMORY, backend="threads", client=None):
     -----
     A member's result equals that of the same estimator fitted alone up to rounding: initial weights and
     the order of batches are the same. An error in one member reaches its own caller. ``n_jobs`` of the
-    caller is not used: training takes one thread. Shared are fits with Adam, AdamW or SGD and a loss
-    without memory, adversary or need of the output layer's inputs, without `mix` and `scheme`, with
+    caller is not used: training takes one thread. Shared are fits with Adam, AdamW, SGD or Muon and a loss
+    without adversary or need of the output layer's inputs, without `mix` and `scheme`, with
     ``random_state`` set to an integer where rows are to be shared: ``MLPClassifier``, ``MLPRegressor`` and
     ``LinearClassifier`` on dense and CSR rows, and ``NeuralNetClassifier`` where ``torch.func.vmap`` can
     vectorise the module.

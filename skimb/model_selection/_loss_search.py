@@ -56,9 +56,9 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
         itself, with ``losses=None``. For a list of estimators a dict of such grids by their names.
     losses : "all" or list or None, default="all"
         ``"all"`` takes every loss for the kind of target with its ``grid()``; in a list, a class stands for
-        its grid and an object for itself. Some losses cannot be trained in populations (adversarial
-        ones, those with a memory) and take much of the time of ``"all"``. Of several estimators those that take
-        no loss of skimb have the settings of their grid only, boosted ones losses of single rows.
+        its grid and an object for itself. Adversarial losses cannot be trained in populations and take much of
+        the time of ``"all"``. Of several estimators those that take no loss of skimb have the settings of their
+        grid only, boosted ones losses of single rows.
     scoring : str, callable, list, tuple or dict, default=None
         As in ``GridSearchCV``; None is the classifier's accuracy, which says little about rare classes.
     refit : bool, str or callable, default=True

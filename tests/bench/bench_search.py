@@ -1,11 +1,12 @@
 """Benchmark of searches: `LossSearchCV`, stock GridSearchCV with and without `batched_fits`, skorch, scikit-learn's net.
 
-    python tests/bench/bench_search.py [--write docs/benchmarks/search.md] [--rounds 3]
+    python tests/bench/bench_search.py [--write docs/benchmarks/search.md] [--rounds 3] [--profile]
 
 64 configurations (gamma, alpha, learning rate, weight decay) times 5 folds, 30 features, batches of 128, 10 epochs,
 average precision, standardised in a pipeline, best one refitted. Wall seconds, functions in turns. Stock skorch and
 scikit-learn's net are timed on 4 of the 64 configurations and scaled by 16. Then early stopping, linear text models,
-and modules that are no chains.
+and modules that are no chains. With --profile only where the CPU seconds of a fit go, which takes the place of that
+section of the page.
 """
 
 import argparse
@@ -22,7 +23,7 @@ fix_threads(1)
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from harness import fresh, interleaved, machine, median, ratio, table  # noqa: E402
+from harness import Stopwatch, fresh, interleaved, machine, median, ratio, table  # noqa: E402
 from scipy import sparse  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import make_classification  # noqa: E402
@@ -34,7 +35,12 @@ from skorch import NeuralNetBinaryClassifier  # noqa: E402
 from torch import nn  # noqa: E402
 
 from skimb import functional  # noqa: E402
+from skimb._base.estimator import NeuralBase  # noqa: E402
 from skimb._base.together import FitsTogether  # noqa: E402
+from skimb.engine.bank import Window  # noqa: E402
+from skimb.engine.batching import Coordinator  # noqa: E402
+from skimb.engine.step import Step  # noqa: E402
+from skimb.engine.trainer import Trainer  # noqa: E402
 from skimb.linear_model import LinearClassifier  # noqa: E402
 from skimb.losses import CrossEntropy, Focal  # noqa: E402
 from skimb.model_selection import LossSearchCV, batched_fits  # noqa: E402
@@ -305,6 +311,119 @@ def bare_step(hidden, X, y):
     return (time.perf_counter() - start) / 200
 
 
+PARTS = {
+    "checks of rows and labels": [(NeuralBase, "_validate"), (NeuralBase, "_check_X")],
+    "preparing the net": [(NeuralBase, "_prepare")],
+    "training steps": [(Step, "__call__"), (Window, "__call__")],
+    "epochs, histories, callbacks": [(Trainer, "run")],
+    "populations, threads": [(Coordinator, "_train"), (Coordinator, "takes"), (Coordinator, "train")],
+    "finishing": [(NeuralBase, "_finish"), (NeuralBase, "_fit")],
+    "predictions": [(NeuralBase, "_logits")],
+}  # fmt: skip
+REST = "scikit-learn and the rest"
+
+
+def profile(rounds, nets):
+    """CPU milliseconds of a fit by what they are spent on, alone and in populations, and the bounds that follow."""
+    clock = Stopwatch()
+    for label, functions in PARTS.items():
+        for owner, name in functions:
+            clock.watch(owner, name, label)
+    rows, bounds = [], []
+    for n, hidden in SHAPES[:nets]:
+        X, y = problem(n)
+        pipe, named = ours(hidden)
+        grid, rest, losses = grids(named)
+        rate = next(name for name in grid[0] if name.endswith("learning_rate_init"))
+        decay = next(name for name in grid[0] if name.endswith("alpha"))
+        few = [{**one, rate: RATES[:1], decay: DECAYS[:1]} for one in grid]  # an eighth of the fits
+        net = NeuralNetBinaryClassifier(
+            Net, module__hidden=hidden, criterion=FocalLoss, optimizer=torch.optim.AdamW, max_epochs=10,
+            batch_size=128, train_split=None, verbose=0, iterator_train__shuffle=True,
+        )  # fmt: skip
+        stock, of_stock = piped("neuralnetbinaryclassifier", net)
+        part = of_stock({"criterion__gamma": [2.0], "lr": [0.01]})
+        kw = {"cv": 5, "scoring": "average_precision", "refit": False}
+        spent = {}
+
+        def batched(pipe=pipe, grid=grid, kw=kw, X=X, y=y):
+            with batched_fits():
+                GridSearchCV(pipe, grid, **kw).fit(X, y)
+
+        runs = {
+            "skorch": (5, lambda stock=stock, part=part, kw=kw, X=X, y=y: GridSearchCV(stock, part, **kw).fit(X, y.astype(np.float32))),
+            "alone": (40, lambda pipe=pipe, few=few, kw=kw, X=X, y=y: GridSearchCV(pipe, few, **kw).fit(X, y)),
+            "batched": (320, batched),
+            "search": (320, lambda pipe=pipe, rest=rest, losses=losses, kw=kw, X=X, y=y: LossSearchCV(pipe, rest, losses=losses, **kw).fit(X, y)),
+        }  # fmt: skip
+
+        def watched(name, fits, run, spent=spent):
+            clock.seconds.clear()
+            start = time.process_time()
+            run()
+            total = time.process_time() - start
+            found = {k: 1e3 * v / fits for k, v in clock.seconds.items()}
+            found[REST] = 1e3 * total / fits - sum(found.values())
+            spent.setdefault(name, []).append(found)
+
+        pipe.fit(X[:300], y[:300])  # warm
+        for _ in range(rounds):
+            for name, (fits, run) in runs.items():
+                watched(name, fits, run)
+        whole = {name: [sum(found.values()) for found in each] for name, each in spent.items()}
+        middle = {
+            name: {k: median([found.get(k, 0.0) for found in each]) for k in (*PARTS, REST)}
+            for name, each in spent.items()
+        }
+        shape = "-".join(map(str, (30, *hidden, 1)))
+        for label in (*PARTS, REST):
+            rows.append([shape, label, *(f"{middle[name][label]:.2f}" for name in ("alone", "batched", "search"))])  # fmt: skip
+        rows.append([shape, "**all**", *(f"**{median(whole[name]):.2f}**" for name in ("alone", "batched", "search"))])  # fmt: skip
+        least = [
+            each["training steps"] + lone[REST]
+            for each, lone in zip(spent["batched"], spent["alone"], strict=True)
+        ]
+        steps = [each["training steps"] for each in spent["search"]]
+        bounds.append([
+            shape, f"{ratio(whole['alone'], whole['batched']):.1f}", f"{ratio(whole['alone'], least):.1f}",
+            f"{ratio(whole['skorch'], whole['search']):.0f}", f"{ratio(whole['skorch'], steps):.0f}",
+            f"{ratio(whole['alone'], whole['search']):.1f}",
+        ])  # fmt: skip
+    return rows, bounds
+
+
+SECTION = "## Where the time of a fit goes"
+
+
+def profile_section(rounds, nets):
+    """The section as text."""
+    rows, bounds = profile(rounds, nets)
+    first = table(
+        ["net", "CPU ms per fit", "alone", "in `batched_fits`", "in `LossSearchCV`"], rows
+    )
+    second = table(
+        ["net", "`batched_fits` over our own fits", "if only steps and scikit-learn were left",
+         "`LossSearchCV` over skorch", "if only steps were left", "`LossSearchCV` over our own fits"],
+        bounds,
+    )  # fmt: skip
+    told = (
+        f"{date.today()}, {machine()} CPU seconds, so that waiting for other work on the machine does not count, though its pressure "
+        f"on caches does; rounds in turns: {rounds} (medians); 2,000 rows, no refit, the fits alone on an eighth of the "
+        "configurations, skorch on one. `bench_search.py --profile` repeats it."
+    )
+    return "\n\n".join([SECTION, told, first, second])
+
+
+def replaced(page, section):
+    """The page with this section in place of the old one, else before that on early stopping."""
+    start = page.find(SECTION)
+    if start < 0:
+        start = stop = page.index("## Early stopping")
+    else:
+        stop = page.index("\n## ", start + 1) + 1
+    return page[:start] + section + "\n\n" + page[stop:]
+
+
 MEMORY = """
 import json, sys, warnings
 sys.path.insert(0, {folder!r})
@@ -343,8 +462,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--nets", type=int, default=3, help="how many nets --profile takes")
     args = parser.parse_args()
     functional.focal(torch.zeros(2), torch.zeros(2).long())  # load everything before the clock runs
+    if args.profile:
+        section = profile_section(args.rounds, args.nets)
+        print(section)
+        if args.write:
+            args.write.write_text(replaced(args.write.read_text(), section))
+        return
     tables = []
 
     def show(header, rows):

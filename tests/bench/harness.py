@@ -1,5 +1,6 @@
 """Interleaved timing, fresh-process measurements, and tables for the benchmark scripts."""
 
+import functools
 import gc
 import json
 import os
@@ -8,6 +9,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 
@@ -33,6 +35,39 @@ def interleaved(functions, rounds=5, warm=1, clock=time.process_time):
             function()
             seconds[name].append(clock() - start)
     return seconds
+
+
+class Stopwatch:
+    """CPU seconds of some functions by label, in whatever threads they run, without those that they call."""
+
+    def __init__(self):
+        self.seconds, self.own, self.lock = {}, threading.local(), threading.Lock()
+
+    def watch(self, owner, name, label):
+        """Measure a function of a class or module from now on."""
+        function = getattr(owner, name)
+
+        @functools.wraps(function)
+        def watched(*args, **kwargs):
+            open_ones = self.own.__dict__.setdefault("open", [])
+            self._pass(open_ones)
+            open_ones.append(label)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._pass(open_ones)
+                open_ones.pop()
+
+        setattr(owner, name, watched)
+
+    def _pass(self, open_ones):
+        """Book the time since the last call or return for what was running."""
+        now = time.thread_time()
+        if open_ones:
+            with self.lock:
+                label = open_ones[-1]
+                self.seconds[label] = self.seconds.get(label, 0.0) + now - self.own.since
+        self.own.since = now
 
 
 def median(values):
