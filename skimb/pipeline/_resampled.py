@@ -181,6 +181,8 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if kept is not None and len(kept) != len(y_new):
             kept = None
         weight = getattr(self.sampler_, "sample_weight_", more[0] if more else None)
+        if weight is not None and np.all(weight == 1.0):  # drawn by weight: none is left to hand on
+            return X_new, y_new, None, kept
         if weight is None and sample_weight is not None:
             if kept is None:
                 raise ValueError(
