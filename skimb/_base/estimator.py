@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skimb._base.head import HeadParams
 from skimb._base.state import pack_state, unpack_state
 from skimb._core.compat import CallbackSupportMixin, check_sample_weight
+from skimb._core.given import refuse_lazy
 from skimb._core.params import NamesReadOnce
 from skimb._core.warn import warn_user
 from skimb.engine.adversarial import Adversary
@@ -237,6 +238,7 @@ class NeuralBase(CallbackSupportMixin, NamesReadOnce, ABC):
     ):
         head = self._new_head() if new else self._head
         y = head.plain(y)
+        refuse_lazy(X)
         X, y = validate_data(
             self,
             X,
@@ -334,7 +336,7 @@ class NeuralBase(CallbackSupportMixin, NamesReadOnce, ABC):
         dtype = np.dtype(self._dtype)
         x = self._on_device(X, device)
         like = torch.empty(0, dtype=torch.float64 if dtype == np.float64 else torch.float32)
-        target = torch.from_numpy(np.ascontiguousarray(code))
+        target = as_tensor(np.ascontiguousarray(code))
         one = self.n_outputs_ == 1 or code.ndim == 2 or code.dtype.kind == "f"
         shape = target.shape if one else (*target.shape, self.n_outputs_)
         encoded = bound.encode(target, like.new_empty(1).expand(shape), cost)

@@ -48,6 +48,55 @@ def _has_numbers(column):
     return all(not isinstance(value, str) for value in column)
 
 
+def is_polars(X):
+    """Whether X is a frame or a series of polars."""
+    return type(X).__module__.partition(".")[0] == "polars"
+
+
+def refuse_lazy(X):
+    """Refuse a lazy frame of polars, which holds no rows yet."""
+    if is_polars(X) and not hasattr(X, "shape"):
+        raise TypeError("X is a lazy frame of polars; collect() it first.")
+
+
+def through_pandas(sampler, fit_resample, X, y, **params):
+    """Resample; rows and labels of polars come back as such, though samplers know frames of pandas only.
+
+    Parameters
+    ----------
+    sampler : sampler
+        Whose ``sample_indices_``, where it has them, tell which rows it kept.
+    fit_resample : callable
+        Its method.
+    X, y : array-like or data frame
+        Rows and labels.
+    **params : dict
+        Further arguments of the method.
+
+    Returns
+    -------
+    list
+        Resampled rows and labels, and whatever else the method gives.
+    """
+    if not (is_polars(X) or is_polars(y)):
+        return fit_resample(X, y, **params)
+    plain = [v.to_pandas() if is_polars(v) else v for v in (X, y)]
+    made, labels, *more = fit_resample(*plain, **params)
+    at = getattr(sampler, "sample_indices_", None)
+    at = at if at is not None and len(at) == len(labels) else None
+    return _as_polars(X, made, at), _as_polars(y, labels, at), *more
+
+
+def _as_polars(given, made, at):
+    if not is_polars(given):
+        return made
+    if at is not None:
+        return given[at]
+    if not hasattr(given, "columns"):
+        return type(given)(given.name, made, dtype=given.dtype)
+    return type(given)(made).cast(dict(given.schema))
+
+
 def lengths_of(rows):
     """Euclidean length of each row of an array or a sparse matrix, of shape (n, 1)."""
     if sparse.issparse(rows):

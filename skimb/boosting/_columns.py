@@ -11,6 +11,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skimb._core.given import is_polars, refuse_lazy
+
 _REFUSED = str.maketrans(dict.fromkeys('[]<>{}":,', "_"))  # in names, by either library
 
 
@@ -153,6 +155,14 @@ class Columns:
         return column if plain(known) else column.cat.rename_categories(range(len(known)))
 
 
+def numbered_or_pandas(X):
+    """Rows, but a frame of polars with columns that are no numbers as one of pandas."""
+    refuse_lazy(X)
+    if is_polars(X) and not all(t.is_numeric() or str(t) == "Boolean" for t in X.dtypes):
+        return X.to_pandas()
+    return X
+
+
 def _frame(X):
     """A data frame of pandas, or None."""
     pandas = sys.modules.get("pandas")
@@ -201,5 +211,5 @@ def _refuse_text(owner, frame, categories):
         listed = ", ".join(f"{frame.columns[k]!r} ({frame.dtypes.iloc[k]})" for k in stray)
         raise ValueError(
             f"{owner} takes columns of numbers, truth values and categories; turn {listed} into "
-            "categories with .astype('category') or into numbers."
+            "categories (.astype('category') of pandas, .cast(Categorical) of polars) or into numbers."
         )

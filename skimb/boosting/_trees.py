@@ -9,7 +9,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 
 from skimb.boosting._base import BoostedClassifier
-from skimb.boosting._columns import Columns
+from skimb.boosting._columns import Columns, numbered_or_pandas
 
 
 class TreeClassifier(BoostedClassifier):
@@ -62,6 +62,7 @@ class TreeClassifier(BoostedClassifier):
         return self
 
     def _read(self, X, reset=False):
+        X = numbered_or_pandas(X)
         if reset:
             self._columns = Columns.of(X)
         return self._columns.read(

@@ -1,5 +1,7 @@
 """Callbacks of skorch that users give: those that cannot act here are refused before training."""
 
+import copy
+
 from skorch.callbacks import (
     BatchScoring,
     EpochScoring,
@@ -45,6 +47,33 @@ def named(callbacks):
     """
     given = enumerate(callbacks or [])
     return [cb if isinstance(cb, tuple) else (f"user{i}", cb) for i, cb in given]
+
+
+def copies(callbacks):
+    """Callbacks for one of several nets of a fit, each of which needs its own.
+
+    Parameters
+    ----------
+    callbacks : list of callbacks or of pairs, or None
+        The parameter of an estimator.
+
+    Returns
+    -------
+    list or None
+        Copies.
+
+    Raises
+    ------
+    ValueError
+        If a callback holds a trial of Optuna, whose copies would report to nobody.
+    """
+    for _, callback in named(callbacks):
+        if type(callback).__module__.startswith("optuna"):
+            raise ValueError(
+                f"The callback {type(callback).__name__} reports of one net, and several are trained here; use "
+                "skimb.training.ScoreReporter, whose function may report to the trial, or validation_folds=1."
+            )
+    return copy.deepcopy(callbacks)
 
 
 def prints(callbacks):

@@ -21,6 +21,7 @@ from skimb._core.warn import warn_user
 from skimb.engine.grouping import train_together
 from skimb.engine.runtime import small_batch_settings
 from skimb.engine.tabm_net import EMBEDDINGS, ENSEMBLES
+from skimb.engine.user_callbacks import copies
 from skimb.neural_network._tabm_export import EncodedColumns, member_weights
 from skimb.neural_network._tabm_fold import TabMFold
 from skimb.neural_network._tabm_rows import TabMRows
@@ -173,7 +174,7 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
             own.n_bins = most  # so that all ensembles have one shape
             mine = {**settings, "random_state": rng.randint(np.iinfo(np.int32).max)}
             if len(parts) > 1:  # callbacks have a state
-                mine["callbacks"] = copy.deepcopy(self.callbacks)
+                mine["callbacks"] = copies(self.callbacks)
             held = None if valid is None else _part(rows, valid, own.blocks(table[valid]))
             if new:
                 head = self._head.fresh()
@@ -225,6 +226,7 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
         for fold, fit in begun or pairs:
             fold._finish(fit)
             held, fold.held_out = fold.held_out, None
+            fold.callbacks = fold.validation_scoring = None  # they need not be what a file can hold
             if not incremental:
                 fold._optimizer_state = None  # the best weights are not those that it belongs to
             if new or not incremental:

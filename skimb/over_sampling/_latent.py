@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _check_feature_names, check_array
 
-from skimb._core.given import appended, of_type, refuse_unnumbered
+from skimb._core.given import appended, of_type, refuse_unnumbered, through_pandas
 
 
 class LatentSMOTE(BaseOverSampler):
@@ -104,6 +104,9 @@ class LatentSMOTE(BaseOverSampler):
         y_resampled : like y
             Their labels.
         """
+        return through_pandas(self, self._grown, X, y)
+
+    def _grown(self, X, y):
         if not hasattr(X, "iloc"):
             return super().fit_resample(X, y)
         refuse_unnumbered(self, X)

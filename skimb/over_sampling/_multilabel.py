@@ -13,7 +13,7 @@ from sklearn.utils import TargetTags, _safe_indexing, check_random_state, gen_ba
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from skimb._core.given import appended, of_type, refuse_unnumbered
+from skimb._core.given import appended, of_type, refuse_unnumbered, through_pandas
 from skimb._core.validation import checked_target
 
 _CELLS = 2**22  # numbers that are dense at a time
@@ -70,6 +70,9 @@ class MultilabelOverSampler(SamplerMixin, OneToOneFeatureMixin, BaseEstimator):
         if sparse.issparse(y):
             X_new, Y_new = self.fit_resample(X, y.toarray())
             return X_new, type(y)(Y_new)
+        return through_pandas(self, self._grown, X, y)
+
+    def _grown(self, X, y):
         rows, labels, Y = self._checked(X, y)
         self.imbalance_ratio_ = ratio = imbalance_ratios(Y)
         known = ratio[~np.isnan(ratio)]

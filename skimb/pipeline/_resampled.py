@@ -13,6 +13,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from skimb._core.given import through_pandas
 from skimb._core.inner import fit_inner
 from skimb._core.priors import class_shares, log_ratio, moved_probabilities, trained_shares
 from skimb._core.validation import (
@@ -170,7 +171,8 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if sample_weight is not None and takes:
             to_sampler = {"sample_weight": sample_weight, **to_sampler}
         if _is_table(X) or not _draws_blindly(self.sampler_):
-            X_new, y_new, *more = self.sampler_.fit_resample(X, labels, **to_sampler)
+            draw = self.sampler_.fit_resample
+            X_new, y_new, *more = through_pandas(self.sampler_, draw, X, labels, **to_sampler)
         else:  # imbalanced-learn's check wants a table, the draws need none
             rows = np.arange(len(labels))[:, None]
             _, y_new, *more = self.sampler_.fit_resample(rows, labels, **to_sampler)
@@ -179,6 +181,8 @@ class ResampledClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         if kept is not None and len(kept) != len(y_new):
             kept = None
         weight = getattr(self.sampler_, "sample_weight_", more[0] if more else None)
+        if weight is not None and np.all(weight == 1.0):  # drawn by weight: none is left to hand on
+            return X_new, y_new, None, kept
         if weight is None and sample_weight is not None:
             if kept is None:
                 raise ValueError(

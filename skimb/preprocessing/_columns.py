@@ -8,6 +8,7 @@ from reprlib import repr as short
 import numpy as np
 from scipy import sparse
 
+from skimb._core.given import is_polars, refuse_lazy
 from skimb._core.optional import require
 
 
@@ -51,9 +52,8 @@ def as_table(X):
 
 
 def _plain(X):
-    if _is_polars(X) and not hasattr(X, "shape"):
-        raise TypeError("X is a lazy frame of polars; collect() it first.")
-    if hasattr(X, "iloc") or _is_polars(X):
+    refuse_lazy(X)
+    if hasattr(X, "iloc") or is_polars(X):
         return X
     if hasattr(X, "__arrow_c_stream__") and not hasattr(X, "to_pandas"):
         X = require("pyarrow", extra="data").table(X)
@@ -94,12 +94,8 @@ def columns_of(X):
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"X has several columns named {twice!r}; give each its own name.")
-    columns = X if _is_polars(X) else X.iloc
+    columns = X if is_polars(X) else X.iloc
     return [Column(columns[:, j], name) for j, name in enumerate(names)]
-
-
-def _is_polars(X):
-    return type(X).__module__.partition(".")[0] == "polars"
 
 
 class Column:
@@ -252,7 +248,7 @@ def _family(value):
 def _library(values):
     if isinstance(values, np.ndarray):
         return "numpy"
-    return "polars" if _is_polars(values) else "pandas"
+    return "polars" if is_polars(values) else "pandas"
 
 
 def _numpy_kind(values):

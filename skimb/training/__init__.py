@@ -1,7 +1,7 @@
 """What changes how nets are trained: mixtures of rows, samplers of batches, schemes, late class weights.
 
 Objects of this module are passed to the neural estimators: mixers as ``mix=``, samplers as ``sampler=``, schemes as
-``scheme=``, :class:`DeferredReweighting` among ``callbacks=``.
+``scheme=``, :class:`DeferredReweighting` and :class:`ScoreReporter` among ``callbacks=``.
 """
 
 from skimb.engine.adversarial import AdversarialTraining
@@ -11,6 +11,7 @@ from skimb.engine.denoising import GroupwiseDenoising
 from skimb.engine.metric_mixing import MetricMixup
 from skimb.engine.mixing import BalancedMixup, Mixer, Mixup, PartialMixup, Remix, UniMix
 from skimb.engine.pruning import DynamicPruning
+from skimb.engine.reporting import ScoreReporter
 from skimb.engine.sampling import ClassPowerSampler
 from skimb.engine.scattering import Scattering
 from skimb.engine.schemes import RunningScheme, Scheme
@@ -31,5 +32,6 @@ __all__ = [
     "RunningScheme",
     "Scattering",
     "Scheme",
+    "ScoreReporter",
     "UniMix",
 ]

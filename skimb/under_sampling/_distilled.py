@@ -140,8 +140,11 @@ class DistilledSampler(RowSelector):
         y_resampled : like y, of shape (n_made,)
             Their labels.
         """
-        refuse_unnumbered(self, X)
         return super().fit_resample(X, y, sample_weight=sample_weight)
+
+    def _check_X_y(self, X, y):
+        refuse_unnumbered(self, X)
+        return super()._check_X_y(X, y)
 
     def _fit_resample(self, X, y, sample_weight=None):
         if sparse.issparse(X):

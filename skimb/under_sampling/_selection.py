@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, valid
 
 from skimb._core.clusters import filled, whole
 from skimb._core.compat import check_sample_weight
-from skimb._core.given import unnumbered
+from skimb._core.given import through_pandas, unnumbered
 from skimb._core.validation import exclusive_target
 
 ALLOCATIONS = {"equal": 0.0, "sqrt": 0.5, "proportional": 1.0}
@@ -42,7 +42,8 @@ class RowSelector(BaseSampler):
         y_resampled : like y, of shape (n_kept,)
             Their labels.
         """
-        return super().fit_resample(X, y, sample_weight=sample_weight)
+        chosen = super().fit_resample
+        return through_pandas(self, chosen, X, y, sample_weight=sample_weight)
 
     def _check_X_y(self, X, y):
         y, binarize_y = check_target_type(y, indicate_one_vs_all=True)
@@ -67,7 +68,7 @@ class RowSelector(BaseSampler):
 
 def rows_of_classes(X, y, sample_weight):
     """Weights, the classes, and the numbers of the rows of positive weight of each."""
-    w = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    w = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True, copy=True)
     classes = np.unique(y)
     rows = [np.flatnonzero((y == c) & (w > 0)) for c in classes]
     if any(len(r) == 0 for r in rows):
