@@ -13,6 +13,7 @@ _SUBPACKAGES = (
     "datasets",
     "engine",
     "ensemble",
+    "export",
     "functional",
     "inspection",
     "kernels",
