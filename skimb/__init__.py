@@ -14,6 +14,7 @@ _SUBPACKAGES = (
     "datasets",
     "engine",
     "ensemble",
+    "export",
     "functional",
     "inspection",
     "kernels",

@@ -346,13 +346,17 @@ class Head(Labels):
 
     def decision(self, logits):
         """Scores whose argmax, or sign, is the decision: float64, (n,) for two classes."""
+        return self.decision_scores(logits).double().numpy()
+
+    def decision_scores(self, logits):
+        """What :meth:`decision` gives, as a tensor."""
         if self.rescaled is not None:
             factor, summand = self.rescaled
             logits = logits * factor + summand
         z = self.bound.decision(logits)
         if not self.multilabel and len(self.classes) == 2 and z.ndim == 2:
             z = z[:, 1] - z[:, 0]
-        return z.double().numpy()
+        return z
 
     def codes(self, scores):
         """Class numbers, or 0/1 labels, from what :meth:`decision` gives."""
@@ -377,15 +381,18 @@ class Head(Labels):
 
     def posterior(self, logits):
         """Probabilities in the wanted population, float64; raw scores of a loss that gives none."""
+        return self.probabilities(logits.double()).numpy()
+
+    def probabilities(self, logits):
+        """What :meth:`posterior` gives, as a tensor."""
         if self.bound.calibrated and self._weightless():
             raise ValueError(
                 f"{self.owner}: class_weight gave the classes {self._weightless()} no weight, so nothing is "
                 "known of their probabilities; use predict or decision_function, or a small positive weight."
             )
-        p = self.bound.posterior(
-            logits.double(), class_weight=self.class_weight, log_shift=self.log_shift
+        return self.bound.posterior(
+            logits, class_weight=self.class_weight, log_shift=self.log_shift
         )
-        return p.numpy()
 
     def score(self, logits, code, weight=None, cost=None):
         """Negative log-loss of the natural probabilities; the negative loss where there are none."""

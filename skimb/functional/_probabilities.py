@@ -29,11 +29,9 @@ def against_others(logits, index):
     share = torch.softmax(others, -1)
     # the difference first: the sum of a large score and a small logarithm would round
     margin = (logits.gather(-1, index) - top) + share.amax(-1, keepdim=True).log()
-    alone = top == -torch.inf
-    if bool(alone.any()):  # one class only, or all others ruled out
-        share = share.masked_fill(alone, 0.0)
-        margin = margin.masked_fill(alone, torch.inf)
-    return margin.squeeze(-1), share
+    alone = top == -torch.inf  # one class only, or all others ruled out
+    margin = margin.masked_fill(alone, torch.inf)
+    return margin.squeeze(-1), share.masked_fill(alone, 0.0)
 
 
 def complements(p):
