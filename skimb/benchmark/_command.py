@@ -12,12 +12,12 @@ from skimb.benchmark._suites import SUITES
 # name: what it takes, what where it is left out, what it does
 _OPTIONS = {
     "data": ("FOLDER", None, "folder of parquet files"),
-    "suite": ("SUITE ...", ["binary"], ", ".join(SUITES)),
+    "suite": ("SUITE ...", None, ", ".join(SUITES) + " (binary)"),
     "methods": ("METHOD ...", None, "methods to run; the suite's defaults where left out"),
     "sets": ("SET ...", None, "names of sets; all where left out"),
     "splits": ("N", 3, "splits of each set (3)"),
     "limit": ("SECONDS", None, "no further fit begins after so many; 0 only writes pages"),
-    "again": ("METHOD ...", [], "methods that are fitted again"),
+    "again": ("METHOD ...", None, "methods that are fitted again"),
     "predictions": ("FOLDER", None, "folder of predictions, read and written"),
     "write": (
         "FOLDER",
@@ -38,7 +38,9 @@ def parser():
     for name, (metavar, default, words) in _OPTIONS.items():
         many = metavar.endswith("...")
         kind = {"N": int, "SECONDS": float}.get(metavar, str)
-        how = {"nargs": "+" if many else None, "type": kind, "metavar": metavar.rstrip(" .")}
+        how = {"type": kind, "metavar": metavar.rstrip(" .")}
+        if many:  # --suite binary text, or --suite binary --suite text
+            how |= {"nargs": "+", "action": "extend"}
         made.add_argument(f"--{name}", default=default, help=words, **how)
     made.add_argument(
         "--memory", action="store_true", help="each fit in a process of its own, for its memory"
@@ -74,10 +76,10 @@ def main(arguments=None):
 
 
 def _study(args):
-    place = Path(args.write)
-    pages = {place / f"study_{name}.md": [name] for name in args.suite}
+    place, chosen = Path(args.write), args.suite or ["binary"]
+    pages = {place / f"study_{name}.md": [name] for name in chosen}
     if place.suffix == ".md":
-        pages = {place: args.suite}
+        pages = {place: chosen}
     for path, suites in pages.items():
         frame = run(
             args.data,
@@ -86,7 +88,7 @@ def _study(args):
             sets=args.sets,
             splits=args.splits,
             limit=args.limit,
-            again=args.again,
+            again=args.again or (),
             predictions=args.predictions,
             results=path.with_suffix(".parquet"),
             n_jobs=args.n_jobs,
