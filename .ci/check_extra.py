@@ -116,11 +116,15 @@ def sphinx():
     names = re.findall(r'^    "([\w.-]+)",', conf.split("extensions = [")[1].split("]")[0], re.M)
     for name in set(names) - {"generate_names", "sphinx-mathjax-offline"}:
         importlib.import_module(name)
-    quiet = {"extensions": ["sphinx.ext.autodoc", "numpydoc"], "html_theme": "pydata_sphinx_theme"}
+    settings = {
+        "extensions": ["sphinx.ext.autodoc", "numpydoc"],
+        "html_theme": "pydata_sphinx_theme",
+        "numpydoc_show_class_members": False,
+    }
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "index.rst").write_text("Page\n====\n\n.. autoclass:: skimb.losses.Focal\n")
         out = Path(folder, "out")
-        Sphinx(folder, None, out, out, "html", confoverrides=quiet, status=None).build()
+        Sphinx(folder, None, out, out, "html", confoverrides=settings, status=None).build()
         assert "skimb.losses.Focal" in (out / "index.html").read_text()
 
 
