@@ -197,7 +197,7 @@ def compared(frame, rival, metric, by):
 def verdicts(frame):
     """For each rival: sets and cells above and below it by more than the standard error."""
     rows = []
-    for rival in RIVALS:
+    for rival in sorted(set(RIVALS) & set(frame["method"])):
         for metric in ("ap", "ratio"):
             row = [rival, METRICS[metric]]
             for by in (["set"], ["set", "positives"]):
@@ -242,6 +242,8 @@ def page(frame, args):
     wide = net.pivot_table(index=["set", "positives", "seed"], columns="method", values="ratio")
     rows = []
     for method in ("sparse net", "sparse net, all kept"):
+        if method not in wide:
+            continue
         gain = (wide["LR, words"] - wide[method]).groupby(["set", "positives"]).agg(["mean", "sem"])
         above = (gain["mean"] > gain["sem"]).sum()
         below = (gain["mean"] < -gain["sem"]).sum()
