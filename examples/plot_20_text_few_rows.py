@@ -4,7 +4,7 @@ Texts with 25 rare rows: words, a frozen embedding, both
 
 A few rare texts share few words. An embedding that was learned elsewhere knows that "refund" and "money back" are
 near, so a linear model of it needs fewer of them; with more rows the words themselves say more. ``TextClassifier``
-fits linear models of words, of the embedding and of both, and weighs them on left-out rows.
+fits linear models of words, of the embedding and of both, and averages them.
 
 The messages are made up. The embedding lies in the wheel of wordllama (``pip install "skimb[text]"``), so nothing
 is downloaded; without the package the script stops with that sentence.
@@ -94,11 +94,11 @@ for name, model in models.items():
 
 # %%
 # Words alone miss those who say it otherwise, the net on words with them. Left-out rows hold the wording of the
-# training rows, so ``TextClassifier`` trusts words more than it would if it knew that wording will change: where
-# you know that, take the embedding alone. What each part got:
+# training rows, so nothing tells ``TextClassifier`` that wording will change: where you know that, take the
+# embedding alone. Strengths and scale that left-out rows chose:
 
 text = models["TextClassifier"]
-print({name: round(weight, 2) for name, weight in text.member_weight_.items()})
+print({name: round(C, 1) for name, C in text.C_.items()}, round(text.slope_, 2))
 
 # %%
 # Left-out rows also say how much of the hidden path of the net to keep: with so few rare rows nothing, so that it

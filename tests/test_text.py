@@ -184,17 +184,16 @@ def test_the_union_beats_its_members_where_words_do_not_repeat(sayings):
         assert abs(p[:, 1].mean() - target.mean()) < 0.03
     assert losses[letters] < 0.6 * losses[None]
     assert list(model.estimators_) == ["words", "embedding", "both"]
-    assert all(w >= 0 for w in model.member_weight_.values())
     members = {"words": model.vectorizer_.transform(X), "embedding": model.embedding_.transform(X)}
     members["both"] = sparse.hstack([members["words"], members["embedding"]]).tocsr()
-    expected = model.intercept_ + sum(
-        w * model.estimators_[k].decision_function(members[k])
-        for k, w in model.member_weight_.items()
+    z = np.mean(
+        [model.estimators_[k].decision_function(rows) for k, rows in members.items()], axis=0
     )
+    expected = model.slope_ * z + model.intercept_
     np.testing.assert_allclose(model.decision_function(X), expected)
 
 
-def test_strengths_and_weights_minimise_the_left_out_log_loss(sayings):
+def test_strengths_and_scale_minimise_the_left_out_log_loss(sayings):
     X, y = sayings
     model = TextClassifier(embedding=letters, Cs=[0.01, 1.0, 100.0]).fit(X, y == "complaint")
     folds = left_out_folds(
@@ -213,7 +212,7 @@ def test_strengths_and_weights_minimise_the_left_out_log_loss(sayings):
         losses[C] = log_loss(y == "complaint", 1 / (1 + np.exp(-z)))
     assert model.C_["embedding"] == min(losses, key=losses.get)
     weaker = TextClassifier(embedding=letters, Cs=[0.1]).fit(X, y == "complaint")
-    assert sum(weaker.member_weight_.values()) > 1.2  # makes up for too strong a penalty
+    assert weaker.slope_ > 1.2  # makes up for too strong a penalty
 
 
 @pytest.mark.parametrize("kind", ["three", "several", "rare intents"])

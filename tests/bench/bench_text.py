@@ -189,7 +189,7 @@ def run(args, rows, save):
 def compared(frame, rival, metric, by):
     """Mean gain of TextClassifier over a rival and its standard error over seeds, larger is better."""
     wide = frame.pivot_table(index=["set", "positives", "seed"], columns="method", values=metric)
-    gain = (wide["TextClassifier"] - wide[rival]) * (-1 if metric == "ratio" else 1)
+    gain = (wide["TextClassifier"] - wide[rival]).dropna() * (-1 if metric == "ratio" else 1)
     seeds = gain.groupby([*by, "seed"]).mean().groupby(by)
     return pd.DataFrame({"gain": seeds.mean(), "error": seeds.sem()})
 
@@ -197,7 +197,7 @@ def compared(frame, rival, metric, by):
 def verdicts(frame):
     """For each rival: sets and cells above and below it by more than the standard error."""
     rows = []
-    for rival in RIVALS:
+    for rival in sorted(set(RIVALS) & set(frame["method"])):
         for metric in ("ap", "ratio"):
             row = [rival, METRICS[metric]]
             for by in (["set"], ["set", "positives"]):
@@ -214,6 +214,15 @@ def verdicts(frame):
     )
 
 
+def whole(frame, args):
+    """Whether the run has ended."""
+    done = len(frame[["set", "positives", "seed"]].drop_duplicates())
+    total = len(args.sets) * len(POSITIVES) * args.seeds
+    if done >= total:
+        return f"All {total} cells."
+    return f"The run has not ended: {done} of {total} cells; comparisons are of the cells that both methods have."
+
+
 def page(frame, args):
     """The whole page."""
     methods = [m for m in METHODS if m in set(frame["method"])]
@@ -228,6 +237,7 @@ def page(frame, args):
         "on tf-idf of words and pairs of words, on the embedding, on both side by side. TabMClassifier sees 64 directions of the tf-idf "
         "features (TruncatedSVD) and the embedding, at its defaults. The contrastive head is SubclassContrastiveClassifier((128,), contrast=\"supervised\", "
         "max_iter=30) on the embedding. The sparse net is MLPClassifier((32,)) on tf-idf, at its defaults and with hidden_scale=1 for 50 epochs.",
+        whole(frame, args),
         "## TextClassifier and tuned logistic regression",
         "Above and below mean: by more than the standard error over seeds. Cells are pairs of a set and a number of positives.",
         verdicts(frame),
@@ -242,7 +252,14 @@ def page(frame, args):
     wide = net.pivot_table(index=["set", "positives", "seed"], columns="method", values="ratio")
     rows = []
     for method in ("sparse net", "sparse net, all kept"):
-        gain = (wide["LR, words"] - wide[method]).groupby(["set", "positives"]).agg(["mean", "sem"])
+        if method not in wide:
+            continue
+        gain = (
+            (wide["LR, words"] - wide[method])
+            .dropna()
+            .groupby(["set", "positives"])
+            .agg(["mean", "sem"])
+        )
         above = (gain["mean"] > gain["sem"]).sum()
         below = (gain["mean"] < -gain["sem"]).sum()
         worst = gain["mean"].idxmin()
