@@ -396,9 +396,9 @@ def profile(rounds, nets):
 SECTION = "## Where the time of a fit goes"
 BOUND = (
     "The second ratio is the bound of `batched_fits`: what is left if all work of skimb but the training steps took no time, and "
-    "scikit-learn worked as fast as without threads. The promised 8 over our own fits at 30-32-1 lies beyond it where it is less "
-    "than 8: `GridSearchCV` clones, cuts, scales and scores for each fit, and that alone is more than an eighth of a fit. "
-    "`LossSearchCV` does that work once for all."
+    "scikit-learn worked as fast as without threads. `GridSearchCV` clones, cuts, scales and scores for each fit, which no "
+    "training makes faster; where the ratio is less than 8, the 8 over our own fits that were promised for 30-32-1 cannot be "
+    "reached. `LossSearchCV` does that work once for all."
 )
 
 
