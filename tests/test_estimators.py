@@ -810,3 +810,16 @@ def test_regressor_on_sparse_rows():
     y = np.asarray(X @ rng.normal(size=50)).ravel()
     model = MLPRegressor(hidden_layer_sizes=(8,), solver="lbfgs", max_iter=300, random_state=0)
     assert model.fit(X, y).score(X, y) > 0.9
+
+
+def test_names_of_parameters_belong_to_each_class():
+    class Narrow(MLPClassifier):
+        def __init__(self, width=5):
+            super().__init__((width,))
+            self.width = width
+
+    assert "alpha" in MLPClassifier().get_params()
+    assert Narrow(3).get_params() == {"width": 3}
+    names = MLPClassifier._get_param_names()
+    names.clear()  # a copy
+    assert "alpha" in MLPClassifier().get_params()

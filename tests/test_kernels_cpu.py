@@ -520,7 +520,7 @@ def test_csr_products(dtype, n, d, width):
         (cpu.csr_product_grad, _csr.csr_product_grad, grad, (d,)),
     ):
         found, expected = own(tensor, *rows, *more), reference(tensor.double(), *exact, *more)
-        compare([found], [expected], dtype)
+        compare([found], [expected], dtype, slack=20.0)  # sums whose terms cancel
         assert expected.any()
     long = X.indptr.astype(np.int64), X.indices.astype(np.int64), rows[2]
     assert cpu.csr_product(table, *long) is None
