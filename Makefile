@@ -14,10 +14,14 @@ VERSION_TESTS := tests/test_versions.py tests/test_datasets.py tests/test_frame.
   tests/test_meta_contracts.py tests/test_metrics.py tests/test_posthoc.py tests/test_presto.py tests/test_resampling.py \
   tests/test_small_classifiers.py tests/test_streaming.py tests/test_thresholds.py tests/test_sklearn_mlp.py
 
+# packages that the pages in docs/neighbours need
+NEIGHBOURS := .venv-neighbours
+NEIGHBOURS_STAMP := $(NEIGHBOURS)/.installed
+
 # processes of the test run, one thread each
 WORKERS ?= 2
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel extras claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench benchmark clean install bench-text
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel extras claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench benchmark clean install bench-text neighbours
 
 install: $(STAMP)
 
@@ -39,6 +43,13 @@ $(OLDEST_STAMP): pyproject.toml setup.py constraints-oldest.txt skimb/kernels/_c
 	@$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt "$$(grep '^torch==' constraints-oldest.txt)"
 	@$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[test]"
 	@touch $(OLDEST_STAMP)
+
+$(NEIGHBOURS_STAMP): pyproject.toml setup.py constraints.txt skimb/kernels/_cpu.c
+	@test -x $(NEIGHBOURS)/bin/python || $(PYTHON) -m venv $(NEIGHBOURS)
+	@echo "installing into $(NEIGHBOURS)"
+	@$(NEIGHBOURS)/bin/python -m pip install --quiet --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
+	@$(NEIGHBOURS)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[test,neighbours]"
+	@touch $(NEIGHBOURS_STAMP)
 
 demo: $(STAMP)
 	$(BIN)/python examples/plot_01_main_job.py
@@ -77,6 +88,10 @@ oldest: $(OLDEST_STAMP)
 # warns, never fails: what the next releases will break
 newest:
 	@$(PYTHON) .ci/newest.py $(VERSION_TESTS)
+
+# the code of docs/neighbours with every package that it imports
+neighbours: $(NEIGHBOURS_STAMP)
+	$(NEIGHBOURS)/bin/python -m pytest -q tests/neighbours
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow tests
@@ -148,4 +163,4 @@ claim: $(STAMP)
 	$(BIN)/python tests/bench/claims/$(NAME).py $(if $(DATA),--data $(DATA)) $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(OLDEST) .venv-newest docs/_build docs/auto_examples docs/api/generated demo_output
+	rm -rf $(VENV) $(OLDEST) $(NEIGHBOURS) .venv-newest docs/_build docs/auto_examples docs/api/generated demo_output

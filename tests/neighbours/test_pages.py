@@ -4,8 +4,10 @@ import ast
 import doctest
 import importlib.util
 import re
+import sys
 import warnings
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -44,12 +46,17 @@ def test_the_code_of_a_page(page, tmp_path, monkeypatch):
     missing = [name for name in packages(case.examples) if lacks(name)]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
+    module = ModuleType(f"page_{page.stem}")  # pickle looks the classes of a page up in it
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    case.globs = vars(module)
     monkeypatch.chdir(tmp_path)  # for what examples write
     monkeypatch.setenv("MPLBACKEND", "Agg")
     out = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        tried = doctest.DocTestRunner(optionflags=FLAGS).run(case, out=out.append)
+        tried = doctest.DocTestRunner(optionflags=FLAGS).run(
+            case, out=out.append, clear_globs=False
+        )
     assert not tried.failed, "".join(out)
     assert tried.attempted > 3
     ours = [w for w in caught if "skimb" in str(w.message) or f"{Path('skimb')}/" in w.filename]
