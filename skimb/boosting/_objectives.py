@@ -109,7 +109,7 @@ def check_rows(bound):
     check_served(bound, SERVES, "boosting", "choose a loss whose scope is 'row'")
 
 
-def _bind_warned(loss, prior):
+def bind_warned(loss, prior):
     """Bind a loss given by the user; say where its positive class is the common one."""
     bound = bind_rows(loss, prior)
     classes = list(range(prior.n_classes)) if prior.classes is None else prior.classes.tolist()
@@ -163,7 +163,7 @@ def as_lightgbm(loss, prior):
     """
     if "regression" in loss.tasks:
         return LightGBMRegressionObjective(bind_target(loss, prior))
-    return LightGBMObjective(_bind_warned(loss, prior))
+    return LightGBMObjective(bind_warned(loss, prior))
 
 
 def as_xgboost(loss, prior):
@@ -211,4 +211,4 @@ def as_xgboost(loss, prior):
     """
     if "regression" in loss.tasks:
         return XGBoostRegressionObjective(bind_target(loss, prior))
-    return XGBoostObjective(_bind_warned(loss, prior))
+    return XGBoostObjective(bind_warned(loss, prior))
