@@ -24,6 +24,9 @@ def product(a, b, out):
 class Embedding(ABC):
     """Turns columns of a batch into tensors (nets, columns, n, width)."""
 
+    #: whether it has parameters
+    learned = True
+
     @abstractmethod
     def forward(self, X):
         """Embedded columns of blocks whose axes are nets, rows, columns."""
@@ -35,6 +38,8 @@ class Embedding(ABC):
 
 class Plain(Embedding):
     """Numeric columns as they are, each beside whether it is missing."""
+
+    learned = False
 
     def __init__(self, P, G):
         pass
@@ -69,6 +74,38 @@ class PiecewiseLinear(Embedding):
     def backward(self, d):
         d = d.view(*self.own[0].shape[:2], -1, d.shape[-1])
         kernels.piecewise_grads(d, *self.edges, *self.at, *self.grads)
+
+
+class Mixable(Embedding):
+    """Mixes embedded rows with those of their partners, where a batch says how much of each row stays.
+
+    Its blocks then have the rows and after them the partners, and ``kept`` is (nets, n, 1). Of steps between
+    quantiles and of categories, whose embeddings are linear, that is a mixture of encoded rows.
+
+    Parameters
+    ----------
+    inner : Embedding
+        Embeds either.
+    """
+
+    def __init__(self, inner):
+        self.inner, self.learned = inner, inner.learned
+
+    def forward(self, X):
+        E = self.inner.forward(X)
+        kept = X.get("kept")
+        self.kept = None if kept is None else kept.unsqueeze(1)
+        if kept is None:
+            return E
+        own, other = E.chunk(2, 2)
+        return other + self.kept * (own - other)
+
+    def backward(self, d):
+        if self.kept is not None and self.learned:
+            d = d.view(len(self.kept), -1, *d.shape[-2:])
+            own = self.kept * d
+            d = torch.cat([own, d - own], 2)
+        self.inner.backward(d)
 
 
 class Periodic(Embedding):
