@@ -23,7 +23,20 @@ from skimb.neural_network import TabMClassifier, TabMRegressor
 from skimb.neural_network._tabm_rows import TabMRows
 from skimb.posthoc import LogitAdjuster
 from skimb.preprocessing._table import TableReader
-from skimb.training import ClassPowerSampler, DeferredReweighting
+from skimb.training import (
+    AdversarialTraining,
+    BalancedMixup,
+    ClassPowerSampler,
+    DeferredReweighting,
+    DynamicPruning,
+    GroupwiseDenoising,
+    Mixup,
+    PartialMixup,
+    RunningScheme,
+    Scattering,
+    Scheme,
+    UniMix,
+)
 
 TINY = {
     "n_members": 3, "width": 12, "d_embedding": 4, "n_bins": 8, "learning_rate_init": 0.01,
@@ -234,6 +247,70 @@ def test_costs_of_rows_decide():
     cost = np.where(np.arange(2) == y[:, None], 0.0, np.where(y == 1, 50.0, 1.0)[:, None])
     model = quick(loss=losses.ExpectedCost(), max_iter=20).fit(X, y, cost=cost)
     assert model.predict(X).mean() > 2 * y.mean()
+
+
+@pytest.mark.parametrize("mix", [BalancedMixup(), UniMix()])
+def test_probabilities_of_mixtures_are_honest(mix):
+    X, y = raw_table(500)
+    model = quick(max_iter=12, mix=mix, validation_folds=1).fit(X, y)
+    p = model.predict_proba(X)[:, 1]
+    assert p.mean() == pytest.approx(y.mean(), abs=0.06)
+    assert average_precision_score(y, p) > 1.5 * y.mean()
+    assert abs(model._head.trained[1] - y.mean()) > 0.02  # which is undone
+    copied = pickle.loads(pickle.dumps(model)).set_params(mix=None)
+    np.testing.assert_array_equal(copied.predict_proba(X)[:, 1], p)
+    before = p.copy()
+    assert (model.partial_fit(X, y, sample_weight=1.0 + y).predict_proba(X)[:, 1] != before).any()
+
+
+def test_a_scheme_follows_the_training_of_each_ensemble(table):
+    X, y = table
+    began = []
+
+    class Last(RunningScheme):
+        def __init__(self, module):
+            self.module, self.steps = module, 0
+
+        def after_update(self, batch, step):
+            self.steps += 1
+            self.seen = {k: v.clone() for k, v in self.module.state_dict().items()}
+
+        def weights(self):
+            return [torch.zeros_like(v) for v in self.seen.values()] if self.steps else None
+
+    class Zeros(Scheme):
+        def start(self, module, data, seed):
+            began.append(len(data))
+            return Last(module)
+
+    model = quick(scheme=Zeros(), embedding=None).fit(X, y)
+    assert sum(began) == len(X)  # two halves
+    flat = model._folds[0].net_.module_.flat
+    assert not flat.any()  # the offered weights predict
+    assert model.shrinkage_ == 1.0 or np.ptp(model.predict_proba(X)[:, 1]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"mix": PartialMixup()}, "puts columns of rows together"),
+        ({"mix": Mixup(), "loss": losses.MannWhitney()}, "use a loss of single rows"),
+        ({"scheme": GroupwiseDenoising()}, "reads columns, which TabM does not allow"),
+        ({"scheme": DynamicPruning()}, "reads columns, which TabM does not allow"),
+        ({"scheme": Scattering()}, "differentiates the net"),
+        ({"scheme": AdversarialTraining()}, "differentiates the net"),
+    ],
+)
+def test_mixtures_and_schemes_that_are_refused(params, message):
+    X, y = raw_table(120)
+    with pytest.raises(ValueError, match=message):
+        quick(**params).fit(X, y)
+
+
+def test_mixtures_of_several_labels_are_refused():
+    X, y = raw_table(120)
+    with pytest.raises(ValueError, match="mixes exclusive classes; multi-label y has none"):
+        quick(mix=Mixup()).fit(X, np.stack([y, 1 - y], 1))
 
 
 def test_losses_that_perturb_rows_are_refused():

@@ -10,6 +10,7 @@ from skimb import losses
 from skimb._core.priors import ClassPrior
 from skimb.engine.data import Batch, Blocks, TrainingData
 from skimb.engine.grouping import JointTraining
+from skimb.engine.mixing import BalancedMixup, BlockMixing, Mixup, Remix, UniMix
 from skimb.engine.net import EngineNet
 from skimb.engine.optim import Adam
 from skimb.engine.sampling import Order
@@ -198,6 +199,54 @@ def test_gradients_are_those_of_autograd(loss, kind, embedding, ensemble):
     expected = torch.autograd.grad(total, flat)[0] / (1 if ensemble == "packed" else len(scores))
     assert float(expected.abs().max()) > 1e-6
     torch.testing.assert_close(module.flat.grad, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("mixer", "kind", "embedding", "ensemble"),
+    [
+        *((Mixup(), "binary", embedding, "mini") for embedding in EMBEDDINGS),
+        (BalancedMixup(1.0), "multiclass", "piecewise_linear", "packed"),
+        (Remix(), "multiclass", "periodic", "full"),
+        (UniMix(), "binary", "piecewise_linear", "full"),
+    ],
+    ids=name_of,
+)
+def test_gradients_of_mixtures_are_those_of_autograd(mixer, kind, embedding, ensemble, monkeypatch):
+    outputs, y = task(kind)
+    shape = replace(SHAPE, n_outputs=outputs, embedding=embedding, ensemble=ensemble)
+    module, X, bound = net(shape), rows(shape), bound_loss(losses.CrossEntropy(), y)
+    weight = torch.linspace(0.5, 1.5, ROWS, dtype=torch.float64)
+    data = TrainingData(Blocks(**X), encoded(bound, y, outputs), weight)
+    scheme = BlockMixing(mixer, data, np.bincount(y), 0, module.flat.detach())
+    step = Step(NetTabM(module), bound, None, scheme)
+    batch = scheme.batch(Batch(X, data.target, weight), step)
+    value = step.gradients(batch)
+
+    plain = embedded
+
+    def mixed(module, P, X):
+        def between(E):
+            return X["kept"][..., None] * E[:ROWS] + (1 - X["kept"][..., None]) * E[ROWS:]
+
+        numbers, codes = plain(module, P, X)
+        return [between(E) for E in numbers], between(codes)
+
+    monkeypatch.setitem(globals(), "embedded", mixed)
+    flat = module.flat.detach().clone().requires_grad_()
+    scores, _ = reference(module, flat, batch.X)
+    own, other = (t.code.clip(0).long() for t in (data.target, batch.loss.partner))
+    kept, partner_weight = batch.loss.share, batch.loss.partner_weight
+    total = 0.0
+    for z in scores:
+        log_p = torch.log_softmax(z if outputs > 1 else torch.cat([0 * z, z], 1), 1)
+        first, second = (-log_p.gather(1, c[:, None])[:, 0] for c in (own, other))
+        total = total + (kept * weight * first + (1 - kept) * partner_weight * second).mean()
+    torch.testing.assert_close(value, total.detach() / len(scores), rtol=1e-9, atol=1e-12)
+    expected = torch.autograd.grad(total, flat)[0] / (1 if ensemble == "packed" else len(scores))
+    torch.testing.assert_close(module.flat.grad, expected, rtol=1e-9, atol=1e-12)
+    x, at = X.get("bins", X["codes"]), batch.X.get("bins", batch.X["codes"])
+    torch.testing.assert_close(at[:ROWS], x)  # partners follow
+    assert (at[ROWS:, None] == x).all(-1).any(1).all()
 
 
 @pytest.mark.parametrize(("numbers", "levels"), [(4, ()), (0, (3, 5)), (1, (2,))])

@@ -480,6 +480,7 @@ class AdversarialTraining(Scheme):
     5
     """
 
+    of_matrices = True
     _parameter_constraints = {
         **BALL_CONSTRAINTS,
         "objective": [StrOptions({"rows", *_DISTANCES})],

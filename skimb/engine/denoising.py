@@ -68,6 +68,7 @@ class GroupwiseDenoising(Scheme):
     12
     """
 
+    of_matrices = True
     _parameter_constraints = {
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "temperature": [Interval(Real, 0, None, closed="neither")],

@@ -357,11 +357,26 @@ class Mixing(RunningScheme):
         self.mixer, self.data = mixer, data
         self.counts = np.asarray(counts, float)
         self.rng = np.random.default_rng(seed)
-        self.mixed = mixer.rows(data.X.shape[1])
+        self._prepare()
         classes = _classes(data.target)
         self._by_class = np.argsort(classes, kind="stable")  # rows of one class after the other
         sizes = np.bincount(classes)
         self._starts, self._sizes = (sizes.cumsum() - sizes)[sizes > 0], sizes[sizes > 0]
+
+    def _prepare(self):
+        self.mixed = self.mixer.rows(self.data.X.shape[1])
+
+    def _rows(self, X, at):
+        """Some rows of a batch."""
+        return X[at]
+
+    def _numbers(self, X, values):
+        """An array in the type of the rows."""
+        return torch.from_numpy(values).to(X)
+
+    def _mixture(self, X, other, kept):
+        """Mixtures of rows and partners, of which the shares (n, 1) stay."""
+        return self.mixed(X, other, kept, self.rng)
 
     def batch(self, batch, step):
         X, target, weight = batch.X, batch.target, batch.weight
@@ -371,15 +386,15 @@ class Mixing(RunningScheme):
             other, partner, partner_weight = self._balanced(len(classes), weight is not None)
         else:
             at = torch.from_numpy(at).to(target.code.device)
-            other, partner = X[at], target.each(lambda part: part[at])
+            other, partner = self._rows(X, at), target.each(lambda part: part[at])
             partner_weight = None if weight is None else weight[at]
         n_i = self.counts[classes]
         n_j = self.counts[_classes(partner)]
         kept = self.mixer.row_share(self.mixer.draw(len(classes), self.rng), n_i, n_j)
-        label = torch.from_numpy(self.mixer.label_share(kept, n_i, n_j)).to(X)
-        kept = torch.from_numpy(kept).to(X)[:, None]
+        label = self._numbers(X, self.mixer.label_share(kept, n_i, n_j))
+        kept = self._numbers(X, kept)[:, None]
         loss = TwoLabels(step.loss, partner, partner_weight, label)
-        mixed = self.mixed(X, other, kept, self.rng)
+        mixed = self._mixture(X, other, kept)
         return Batch(mixed, target, weight, batch.rows, batch.epoch, loss)
 
     def _balanced(self, n, weighted):
@@ -389,6 +404,45 @@ class Mixing(RunningScheme):
         at = torch.from_numpy(at).to(self.data.target.code.device)
         weight = self.data.weight[at] if weighted else None
         return self.data.X[at], self.data.target.each(lambda part: part[at]), weight
+
+
+class BlockMixing(Mixing):
+    """Trains on mixtures of embedded rows: hands rows and partners to a backend that mixes what it makes of them.
+
+    Parameters
+    ----------
+    mixer : Mixer
+        What to mix.
+    data : TrainingData
+        All rows, as blocks.
+    counts : ndarray of shape (n_classes,)
+        Rows per class.
+    seed : int
+        Seed of partners and shares.
+    like : Tensor
+        Of the type and on the device of the net.
+    """
+
+    def __init__(self, mixer, data, counts, seed, like):
+        self.like = like
+        super().__init__(mixer, data, counts, seed)
+
+    def _prepare(self):
+        if type(self.mixer).rows is not Mixer.rows:
+            raise ValueError(
+                f"mix={self.mixer!r} puts columns of rows together, and embedded rows of a table have none; use a "
+                "mixer of whole rows, as Mixup, Remix, UniMix or BalancedMixup."
+            )
+
+    def _rows(self, X, at):
+        return {name: block[at] for name, block in X.items()}
+
+    def _numbers(self, X, values):
+        return torch.from_numpy(values).to(self.like)
+
+    def _mixture(self, X, other, kept):
+        both = {name: torch.cat([block, other[name]]) for name, block in X.items()}
+        return both | {"kept": kept}
 
 
 class TwoLabels:
@@ -409,7 +463,7 @@ class TwoLabels:
         """Loss and gradient of a batch, as of the loss itself."""
         share, other, partner = self.share, self.partner_weight, self.partner
         if members := target.code.shape[:-1]:
-            share = share.expand(*members, *share.shape)
+            share = share.expand(*members, *share.shape).contiguous()
             partner = partner.each(lambda part: part.expand(*members, *part.shape).contiguous())
         first = share if weight is None else share * weight
         second = 1.0 - share if other is None else (1.0 - share) * other

@@ -67,6 +67,7 @@ class DynamicPruning(Scheme):
     12
     """
 
+    of_matrices = True
     _parameter_constraints = {
         "fraction": [Interval(Real, 0, 1, closed="right")],
         "period": [Interval(Integral, 1, None, closed="left")],

@@ -108,6 +108,7 @@ class Scattering(Scheme):
     5
     """
 
+    of_matrices = True
     _parameter_constraints = {
         "weight": [Interval(Real, 0, None, closed="left")],
         "kind": [StrOptions(set(KINDS))],

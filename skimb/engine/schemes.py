@@ -93,6 +93,9 @@ class Scheme(BaseEstimator, ABC):
     5
     """
 
+    #: whether it differentiates the net, asks it about all rows or reads columns, which takes rows in one matrix
+    of_matrices = False
+
     @abstractmethod
     def start(self, module, data, seed):
         """Begin a fit.

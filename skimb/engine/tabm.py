@@ -9,6 +9,7 @@ from skimb.engine.tabm_layers import (
     First,
     Heads,
     Hidden,
+    Mixable,
     Periodic,
     PiecewiseLinear,
     Plain,
@@ -76,13 +77,16 @@ class Ensembles(Backend):
                 parts.append((kind(P, G), "first"))
         if shape.levels:
             parts.append((Codes(P, G), "first_codes"))
-        self.layers = [First(parts, P, G)]
+        self.layers = [First([(Mixable(part), name) for part, name in parts], P, G)]
         self.layers += [Hidden(P, G, i) for i in range(1, shape.n_blocks)]
         fused = shape.n_outputs == 1 and not dropouts
         self.heads = (ReluHeads if fused else Heads)(P, G)
 
     def forward(self, X):
-        """Scores (nets, members, n, outputs) of blocks (nets, n, columns), or (n, columns) of all nets."""
+        """Scores (nets, members, n, outputs) of blocks (nets, n, columns), or (n, columns) of all nets.
+
+        A block ``kept`` (n, 1) says that the others hold the rows and then as many partners to mix them with.
+        """
         a = {name: self._each_unit(block) for name, block in X.items()}
         for layer in self.layers:
             a = layer.forward(a, not (self.heads.activates and layer is self.layers[-1]))

@@ -70,6 +70,38 @@ class PiecewiseLinear(Embedding):
         kernels.piecewise_grads(d, *self.edges, *self.at, *self.grads)
 
 
+class Mixable(Embedding):
+    """Mixes embedded rows with those of their partners, where a batch says how much of each row stays.
+
+    Its blocks then have the rows and after them the partners, and ``kept`` is (nets, n, 1). Of steps between
+    quantiles and of categories, whose embeddings are linear, that is a mixture of encoded rows.
+
+    Parameters
+    ----------
+    inner : Embedding
+        Embeds either.
+    """
+
+    def __init__(self, inner):
+        self.inner, self.learned = inner, inner.learned
+
+    def forward(self, X):
+        E = self.inner.forward(X)
+        kept = X.get("kept")
+        self.kept = None if kept is None else kept.unsqueeze(1)
+        if kept is None:
+            return E
+        own, other = E.chunk(2, 2)
+        return other + self.kept * (own - other)
+
+    def backward(self, d):
+        if self.kept is not None and self.learned:
+            d = d.view(len(self.kept), -1, *d.shape[-2:])
+            own = self.kept * d
+            d = torch.cat([own, d - own], 2)
+        self.inner.backward(d)
+
+
 class Periodic(Embedding):
     """ReLU of a linear map of sines and cosines of learned frequencies; a vector of its own where missing."""
 

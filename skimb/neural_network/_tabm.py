@@ -9,11 +9,13 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from skimb._base import members
 from skimb._base.head import Head
 from skimb._core.compat import with_callbacks
+from skimb.engine.mixing import Mixer
+from skimb.engine.schemes import Scheme
 from skimb.losses import Loss
 from skimb.neural_network._mlp import MLPClassifier
 from skimb.neural_network._tabm_base import SHARED_CONSTRAINTS, TabMBase
 
-_OF_HEADS = ("class_weight", "prior", "class_counts", "sampler", "deferred_reweighting")
+_OF_HEADS = ("class_weight", "prior", "class_counts", "sampler", "mix", "deferred_reweighting")
 
 
 class TabMClassifier(ClassifierMixin, TabMBase):
@@ -61,6 +63,11 @@ class TabMClassifier(ClassifierMixin, TabMBase):
         Rows per class before resampling, for losses that read counts.
     sampler : ClassPowerSampler or None, default=None
         Draws batches by class; its shift is undone in ``predict_proba``.
+    mix : Mixup, BalancedMixup, Remix, UniMix or None, default=None
+        Mixes embedded rows and their labels; its shift is undone in ``predict_proba``.
+    scheme : Scheme or None, default=None
+        What training does beyond the loss of a batch, of one's own: those of :mod:`skimb.training` differentiate
+        the net, ask it about all rows or read columns, and are refused.
     deferred_reweighting : float in [0, 1] or None, default=None
         Share of `max_iter` after which class weights set in.
     alpha : float in [0, inf), default=0.0003
@@ -149,9 +156,10 @@ class TabMClassifier(ClassifierMixin, TabMBase):
     the likelihood of no gain beside that of the gain found.
 
     A loss that remembers earlier batches has one memory for each ensemble, to which all its members add; such
-    ensembles are trained one after another. Mixtures of rows and schemes, which change rows before they are
-    embedded, are those of :class:`MLPClassifier`. There is no mixed precision: the step is
-    written by hand, with kernels that know no type shorter than float32.
+    ensembles are trained one after another, as are those with `mix` or `scheme`. Mixtures are of embedded rows,
+    which for steps between quantiles, categories and ``embedding=None`` are mixtures of encoded rows; all members
+    see the same ones. There is no mixed precision: the step is written by hand, with kernels that know no type
+    shorter than float32.
 
     Deviations from the paper: 8 members of 64 units in place of 32 of 512; no dropout; the first scales of
     ``ensemble="full"`` are one per column, as those of "mini", not one per number of its embedding; folds.
@@ -183,6 +191,8 @@ class TabMClassifier(ClassifierMixin, TabMBase):
         "prior": ["array-like", dict, None],
         "class_counts": ["array-like", dict, None],
         "sampler": [HasMethods(["class_probabilities"]), None],
+        "mix": [Mixer, None],
+        "scheme": [Scheme, None],
         "deferred_reweighting": [Interval(Real, 0, 1, closed="both"), None],
     }
 
@@ -204,6 +214,8 @@ class TabMClassifier(ClassifierMixin, TabMBase):
         prior=None,
         class_counts=None,
         sampler=None,
+        mix=None,
+        scheme=None,
         deferred_reweighting=None,
         alpha=3e-4,
         learning_rate_init=6e-3,
@@ -236,6 +248,8 @@ class TabMClassifier(ClassifierMixin, TabMBase):
         self.prior = prior
         self.class_counts = class_counts
         self.sampler = sampler
+        self.mix = mix
+        self.scheme = scheme
         self.deferred_reweighting = deferred_reweighting
         self.alpha = alpha
         self.learning_rate_init = learning_rate_init

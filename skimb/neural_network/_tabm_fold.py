@@ -9,6 +9,7 @@ from sklearn.metrics import check_scoring
 from skimb._base import members
 from skimb._base.estimator import NeuralBase
 from skimb._core.stand_ins import Answers
+from skimb.engine.mixing import BlockMixing
 from skimb.engine.optim import Adam
 from skimb.engine.step import Step
 from skimb.engine.tabm import NetTabM, infer
@@ -40,7 +41,8 @@ class TabMFold(NeuralBase):
         self.columns, self.valid = columns, valid
         self._head = head
         self.early_stopping = valid is not None
-        self.warm_start, self.scheme, self.tol = False, None, 0.0
+        self.scheme, self.mix = settings.get("scheme"), settings.get("mix")
+        self.warm_start, self.tol = False, 0.0
         self.learning_rate = "constant"
 
     def again(self, settings, valid):
@@ -100,6 +102,26 @@ class TabMFold(NeuralBase):
             max_norm=self.clip_norm,
         )
         return Step(backend, bound, optimizer, scheme)
+
+    def _schemes(self, bound, module, data, seed):
+        scheme = self.scheme
+        refused = scheme is not None and scheme.of_matrices
+        parts = [] if refused else super()._schemes(bound, module, data, seed)
+        if refused or any(part.autograd for part in parts):
+            raise ValueError(
+                f"scheme={scheme!r} differentiates the net, asks it about all rows or reads columns, which TabM "
+                "does not allow; use MLPClassifier on encoded columns, or scheme=None."
+            )
+        if self.mix is None:
+            return parts
+        if self._head.multilabel:
+            raise ValueError(
+                f"mix={self.mix!r} mixes exclusive classes; multi-label y has none. Use mix=None."
+            )
+        consumer, cure = f"mix={self.mix!r}", "use a loss of single rows"
+        check_served(bound, frozenset({"every class"}), consumer, cure)
+        counts = self._head.seen.counts
+        return [BlockMixing(self.mix, data, counts, seed, module.flat.detach()), *parts]
 
     def _raw(self, X, dtype=None):
         """Raw outputs (members, n, n_outputs) of blocks."""
