@@ -51,6 +51,8 @@ def test_the_code_of_a_page(page, tmp_path, monkeypatch):
     case.globs = vars(module)
     monkeypatch.chdir(tmp_path)  # for what examples write
     monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setenv("DO_NOT_TRACK", "true")  # a test tells nobody that it runs
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     out = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
