@@ -105,6 +105,46 @@ def dask():
     assert bundles.sizes == [4]
 
 
+def wordllama():
+    """Words without a network."""
+    from skimb.preprocessing import EmbeddingVectorizer
+
+    vectors = EmbeddingVectorizer().fit_transform(
+        ["a lost parcel", "my parcel is gone", "good night"]
+    )
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
+
+
+def exported():
+    """A net in ONNX, and its answers in onnxruntime; without the latter it cannot be checked."""
+    from skimb.export import to_onnx
+    from skimb.neural_network import MLPClassifier
+
+    X, y = rare()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="to_onnx: the model was not checked")
+        try:
+            to_onnx(MLPClassifier((4,), max_iter=3).fit(X, y), X=X)
+        except UserWarning as error:
+            raise ImportError(str(error)) from None
+
+
+def benchmark():
+    """Two methods on a set of three hundred rows."""
+    from skimb._core.optional import require
+    from skimb.benchmark import report, run
+
+    with tempfile.TemporaryDirectory() as folder:
+        frame = require("pandas", extra="benchmark").DataFrame(rare()[0], columns=list("abcde"))
+        frame = frame.assign(target=rare()[1])
+        require("pyarrow", extra="benchmark")
+        frame.loc[[*range(200), *range(200)]].to_parquet(f"{folder}/made.parquet")
+        methods = ["logistic regression", "random forest"]
+        found = run(folder, suites=["binary"], methods=methods, splits=1, progress=True)
+    assert set(found["method"]) == set(methods)
+    assert "made" in report(found)
+
+
 def sphinx():
     """A page with a docstring, by the theme and the extensions that need no further settings."""
     import importlib
@@ -134,9 +174,16 @@ JOBS = {
     "plot": {"matplotlib": matplotlib},
     "data": {"pandas": pandas, "pyarrow": pyarrow},
     "dask": {"distributed": dask, "cloudpickle": dask},
+    "text": {"wordllama": wordllama},
+    "onnx": {"onnx": exported, "onnxruntime": exported},
+    "benchmark": {"pandas": benchmark, "pyarrow": benchmark, "rich": benchmark},
     "docs": {"sphinx": sphinx},
 }
-BY_THE_TESTS = ("test", "dev")  # `make test` installs and uses them
+BY_THE_TESTS = (
+    "test",
+    "dev",
+    "neighbours",
+)  # `make test` and `make neighbours` install and use them
 TOOLS = ("docs",)  # skimb itself imports nothing of them
 
 

@@ -660,5 +660,5 @@ def test_check_finds_what_differs(monkeypatch):
 def test_check_says_when_it_cannot_run(monkeypatch):
     model = net().fit(X, TARGETS["binary"])
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with pytest.warns(UserWarning, match="not checked, because onnxruntime is not installed"):
+    with pytest.warns(UserWarning, match="not checked: .onnxruntime. is needed here"):
         module.to_onnx(model, X=X)

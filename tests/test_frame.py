@@ -74,7 +74,7 @@ def test_optional_imports_go_through_require_and_every_extra_has_jobs():
     extras = project["optional-dependencies"]
     jobs = check_extra.JOBS
     assert jobs.keys() == extras.keys() - set(check_extra.BY_THE_TESTS)
-    core = {"numpy", "scipy", "sklearn", "torch", "skorch", "imblearn", "joblib", "skimb"}
+    core = {"numpy", "scipy", "sklearn", "torch", "skorch", "imblearn", "joblib", "threadpoolctl", "skimb"}
     wanted, used = ("require", "lacking"), set()
     for path, found in nodes().items():
         for node in found:

@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 import skimb
+from skimb._core.optional import lacking, require
 from skimb._core.warn import warn_user
 from skimb.export._answers import ANSWERS, answer_of
 from skimb.export._graph import LEAST_OPSET, Graph, onnx
@@ -295,15 +296,10 @@ def _matrix(X, dtype):
 
 def _compare(model, estimator, X, kind):
     """Raise where the model does not answer as the estimator does."""
-    try:
-        import onnxruntime
-    except ImportError:
-        warn_user(
-            "to_onnx: the model was not checked, because onnxruntime is not installed; get it with "
-            "`pip install skimb[onnx]`, or give check=False."
-        )
+    if why := lacking("onnxruntime", extra="onnx"):
+        warn_user(f"to_onnx: the model was not checked: {why} Or give check=False.")
         return
-    session = onnxruntime.InferenceSession(
+    session = require("onnxruntime", extra="onnx").InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
     feed = as_inputs(session, X)
