@@ -223,6 +223,35 @@ def whole(frame, args):
     return f"The run has not ended: {done} of {total} cells; comparisons are of the cells that both methods have."
 
 
+def sparse_nets(frame):
+    """The section on nets of words."""
+    net = frame[frame["method"].isin(["LR, words", "sparse net", "sparse net, all kept"])]
+    wide = net.pivot_table(index=["set", "positives", "seed"], columns="method", values="ratio")
+    rows = []
+    for method in ("sparse net", "sparse net, all kept"):
+        if method not in wide:
+            continue
+        gain = (
+            (wide["LR, words"] - wide[method])
+            .dropna()
+            .groupby(["set", "positives"])
+            .agg(["mean", "sem"])
+        )
+        above = (gain["mean"] > gain["sem"]).sum()
+        below = (gain["mean"] < -gain["sem"]).sum()
+        worst = gain["mean"].idxmin()
+        rows.append(
+            [method, above, below, len(gain), f"{worst[0]}, {worst[1]}: {gain['mean'][worst]:+.3f}"]
+        )
+    parts = [
+        "## The sparse net and logistic regression on the same words",
+        table(["net", "log loss better", "worse", "cells", "worst cell"], rows),
+    ]
+    kept = frame.loc[frame["method"] == "sparse net", "hidden_scale"]
+    parts.append(f"The hidden path was dropped in {(kept == 0).sum()} of {len(kept)} fits.")
+    return parts
+
+
 def page(frame, args):
     """The whole page."""
     methods = [m for m in METHODS if m in set(frame["method"])]
@@ -247,28 +276,8 @@ def page(frame, args):
         wide = frame.pivot_table(index="positives", columns="method", values=metric)[methods]
         rows = [[k, *(f"{v:.3f}" for v in wide.loc[k])] for k in wide.index]
         parts.append(table([f"{title}, positives", *methods], rows))
-    parts.append("## The sparse net and logistic regression on the same words")
-    net = frame[frame["method"].isin(["LR, words", "sparse net", "sparse net, all kept"])]
-    wide = net.pivot_table(index=["set", "positives", "seed"], columns="method", values="ratio")
-    rows = []
-    for method in ("sparse net", "sparse net, all kept"):
-        if method not in wide:
-            continue
-        gain = (
-            (wide["LR, words"] - wide[method])
-            .dropna()
-            .groupby(["set", "positives"])
-            .agg(["mean", "sem"])
-        )
-        above = (gain["mean"] > gain["sem"]).sum()
-        below = (gain["mean"] < -gain["sem"]).sum()
-        worst = gain["mean"].idxmin()
-        rows.append(
-            [method, above, below, len(gain), f"{worst[0]}, {worst[1]}: {gain['mean'][worst]:+.3f}"]
-        )
-    parts.append(table(["net", "log loss better", "worse", "cells", "worst cell"], rows))
-    kept = frame.loc[frame["method"] == "sparse net", "hidden_scale"]
-    parts.append(f"The hidden path was dropped in {(kept == 0).sum()} of {len(kept)} fits.")
+    if "sparse net" in methods:
+        parts += sparse_nets(frame)
     for metric in ("ap", "ratio"):
         parts.append(f"## {METRICS[metric]} by set")
         wide = frame.pivot_table(index=["set", "positives"], columns="method", values=metric)[
