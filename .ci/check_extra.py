@@ -176,7 +176,7 @@ JOBS = {
     "dask": {"distributed": dask, "cloudpickle": dask},
     "text": {"wordllama": wordllama},
     "onnx": {"onnx": exported, "onnxruntime": exported},
-    "benchmark": {"pandas": benchmark, "pyarrow": benchmark, "rich": benchmark},
+    "benchmark": dict.fromkeys(("cloudpickle", "pandas", "pyarrow", "rich"), benchmark),
     "docs": {"sphinx": sphinx},
 }
 BY_THE_TESTS = (

@@ -8,7 +8,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-import cloudpickle
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
 
@@ -275,7 +274,9 @@ def _alone(*what):
     """`fit` in a process of its own."""
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_answer, args=(cloudpickle.dumps(what), theirs))
+    child = context.Process(
+        target=_answer, args=(require("cloudpickle", extra="benchmark").dumps(what), theirs)
+    )
     child.start()
     theirs.close()
     try:
@@ -293,7 +294,7 @@ def _alone(*what):
 
 
 def _answer(what, pipe):
-    pipe.send(fit(*cloudpickle.loads(what), memory=True))
+    pipe.send(fit(*require("cloudpickle", extra="benchmark").loads(what), memory=True))
 
 
 def _fit_all(todo, kept, store, limit, n_jobs, dask, memory, progress):
