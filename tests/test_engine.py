@@ -594,7 +594,7 @@ def test_early_stopping_restores_the_best_weights(rare, scoring):
 def test_patience_is_longer_below_constant_probabilities(rare):
     def epochs(scores, floor):
         validation = SimpleNamespace(scores=[], best_before=-np.inf, best_score=-np.inf)
-        net = SimpleNamespace(history=[{"train_loss": 1.0}])
+        net = SimpleNamespace(epoch={"train_loss": 1.0})
         patience = Patience(0.0, 2, validation=validation, floor=floor)
         for score in scores:
             validation.scores.append(score)

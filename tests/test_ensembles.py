@@ -40,7 +40,7 @@ def failing(estimator):
 
 
 @parametrize_with_checks(
-    [SELF_PACED(n_estimators=4), CASCADE(n_estimators=4), PopulationBaggingClassifier(MLPClassifier((20,), learning_rate_init=0.02, max_iter=60), 3)],
+    [SELF_PACED(n_estimators=4), CASCADE(n_estimators=4), PopulationBaggingClassifier(MLPClassifier((20,), hidden_scale=1.0, learning_rate_init=0.02, max_iter=60), 3)],
     expected_failed_checks=failing,
 )  # fmt: skip
 def test_sklearn_checks(estimator, check):
