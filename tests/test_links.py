@@ -98,7 +98,8 @@ def broken(path, text):
     for _, block in TOCTREE.findall(text):
         entries = [line.strip() for line in block.splitlines() if line.strip()]
         for entry in entries:
-            if not entry.startswith(":") and not is_page(path, entry):
+            target = re.sub(r"^.+<(.+)>$", r"\1", entry)
+            if not entry.startswith(":") and not is_page(path, target):
                 yield f"toctree: {entry}"
     for target in CARD.findall(text):
         if not is_page(path, target):
@@ -169,6 +170,7 @@ def test_files_and_targets_that_are_named_exist(rules):
         ("guide/a.rst", ":meth:`~skimb.losses.Focal.no_such_method`"),
         ("guide/a.rst", ".. image:: ../_static/nothing.png\n"),
         ("guide/a.rst", ".. toctree::\n   :maxdepth: 1\n\n   losses\n   nowhere\n"),
+        ("guide/a.rst", ".. toctree::\n\n   Losses <losses>\n   A title <nowhere>\n"),
         ("index.rst", "   :link: guide/nowhere\n      :link-type: doc"),
         ("a.md", "[text](nowhere.md)"),
         ("a.md", "[text](#no-heading)\n\n# Heading\n"),
