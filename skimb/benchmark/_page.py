@@ -87,7 +87,7 @@ def report(frame, *, title=None, methods=None, command=None, pictures=None):
     title = title or f"Benchmark: {', '.join(suite.title.lower() for suite in suites)}"
     parts = [
         f"# {title}",
-        f"{date.today()}, {_machine()}."
+        f"{date.today()}, {machine()}."
         + (f" `{command}` repeats it." if command else "")
         + f" Versions: {', '.join(sorted(set(frame['release'])))}.",
         f"Sets of a folder, at most {ROWS:,} rows each (drawn by class, of a rare class at least {LEAST_RARE} rows "
@@ -265,7 +265,8 @@ def table(header, rows):
     return "\n".join(lines)
 
 
-def _machine():
+def machine():
+    """Processor, cores and versions in one line."""
     cpu = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo") as f:

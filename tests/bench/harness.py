@@ -4,7 +4,6 @@ import functools
 import gc
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -97,26 +96,13 @@ def peak_mib():
 
 def machine():
     """One line about the machine."""
-    cpu = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo") as f:
-            cpu = next(line.split(":")[1].strip() for line in f if line.startswith("model name"))
-    except (OSError, StopIteration):
-        cpu = platform.machine()
-    import numpy
-    import sklearn
-    import skorch
-    import torch
+    from skimb.benchmark._page import machine  # not before threads are fixed
 
-    return (
-        f"{cpu}, {os.cpu_count()} cores; Python {platform.python_version()}, "
-        f"torch {torch.__version__}, scikit-learn {sklearn.__version__}, "
-        f"skorch {skorch.__version__}, numpy {numpy.__version__}; one thread unless said."
-    )
+    return f"{machine()}; one thread unless said."
 
 
 def table(header, rows):
     """A markdown table."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(str(c) for c in row) + " |" for row in rows]
-    return "\n".join(lines)
+    from skimb.benchmark._page import table
+
+    return table(header, rows)
