@@ -1,7 +1,7 @@
 """Benchmark of texts with few rows of a rare class: words, a frozen embedding, both.
 
     python tests/bench/bench_text.py --data FOLDER [--write docs/benchmarks/text.md]
-        [--sets NAME ...] [--methods NAME ...] [--seeds 3] [--limit SECONDS] [--again METHOD ...]
+        [--sets NAME ...] [--methods NAME ...] [--seeds 8] [--limit SECONDS] [--again METHOD ...]
 
 FOLDER holds parquet files with columns `text` and `target`. The rare class is the smallest one with at least 150 rows.
 A cell is a set, a number of its rows for training (10, 25, 50, 100, beside 1,000 others) and a seed; tests are on the other
@@ -53,8 +53,9 @@ SETS = (
 )  # fmt: skip
 POSITIVES = (25, 100, 10, 50)  # in this order, so that a run that was stopped has seen all sets
 FEWEST, OTHERS, TEST, TEST_RARE = 150, 1000, 1500, 400
-SLOW = ("TabMClassifier", "contrastive head", "sparse net", "sparse net, all kept")
-SLOW_POSITIVES, SLOW_SEEDS = (25, 100), 1  # cells of the slow methods
+# cells of the methods that are not run everywhere: numbers of positives, seeds
+NETS = ("sparse net", "sparse net, its start", "sparse net, all kept")
+LESS = {**dict.fromkeys(("TabMClassifier", "contrastive head"), ((25, 100), 1)), **dict.fromkeys(NETS, ((25, 100), 3))}  # fmt: skip
 KEY = ["set", "positives", "seed", "method"]
 METRICS = {"ap": "AP", "ratio": "log-loss ratio", "balanced_accuracy": "balanced accuracy"}
 VECTORS = {}  # of the texts of the set at hand
@@ -105,6 +106,9 @@ METHODS = {
         ),
     ),
     "sparse net": lambda seed: make_pipeline(words(), MLPClassifier((32,), random_state=seed)),
+    "sparse net, its start": lambda seed: make_pipeline(
+        words(), MLPClassifier((32,), hidden_scale=0.0, random_state=seed)
+    ),
     "sparse net, all kept": lambda seed: make_pipeline(
         words(), MLPClassifier((32,), hidden_scale=1.0, max_iter=50, random_state=seed)
     ),
@@ -155,16 +159,18 @@ def fitted(name, X, y, train, test, weight, seed):
     }
 
 
+def wanted(method, positives, seed):
+    """Whether the cell is one of the method's."""
+    numbers, seeds = LESS.get(method, (POSITIVES, np.inf))
+    return positives in numbers and seed < seeds
+
+
 def run(args, rows, save):
     """All cells that are missing."""
     begun, done = time.monotonic(), {tuple(row[k] for k in KEY) for row in rows}
     loaded = None
     for positives, name, seed in product(POSITIVES, args.sets, range(args.seeds)):
-        few = positives not in SLOW_POSITIVES or seed >= SLOW_SEEDS
-        todo = [
-            m for m in args.methods
-            if (name, positives, seed, m) not in done and not (few and m in SLOW)
-        ]  # fmt: skip
+        todo = [m for m in args.methods if (name, positives, seed, m) not in done and wanted(m, positives, seed)]  # fmt: skip
         if not todo:
             continue
         if args.limit and time.monotonic() - begun > args.limit:
@@ -186,12 +192,18 @@ def run(args, rows, save):
 # --- the page -----------------------------------------------------------------------------------------
 
 
-def compared(frame, rival, metric, by):
-    """Mean gain of TextClassifier over a rival and its standard error over seeds, larger is better."""
+def compared(frame, rival, metric, by, method="TextClassifier"):
+    """Mean gain of a method over a rival and its standard error over seeds, larger is better."""
     wide = frame.pivot_table(index=["set", "positives", "seed"], columns="method", values=metric)
-    gain = (wide["TextClassifier"] - wide[rival]).dropna() * (-1 if metric == "ratio" else 1)
+    gain = (wide[method] - wide[rival]).dropna() * (-1 if metric == "ratio" else 1)
     seeds = gain.groupby([*by, "seed"]).mean().groupby(by)
     return pd.DataFrame({"gain": seeds.mean(), "error": seeds.sem()})
+
+
+def counted(found, sign):
+    """How often the gain has the sign by more than one standard error, and of these by more than two."""
+    errors = sign * found["gain"] / found["error"]
+    return f"{(errors > 1).sum()} ({(errors > 2).sum()}) of {len(found)}"
 
 
 def verdicts(frame):
@@ -202,9 +214,7 @@ def verdicts(frame):
             row = [rival, METRICS[metric]]
             for by in (["set"], ["set", "positives"]):
                 found = compared(frame, rival, metric, by)
-                above = found["gain"] > found["error"]
-                below = found["gain"] < -found["error"]
-                row += [f"{above.sum()} of {len(found)}", f"{below.sum()} of {len(found)}"]
+                row += [counted(found, 1), counted(found, -1)]
             found = compared(frame, rival, metric, ["set"])
             worst = found["gain"].idxmin()
             row.append(f"{worst}: {found['gain'][worst]:+.3f} ± {found['error'][worst]:.3f}")
@@ -223,38 +233,50 @@ def whole(frame, args):
     return f"The run has not ended: {done} of {total} cells; comparisons are of the cells that both methods have."
 
 
+def number(value):
+    """Three digits."""
+    return f"{value:.3f}"
+
+
 def sparse_nets(frame):
-    """The section on nets of words."""
-    net = frame[frame["method"].isin(["LR, words", "sparse net", "sparse net, all kept"])]
-    wide = net.pivot_table(index=["set", "positives", "seed"], columns="method", values="ratio")
+    """The section on nets of words: beside the linear model that they start from, and beside tuned logistic regression."""
     rows = []
-    for method in ("sparse net", "sparse net, all kept"):
-        if method not in wide:
-            continue
-        gain = (
-            (wide["LR, words"] - wide[method])
-            .dropna()
-            .groupby(["set", "positives"])
-            .agg(["mean", "sem"])
-        )
-        above = (gain["mean"] > gain["sem"]).sum()
-        below = (gain["mean"] < -gain["sem"]).sum()
-        worst = gain["mean"].idxmin()
-        rows.append(
-            [method, above, below, len(gain), f"{worst[0]}, {worst[1]}: {gain['mean'][worst]:+.3f}"]
-        )
-    parts = [
-        "## The sparse net and logistic regression on the same words",
-        table(["net", "log loss better", "worse", "cells", "worst cell"], rows),
-    ]
+    for method, rival in (
+        ("sparse net", "sparse net, its start"),
+        ("sparse net, all kept", "sparse net, its start"),
+        ("sparse net", "LR, words"),
+    ):
+        for metric in ("ap", "ratio"):
+            found = compared(frame, rival, metric, ["set", "positives"], method)
+            worst = found["gain"].idxmin()
+            rows.append(
+                [method, rival, METRICS[metric], counted(found, 1), counted(found, -1),
+                 f"{found['gain'].mean():+.3f}", f"{worst[0]}, {worst[1]}: {found['gain'][worst]:+.3f} ± {found['error'][worst]:.3f}"]
+            )  # fmt: skip
     kept = frame.loc[frame["method"] == "sparse net", "hidden_scale"]
-    parts.append(f"The hidden path was dropped in {(kept == 0).sum()} of {len(kept)} fits.")
-    return parts
+    return [
+        "## The sparse net, the linear model that it starts from, and logistic regression on the same words",
+        table(
+            ["net", "rival", "by", "cells above", "cells below", "mean gain", "worst cell"], rows
+        ),
+        f"The hidden path was dropped in {(kept == 0).sum()} of {len(kept)} fits.",
+    ]
+
+
+def means(frame, methods):
+    """A table of each metric, and of seconds."""
+    tables = []
+    for metric, title in {**METRICS, "seconds": "CPU s"}.items():
+        wide = frame.pivot_table(index="positives", columns="method", values=metric)[methods]
+        rows = [[k, *map(number, wide.loc[k])] for k in wide.index]
+        tables.append(table([f"{title}, positives", *methods], rows))
+    return tables
 
 
 def page(frame, args):
     """The whole page."""
     methods = [m for m in METHODS if m in set(frame["method"])]
+    everywhere = [m for m in methods if m not in LESS]
     parts = [
         "# Few rare texts",
         f"{date.today()}, {machine()} `make bench-text DATA=folder` repeats it.",
@@ -265,29 +287,34 @@ def page(frame, args):
         "The embedding is that of wordllama's wheel (256 dimensions). \"LR\" is LogisticRegressionCV, C of seven by log loss in four stratified folds, "
         "on tf-idf of words and pairs of words, on the embedding, on both side by side. TabMClassifier sees 64 directions of the tf-idf "
         "features (TruncatedSVD) and the embedding, at its defaults. The contrastive head is SubclassContrastiveClassifier((128,), contrast=\"supervised\", "
-        "max_iter=30) on the embedding. The sparse net is MLPClassifier((32,)) on tf-idf, at its defaults and with hidden_scale=1 for 50 epochs.",
+        "max_iter=30) on the embedding. The sparse net is MLPClassifier((32,)) on tf-idf, at its defaults and with hidden_scale=1 for 50 epochs; its start is that with "
+        "hidden_scale=0. TabMClassifier and the contrastive head see the first seed of 25 and 100 texts, sparse nets three seeds of these.",
         whole(frame, args),
         "## TextClassifier and tuned logistic regression",
-        "Above and below mean: by more than the standard error over seeds. Cells are pairs of a set and a number of positives.",
+        "Above and below mean: by more than the standard error over seeds, in brackets by more than twice that. Cells are pairs of a set and a number of positives.",
         verdicts(frame),
         "## Means over sets",
+        *means(frame[frame["method"].isin(everywhere)], everywhere),
     ]  # fmt: skip
-    for metric, title in {**METRICS, "seconds": "CPU s"}.items():
-        wide = frame.pivot_table(index="positives", columns="method", values=metric)[methods]
-        rows = [[k, *(f"{v:.3f}" for v in wide.loc[k])] for k in wide.index]
-        parts.append(table([f"{title}, positives", *methods], rows))
-    if "sparse net" in methods:
+    if slower := [m for m in methods if m not in everywhere]:
+        seeds = frame.groupby(["set", "positives", "seed"])["method"].nunique()
+        common = frame.set_index(["set", "positives", "seed"]).loc[
+            seeds[seeds == len(methods)].index
+        ]
+        parts += [
+            "## Means over the cells of all methods",
+            f"{(seeds == len(methods)).sum()} cells, among them of {', '.join(slower)}.",
+            *means(common.reset_index(), methods),
+        ]
+    if set(NETS) <= set(methods):
         parts += sparse_nets(frame)
     for metric in ("ap", "ratio"):
-        parts.append(f"## {METRICS[metric]} by set")
-        wide = frame.pivot_table(index=["set", "positives"], columns="method", values=metric)[
-            methods
-        ]
+        wide = frame.pivot_table(index=["set", "positives"], columns="method", values=metric)
         rows = [
-            [*index, *(f"{v:.3f}" for v in row)]
-            for index, row in zip(wide.index, wide.to_numpy(), strict=True)
+            [*index, *map(number, row)]
+            for index, row in zip(wide.index, wide[everywhere].to_numpy(), strict=True)
         ]
-        parts.append(table(["set", "positives", *methods], rows))
+        parts += [f"## {METRICS[metric]} by set", table(["set", "positives", *everywhere], rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -297,7 +324,7 @@ def main():
     parser.add_argument("--write", type=Path, default=Path("docs/benchmarks/text.md"))
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD", help=", ".join(METHODS))  # fmt: skip
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--limit", type=float, help="seconds after which no further cell begins")
     parser.add_argument("--again", nargs="+", choices=METHODS, default=[], metavar="METHOD", help="methods whose results are thrown away first")  # fmt: skip
     args = parser.parse_args()
