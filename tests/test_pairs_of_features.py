@@ -1,4 +1,7 @@
-"""Every pair of features of a neural classifier works together, or is refused in one sentence."""
+"""Every pair of features of a neural classifier works together, or is refused in one sentence.
+
+Of ensembles on tables these are the pairs with mixtures or with schemes.
+"""
 
 import itertools
 
@@ -27,7 +30,7 @@ from skimb.losses import (
     Mixed,
 )
 from skimb.model_selection import batched_fits
-from skimb.neural_network import MLPClassifier, NeuralNetClassifier
+from skimb.neural_network import MLPClassifier, NeuralNetClassifier, TabMClassifier
 from skimb.training import (
     AdversarialTraining,
     BalancedMixup,
@@ -51,10 +54,15 @@ class NoiseAtWork(RunningScheme):
         self.generator = torch.Generator().manual_seed(seed)
 
     def batch(self, batch, step):
-        noise = torch.randn(batch.X.shape, generator=self.generator, dtype=batch.X.dtype)
-        return Batch(
-            batch.X + 0.1 * noise, batch.target, batch.weight, batch.rows, batch.epoch, batch.loss
-        )
+        X = batch.X
+        if isinstance(X, dict):
+            X = {k: self.noisy(v) if k in ("numbers", "fractions") else v for k, v in X.items()}
+        else:
+            X = self.noisy(X)
+        return Batch(X, batch.target, batch.weight, batch.rows, batch.epoch, batch.loss)
+
+    def noisy(self, X):
+        return X + 0.1 * torch.randn(X.shape, generator=self.generator, dtype=X.dtype)
 
 
 class Noise(Scheme):
@@ -64,6 +72,27 @@ class Noise(Scheme):
         if data.sparse:
             raise ValueError("scheme=Noise() would make sparse X dense.")
         return NoiseAtWork(seed)
+
+
+class FirstAtWork(RunningScheme):
+    """Offers the weights after the first update."""
+
+    def __init__(self, module):
+        self.module, self.first = module, None
+
+    def after_update(self, batch, step):
+        if self.first is None:
+            self.first = [value.clone() for value in self.module.state_dict().values()]
+
+    def weights(self):
+        return self.first
+
+
+class First(Scheme):
+    """The weights after the first update predict."""
+
+    def start(self, module, data, seed):
+        return FirstAtWork(module)
 
 
 class Net(nn.Module):
@@ -158,14 +187,38 @@ REFUSED = [
 ]  # fmt: skip
 
 
-def goes_together(case):
-    (a, u), (b, v) = case
-    return not any(a == p and u in us and b == q and v in vs for p, us, q, vs in REFUSED)
+#: the same for ensembles on tables, which have other features and some of these; test_tabm has further mixers and schemes
+OF_ENSEMBLES = {
+    name: FEATURES[name]
+    for name in ("loss", "cost", "sampler", "early_stopping", "batched", "X", "y", "class_weight", "how", "deferred_reweighting")
+} | {
+    "estimator": ["tabm"],
+    "mix": FEATURES["mix"][:4],
+    "scheme": [None, First(), *FEATURES["scheme"][1::3]],
+    "ensemble": ["mini", "full", "packed"],
+    "embedding": ["piecewise_linear", "periodic", None],
+    "dropout": [0.0, 0.2],
+    "validation_scoring": [None, "balanced_accuracy"],
+}  # fmt: skip
+REFUSED_BY_ENSEMBLES = [
+    *((a, us, b, vs) for a, us, b, vs in REFUSED if {a, b} <= set(OF_ENSEMBLES)),
+    ("loss", ["adversary"], None, []),
+    ("mix", OF_ENSEMBLES["mix"][3:], None, []),
+    ("X", ["csr"], None, []),
+    ("scheme", OF_ENSEMBLES["scheme"][3:], None, []),
+]  # fmt: skip
 
 
-def cases_of(a, b):
+def goes_together(case, refused):
+    given = dict(case)
+    return not any(
+        given.get(a) in us and (b is None or given.get(b) in vs) for a, us, b, vs in refused
+    )
+
+
+def cases_of(a, b, features):
     """One configuration for each pair of values of two features, the others plain."""
-    return [((a, u), (b, v)) for u, v in itertools.product(FEATURES[a][1:], FEATURES[b][1:])]
+    return [((a, u), (b, v)) for u, v in itertools.product(features[a][1:], features[b][1:])]
 
 
 def data(kind, form):
@@ -180,20 +233,19 @@ def data(kind, form):
     return (sparse.csr_matrix(X) if form == "csr" else X), y
 
 
-def configured(case):
-    config = PLAIN | dict(case)
+def configured(case, plain):
+    config = plain | dict(case)
     if config["cost"] and "loss" not in dict(case):
         config["loss"] = "costs"
     return config
 
 
-def names_of(case):
-    """What a refusal of this case may name."""
-    config = configured(case)
-    given = [name for name, value in config.items() if value is not PLAIN[name]]
+def names_of(config, plain):
+    """What a refusal of this configuration may name."""
+    given = [name for name, value in config.items() if value is not plain[name]]
     losses = [type(LOSSES[config["loss"]]).__name__]
     inner = getattr(LOSSES[config["loss"]], "loss", None)
-    return [*given, *losses, type(inner).__name__, "multi-label", "sparse"]
+    return [*given, *losses, type(inner).__name__, "multi-label", "sparse", "Sparse"]
 
 
 def check_refused_by_absence(error, model):
@@ -205,11 +257,18 @@ def check_refused_by_absence(error, model):
 def model_of(config, rate):
     kw = {
         name: config[name]
-        for name in ("mix", "sampler", "early_stopping", "solver", "class_weight", "deferred_reweighting", "scheme")
-    }  # fmt: skip
-    kw |= {"max_iter": 2, "tol": 0.0, "batch_size": 20, "random_state": 0}
+        for name in ("mix", "sampler", "class_weight", "deferred_reweighting", "scheme")
+    }
+    kw |= {"max_iter": 2, "batch_size": 20, "random_state": 0}
     kw |= {"loss": LOSSES[config["loss"]], "learning_rate_init": rate}
     kw["warm_start"] = config["how"] == "warm_start"
+    if config["estimator"] == "tabm":
+        kw |= {name: config[name] for name in ("ensemble", "embedding", "dropout")}
+        kw["validation_scoring"] = config["validation_scoring"]
+        folds = 2 if config["early_stopping"] or config["validation_scoring"] else 0
+        kw |= {"d_embedding": 2, "n_bins": 4, "scaling": "squash"}
+        return TabMClassifier(2, 4, validation_folds=folds, **kw)
+    kw |= {"tol": 0.0, "early_stopping": config["early_stopping"], "solver": config["solver"]}
     if config["estimator"] == "linear":
         return LinearClassifier(**kw)
     if config["estimator"] == "module":
@@ -229,9 +288,8 @@ def fitted(model, config, X, y, cost):
     return model.fit(X, y, **kw) if config["how"] == "warm_start" else model
 
 
-def run(case):
+def run(config):
     """Train as a configuration asks for, alone and in a population."""
-    config = configured(case)
     X, y = data(config["y"], config["X"])
     width = 3 if config["y"] == "three" else 2
     cost = np.linspace(0.5, 2.0, 60 * width).reshape(60, width) if config["cost"] else None
@@ -248,30 +306,47 @@ def run(case):
         together = Parallel(n_jobs=2)(
             delayed(fitted)(model, config, X, y, cost) for model in models
         )
+    near = (
+        {"rtol": 1e-4, "atol": 1e-5}
+        if config["estimator"] == "tabm"
+        else {"rtol": 1e-6, "atol": 1e-9}
+    )
     for a, b in zip(together, alone, strict=True):
-        np.testing.assert_allclose(
-            a.decision_function(X), b.decision_function(X), rtol=1e-6, atol=1e-9
-        )
+        np.testing.assert_allclose(a.decision_function(X), b.decision_function(X), **near)
 
 
 @pytest.mark.filterwarnings("ignore")  # few epochs, few rows
 @pytest.mark.parametrize(("a", "b"), list(itertools.combinations(FEATURES, 2)))
 def test_two_features_work_together_or_are_refused_in_a_sentence(a, b):
-    for case in cases_of(a, b):
-        if goes_together(case):
+    check(a, b, FEATURES, REFUSED)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("a", "b"), [
+    pair for pair in itertools.combinations(OF_ENSEMBLES, 2) if {"mix", "scheme"} & set(pair)
+])  # fmt: skip
+def test_mixtures_and_schemes_of_ensembles_work_or_are_refused_in_a_sentence(a, b):
+    check(a, b, OF_ENSEMBLES, REFUSED_BY_ENSEMBLES)
+
+
+def check(a, b, features, refused):
+    """Check all pairs of values of two features."""
+    plain = PLAIN | {name: values[0] for name, values in features.items()}
+    for case in cases_of(a, b, features):
+        config = configured(case, plain)
+        if goes_together(case, refused):
             try:
-                run(case)
+                run(config)
             except Exception as error:
                 error.add_note(f"in the case {case}")
                 raise
             continue
         with pytest.raises((ValueError, TypeError, AttributeError)) as found:
-            run(case)
-        config = configured(case)
+            run(config)
         if config["how"] == "partial_fit" and (config["solver"] == "lbfgs" or config["decoupling"]):
             check_refused_by_absence(found.value, model_of(config, 0.01))
         else:
-            check_refusal(found.value, names_of(case))
+            check_refusal(found.value, names_of(config, plain))
 
 
 class Half(Mixup):

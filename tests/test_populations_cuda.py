@@ -8,11 +8,13 @@ from sklearn.model_selection import GridSearchCV
 
 from skimb import kernels
 from skimb._base.together import FitsTogether
+from skimb.engine.data import Blocks
 from skimb.engine.trainer import Trainer
 from skimb.linear_model import LinearClassifier
 from skimb.losses import AnyLoss, Asymmetric, CrossEntropy, Focal, LogitAdjusted
 from skimb.model_selection import batched_fits
-from skimb.neural_network import MLPClassifier, NeuralNetClassifier
+from skimb.neural_network import MLPClassifier, NeuralNetClassifier, TabMClassifier
+from skimb.neural_network._tabm_fold import TabMFold
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 LOSSES = [
@@ -30,14 +32,18 @@ def rows():
 
 
 def stand_in(tensor):
+    if isinstance(tensor, Blocks):
+        return tensor.to("meta")
     return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
 
 
 def moved(jobs):
     """Prepared nets whose tensors are stand-ins on another device, without numbers."""
     X, target = stand_in(jobs[0][1].X), jobs[0][1].target.each(stand_in)
-    weight = torch.empty(len(target), dtype=X.dtype, device="meta")
+    dtype = jobs[0][0].step.optimizer.values[0].dtype
+    weight = torch.empty(len(target), dtype=dtype, device="meta")
     for net, data in jobs:
+        net.step.backend.module.to("meta")
         optimizer = net.step.optimizer
         optimizer.values = [stand_in(t) for t in optimizer.values]
         rule = optimizer.rule
@@ -73,6 +79,31 @@ def test_an_epoch_mixes_no_devices(kind, shared):
         trainer = Trainer(moved(jobs), shared)
         assert trainer.bank.P.device.type == "meta"
         # reading the losses comes after all steps of the epoch (of the first window, with own rows)
+        with pytest.raises(NotImplementedError, match="meta tensor"):
+            trainer._run_epoch()
+        trainer.bank.scatter()
+
+
+@pytest.mark.parametrize("products", [None, torch.bfloat16])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"ensemble": "full", "embedding": "periodic", "dropout": 0.1},
+        {"ensemble": "packed", "embedding": None},
+    ],
+    ids=["mini", "full", "packed"],
+)
+def test_an_epoch_of_ensembles_mixes_neither_devices_nor_types(params, products, monkeypatch):
+    monkeypatch.setattr(TabMFold, "_products", lambda *_: products)
+    X, y = rows()
+    X = np.column_stack([X, np.digitize(X[:, 0], [0.0])])
+    model = TabMClassifier(2, 8, **params, categorical_features=[5], batch_size=64, random_state=0)
+    model.set_params(class_weight="balanced", validation_folds=2)
+    new = {"new": True, "incremental": False}
+    _, fits = model._prepare(*model._validate(X, y, new=True), **new)
+    with kernels.reference_only():
+        trainer = Trainer(moved([(fit.net, fit.data) for fit in fits]), shared=False)
         with pytest.raises(NotImplementedError, match="meta tensor"):
             trainer._run_epoch()
         trainer.bank.scatter()

@@ -20,6 +20,7 @@ from skimb import losses
 from skimb._base import members
 from skimb.model_selection import batched_fits
 from skimb.neural_network import TabMClassifier, TabMRegressor
+from skimb.neural_network._tabm_fold import TabMFold
 from skimb.neural_network._tabm_rows import TabMRows
 from skimb.posthoc import LogitAdjuster
 from skimb.preprocessing._table import TableReader
@@ -757,6 +758,87 @@ def test_wrong_rows(table):
         quick().fit(X, y[:-1])
     with pytest.raises(ValueError, match="requires y"):
         quick().fit(X, None)
+
+
+# --- mixed precision ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def short_products(monkeypatch):
+    """Products in bfloat16 on the CPU, as they are on CUDA."""
+    monkeypatch.setattr(
+        TabMFold, "_products", lambda self, _: torch.bfloat16 if self.mixed_precision else None
+    )
+
+
+def test_mixed_precision_changes_nothing_on_the_cpu(table):
+    X, y = table
+    np.testing.assert_array_equal(
+        quick(mixed_precision=True).fit(X, y).predict_proba(X), quick().fit(X, y).predict_proba(X)
+    )
+    with pytest.raises(ValueError, match="'mixed_precision' parameter"):
+        quick(mixed_precision="bfloat16").fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"ensemble": "full", "embedding": "periodic", "dropout": 0.1},
+        {"ensemble": "packed", "embedding": None, "mix": UniMix()},
+    ],
+    ids=["mini", "full", "packed"],
+)
+@pytest.mark.usefixtures("short_products")
+def test_ensembles_learn_with_short_products(params, table):
+    X, y = table
+    kw = {**TINY, **params, "validation_folds": 2, "max_iter": 14}
+    plain, model = (TabMClassifier(**kw, mixed_precision=m).fit(X, y) for m in (False, True))
+    new, truth = raw_table(2000, seed=2)
+    p, q = (each.predict_proba(new)[:, 1] for each in (plain, model))
+    assert q.dtype == np.float64
+    assert not np.array_equal(p, q)
+    assert average_precision_score(truth, q) > 0.85 * average_precision_score(truth, p)
+    assert log_loss(truth, q) < 1.05 * log_loss(truth, p)
+    assert all(fold.net_.module_.flat.dtype == torch.float32 for fold in model._folds)
+    copied = pickle.loads(pickle.dumps(model)).set_params(mixed_precision=False)
+    np.testing.assert_array_equal(copied.predict_proba(new)[:, 1], q)
+    assert copied.partial_fit(X, y).prune(1).predict_proba(new).dtype == np.float64
+
+
+@pytest.mark.usefixtures("short_products")
+def test_regressors_and_several_labels_learn_with_short_products(table):
+    X, y = table
+    age = X["age"].to_numpy()
+    model = TabMRegressor(**TINY, validation_folds=1, max_iter=25, mixed_precision=True).fit(X, age)
+    assert model.score(X, age) > 0.9
+    labels = np.stack([age > 60, X["city"] == "Cork", y], 1).astype(int)
+    several = quick(mixed_precision=True, loss=losses.Asymmetric(), max_iter=20).fit(X, labels)
+    assert (several.predict(X) == labels)[:, :2].mean() > 0.95
+    by_norms = quick(mixed_precision=True, loss=losses.InfluenceBalanced()).fit(X, y)
+    assert np.isfinite(by_norms.predict_proba(X)).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("params", [{}, {"ensemble": "full", "dropout": 0.1}, {"mix": UniMix()}])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_ensembles_fitted_on_the_gpu_live_on_the_cpu(mixed, params, table):
+    X, y = table
+    before = torch.cuda.memory_allocated()
+    kw = {**TINY, **params, "validation_folds": 2, "max_iter": 20}
+    model = TabMClassifier(**kw, device="cuda", mixed_precision=mixed).fit(X, y)
+    assert all(fold.net_.module_.flat.device.type == "cpu" for fold in model._folds)
+    assert torch.cuda.memory_allocated() == before
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    cpu = TabMClassifier(**kw).fit(X, y)
+    new, truth = raw_table(2000, seed=2)
+    p, q = (each.predict_proba(new) for each in (cpu, model))
+    assert log_loss(truth, q) < 1.05 * log_loss(truth, p)
+    age = X["age"].to_numpy()
+    number = TabMRegressor(**TINY, device="cuda", mixed_precision=mixed, validation_folds=2)
+    assert number.fit(X, age).score(X, age) > 0.9
 
 
 # --- regression --------------------------------------------------------------------------------------

@@ -282,6 +282,45 @@ def test_dropout_masks_keep_the_mean_and_are_seen_by_the_gradient():
         assert (moved - start) / 1e-6 == pytest.approx(float(grad[at]), rel=1e-3, abs=1e-4)
 
 
+# --- products in a shorter type ----------------------------------------------------------------------
+
+BF16 = torch.bfloat16
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+@pytest.mark.parametrize(("levels", "outputs"), [((), 1), ((3, 5), 3)])
+@pytest.mark.parametrize(
+    ("wide", "short", "near"), [(torch.float64, torch.float32, 5e-6), (torch.float32, BF16, 0.2)]
+)
+def test_gradients_of_shorter_products(wide, short, near, levels, outputs, embedding, ensemble):
+    """Float32 under float64 tells formulas from rounding, bfloat16 under float32 is what trains."""
+    shape = replace(SHAPE, levels=levels, n_outputs=outputs, embedding=embedding, ensemble=ensemble)
+    module, X = net(shape), rows(shape, 200)
+    own = TabM(shape, wide)
+    own.load_state_dict(module.state_dict())
+    before = own.flat.detach().clone()
+    exact, backend = NetTabM(module), NetTabM(own, products=short)
+    z, slope = exact.forward(X), torch.linspace(0.5, 1.5, 200 * outputs, dtype=torch.float64)
+    slope = slope.view(1, 200, outputs).expand(3, -1, -1).contiguous()
+    found = backend.forward({k: v.to(wide) if v.is_floating_point() else v for k, v in X.items()})
+    backend.backward(slope.to(wide))
+    exact.backward(slope)
+
+    def check(found, expected, near):
+        assert found.dtype == wide
+        far = torch.linalg.vector_norm(found.double() - expected)
+        assert float(far) < near * float(torch.linalg.vector_norm(expected))
+
+    check(found, z, near / 5)
+    check(backend.inputs, exact.inputs, near / 5)
+    grads, wanted = (of.split(of.flat.grad) for of in (own, module))
+    for name, expected in wanted.items():
+        check(grads[name], expected, near)
+    assert not torch.equal(own.flat.grad.double(), module.flat.grad)  # products were shorter
+    assert torch.equal(own.flat.detach(), before)
+
+
 # --- start values ------------------------------------------------------------------------------------
 
 
@@ -329,13 +368,13 @@ def test_start_values_of_periodic_embeddings():
 # --- training ----------------------------------------------------------------------------------------
 
 
-def job(shape, seed, n=ROWS, batch=16, max_norm=0.05, dropout=0.0, module=None):
+def job(shape, seed, n=ROWS, batch=16, max_norm=0.05, dropout=0.0, module=None, products=None):
     """A net and its rows, ready to be trained."""
     module, X = net(shape, seed) if module is None else module, rows(shape, n, seed)
     _, y = task("binary", n)
     bound = losses.Focal(1.0 + seed).bind(ClassPrior.of(y))
     data = TrainingData(Blocks(**X), encoded(bound, y, 1))
-    backend, flat, k = NetTabM(module, dropout, seed), module.flat, module.n_decayed
+    backend, flat, k = NetTabM(module, dropout, seed, products), module.flat, module.n_decayed
     own = flat.detach()
     optimizer = Adam(
         [flat],
@@ -374,6 +413,26 @@ def test_a_population_trains_each_as_alone(ensemble, dropout):
     )
     for one, other in zip(alone, together, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_a_population_with_shorter_products_trains_each_as_alone(ensemble):
+    shape = replace(SHAPE, ensemble=ensemble)
+
+    def jobs(short):
+        return [job(shape, k, n, products=short) for k, n in enumerate((60, 60, 44))]
+
+    alone, together = (trained(jobs(torch.float32), both) for both in (False, True))
+    exact = trained(jobs(None), True)
+    for one, other, plain in zip(alone, together, exact, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(other, plain, rtol=1e-3, atol=1e-3)
+        assert not torch.equal(other, plain)
+
+
+def test_nets_with_products_of_two_types_are_no_population():
+    made = [job(SHAPE, k, products=short) for k, short in enumerate((None, None, BF16, BF16))]
+    assert JointTraining(made, 1 << 30).sizes == [2, 2]
 
 
 def test_a_population_on_shared_rows_trains_each_as_alone():

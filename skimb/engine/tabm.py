@@ -14,10 +14,13 @@ from skimb.engine.tabm_layers import (
     PiecewiseLinear,
     Plain,
     ReluHeads,
+    Rounded,
 )
 
 COPIES = 6  # parameters, gradient, two moments, scratch, rates
 _BLOCK_NUMBERS = 1 << 18
+# parameters of embeddings and the intercepts of scores, which no shorter type rounds
+_EXACT = {"bins", "slope", "level", "codes", "frequency", "waves", "absent", "head_bias"}
 
 
 class Dropout:
@@ -40,7 +43,10 @@ class Dropout:
         """0 where a unit of a tensor is dropped, the factor that keeps the mean elsewhere."""
         n = like.numel()
         bits = torch.from_numpy(self.bits.random_raw(-(-n // 4)).view(np.int16)[:n])
-        return (bits >= self.cut - 32768).to(like.device).to(like.dtype).mul_(self.factor)
+        wide = torch.promote_types(
+            like.dtype, torch.float32
+        )  # the factor would lose the mean in less
+        return (bits >= self.cut - 32768).to(like.device).to(wide).mul_(self.factor)
 
 
 class Ensembles(Backend):
@@ -56,17 +62,26 @@ class Ensembles(Backend):
         Starts and spans of the bins, or nothing.
     dropouts : list of Dropout
         One for each net, or nothing.
+    products : torch.dtype, default=None
+        Type of the layers' products, of what goes into them and comes out, if it is not that of the parameters.
+        Embeddings, scores and gradients of parameters keep the latter.
     """
 
     serves = frozenset({"batch", "every class", "inputs", "memory"})
     consumer, cure = "TabM", "use another loss"
 
-    def __init__(self, module, flat, grad, edges, dropouts):
+    def __init__(self, module, flat, grad, edges, dropouts, products=None):
         shape = self.shape = module.shape
         self.members = shape.n_members
         P, G = (module.split(t.view(-1, module.flat.shape[1])) for t in (flat, grad))
         self.nets = len(P["head"]) // shape.units
-        self.dropouts = dropouts
+        self.dropouts, self.products = dropouts, products
+        self.wide, self.narrow, rounded = [], [], dict(P)
+        if products is not None:
+            names = [name for name in P if name not in _EXACT]
+            self.wide = [P[name] for name in names]
+            self.narrow = [p.to(products) for p in self.wide]
+            rounded.update(zip(names, self.narrow, strict=True))
         parts = []
         if shape.n_numbers:
             if shape.embedding == "piecewise_linear":
@@ -77,16 +92,21 @@ class Ensembles(Backend):
                 parts.append((kind(P, G), "first"))
         if shape.levels:
             parts.append((Codes(P, G), "first_codes"))
-        self.layers = [First([(Mixable(part), name) for part, name in parts], P, G)]
-        self.layers += [Hidden(P, G, i) for i in range(1, shape.n_blocks)]
-        fused = shape.n_outputs == 1 and not dropouts
-        self.heads = (ReluHeads if fused else Heads)(P, G)
+        parts = [(Mixable(part), name) for part, name in parts]
+        if products is not None:
+            parts = [(Rounded(part, products), name) for part, name in parts]
+        self.layers = [First(parts, rounded, G)]
+        self.layers += [Hidden(rounded, G, i) for i in range(1, shape.n_blocks)]
+        fused = shape.n_outputs == 1 and not dropouts and products is None
+        self.heads = (ReluHeads if fused else Heads)(rounded, G)
 
     def forward(self, X):
         """Scores (nets, members, n, outputs) of blocks (nets, n, columns), or (n, columns) of all nets.
 
         A block ``kept`` (n, 1) says that the others hold the rows and then as many partners to mix them with.
         """
+        if self.narrow:
+            torch._foreach_copy_(self.narrow, self.wide)
         a = {name: self._each_unit(block) for name, block in X.items()}
         for layer in self.layers:
             a = layer.forward(a, not (self.heads.activates and layer is self.layers[-1]))
@@ -121,7 +141,8 @@ class Ensembles(Backend):
     @property
     def inputs(self):
         """Inputs of the heads in the last batch, (nets, members, n, width)."""
-        return self.last.view(self.nets, self.members, *self.last.shape[2:])
+        a = self.last.view(self.nets, self.members, *self.last.shape[2:])
+        return a if self.products is None else a.to(self.wide[0].dtype)
 
 
 class NetTabM(Ensembles):
@@ -135,15 +156,17 @@ class NetTabM(Ensembles):
         Share of units that are dropped.
     seed : int, default=0
         Seed of the masks.
+    products : torch.dtype, default=None
+        Type of the layers' products, if it is not that of the parameters.
     """
 
-    def __init__(self, module, dropout=0.0, seed=0):
+    def __init__(self, module, dropout=0.0, seed=0, products=None):
         if module.flat.grad is None:
             module.flat.grad = torch.zeros_like(module.flat)
         self.module, self.rate = module, dropout
         edges = [e.unsqueeze(0) for e in module.buffers()]
         dropouts = [Dropout(dropout, seed)] if dropout else []
-        super().__init__(module, module.flat.detach(), module.flat.grad, edges, dropouts)
+        super().__init__(module, module.flat.detach(), module.flat.grad, edges, dropouts, products)
 
     def forward(self, X):
         return super().forward(X)[0]
@@ -158,8 +181,9 @@ class NetTabM(Ensembles):
         return TabMLayout
 
     def structure(self, data):
-        """Columns, layers, dropout and type."""
-        return (TabMLayout, self.shape, self.rate, str(self.module.flat.dtype))
+        """Columns, layers, dropout and types."""
+        types = str(self.module.flat.dtype), str(self.products)
+        return (TabMLayout, self.shape, self.rate, *types)
 
 
 @torch.no_grad()
@@ -222,4 +246,5 @@ class TabMLayout(SideBySide):
 
     def backend(self, flat, grad, low, high):
         edges = [e[low:high] for e in self.edges]
-        return Ensembles(self.module, flat, grad, edges, self.dropouts[low:high])
+        products = self.nets[0].step.backend.products
+        return Ensembles(self.module, flat, grad, edges, self.dropouts[low:high], products)

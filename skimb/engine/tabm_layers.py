@@ -102,6 +102,29 @@ class Mixable(Embedding):
         self.inner.backward(d)
 
 
+class Rounded(Embedding):
+    """Hands embedded columns on in a shorter type, and takes their gradient back in that of the embedding.
+
+    Parameters
+    ----------
+    inner : Embedding
+        Embeds.
+    dtype : torch.dtype
+        The shorter type.
+    """
+
+    def __init__(self, inner, dtype):
+        self.inner, self.dtype, self.learned = inner, dtype, inner.learned
+
+    def forward(self, X):
+        E = self.inner.forward(X)
+        self.own = E.dtype
+        return E.to(self.dtype)
+
+    def backward(self, d):
+        self.inner.backward(None if d is None else d.to(self.own))
+
+
 class Periodic(Embedding):
     """ReLU of a linear map of sines and cosines of learned frequencies; a vector of its own where missing."""
 
@@ -229,13 +252,14 @@ class Adapt:
         """Gradient before the gains; `sums` (nets, members, width) are those of `d` over rows, where known."""
         shared = self.b.shape[1] != d.shape[1]
         if sums is None:
-            sums = d.sum((1, 2)).unsqueeze(1) if shared else d.sum(2)
+            axes = (1, 2) if shared else (2,)
+            sums = d.sum(axes, dtype=self.gb.dtype).view(self.gb.shape)
         elif shared:
             sums = sums.sum(1, keepdim=True)
         self.gb.copy_(sums)
         if self.s is None:
             return d
-        self.gs.copy_((d * self.a).sum(2))
+        self.gs.copy_((d * self.a).sum(2, dtype=self.gs.dtype))
         return d * self.s.unsqueeze(2)
 
 
@@ -274,7 +298,7 @@ class Hidden:
         down = kernels.product(flat, self.W.transpose(1, 2), down, mask=mask).view(self.a.shape)
         if self.r is None:
             return down
-        self.gr.copy_((down * self.a).sum(2))
+        self.gr.copy_((down * self.a).sum(2, dtype=self.gr.dtype))
         return active(down.mul_(self.r.unsqueeze(2)), self.a)
 
 
@@ -284,7 +308,7 @@ def active(d, a):
 
 
 class Heads:
-    """The output layer of each member.
+    """The output layer of each member; scores and their gradient have the type of the intercepts.
 
     Parameters
     ----------
@@ -304,12 +328,13 @@ class Heads:
         nets, k, n, h = a.shape
         self.a = a.view(-1, n, h)
         self.flat = self.W.reshape(nets * k, h, -1)
-        return torch.bmm(self.a, self.flat).view(nets, k, n, -1).add_(self.b.unsqueeze(2))
+        z = torch.bmm(self.a, self.flat).view(nets, k, n, -1)
+        return z.to(self.b.dtype).add_(self.b.unsqueeze(2))
 
     def backward(self, d):
         """Fill the gradients; gives that before the activation of the inputs."""
         self.gb.copy_(d.sum(2))
-        flat = d.reshape(len(self.flat), -1, d.shape[-1])
+        flat = d.reshape(len(self.flat), -1, d.shape[-1]).to(self.flat.dtype)
         self.gW.copy_(torch.bmm(self.a.transpose(1, 2), flat).view(self.gW.shape))
         down = torch.bmm(flat, self.flat.transpose(1, 2))
         return active(down, self.a).view(*d.shape[:3], -1)

@@ -13,7 +13,7 @@ def product(a, b, out, bias=None, relu=False, mask=None):
     b : Tensor of shape (nets, k, n)
         Right matrices.
     out : Tensor of shape (nets, m, n)
-        Receives the products.
+        Receives the products; its type may be longer than theirs.
     bias : Tensor of shape (nets, n), default=None
         Added to each row.
     relu : bool, default=False
@@ -26,7 +26,7 @@ def product(a, b, out, bias=None, relu=False, mask=None):
     Tensor
         `out`.
     """
-    if out.is_contiguous():
+    if out.is_contiguous() and out.dtype == a.dtype:
         torch.bmm(a, b, out=out)
     else:
         out.copy_(torch.bmm(a, b))

@@ -53,6 +53,7 @@ SHARED_CONSTRAINTS = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
     "device": [str],
+    "mixed_precision": ["boolean"],
     "callbacks": [list, tuple, None],
 }
 _OF_ANY_NET = (

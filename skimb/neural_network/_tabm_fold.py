@@ -92,7 +92,8 @@ class TabMFold(NeuralBase):
     def _new_step(self, module, bound, data, order, scheme):
         # an adversary would need gradients in the rows
         check_served(bound, NetTabM.serves, NetTabM.consumer, NetTabM.cure)
-        backend = NetTabM(module, self.dropout, order.generator.initial_seed())
+        seed = order.generator.initial_seed()
+        backend = NetTabM(module, self.dropout, seed, self._products(module))
         flat, n = module.flat.detach(), module.n_decayed
         optimizer = Adam(
             [module.flat],
@@ -102,6 +103,11 @@ class TabMFold(NeuralBase):
             max_norm=self.clip_norm,
         )
         return Step(backend, bound, optimizer, scheme)
+
+    def _products(self, module):
+        """Type of the layers' products in training, or None for that of the parameters."""
+        mixed = self.mixed_precision and module.flat.device.type == "cuda"
+        return torch.bfloat16 if mixed else None
 
     def _schemes(self, bound, module, data, seed):
         scheme = self.scheme

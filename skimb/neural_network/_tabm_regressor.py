@@ -81,6 +81,8 @@ class TabMRegressor(RegressorMixin, TabMBase):
         Whether to print each epoch.
     device : {"cpu", "cuda", "cuda:<number>", "auto"}, default="cpu"
         Where to train. Fitted models live on the CPU.
+    mixed_precision : bool, default=False
+        Whether to train with products in bfloat16 on CUDA; without effect on the CPU.
     callbacks : list of skorch callbacks or None, default=None
         Further callbacks, or pairs (name, callback); each ensemble gets copies. For scikit-learn's use
         ``set_callbacks``.
@@ -153,6 +155,7 @@ class TabMRegressor(RegressorMixin, TabMBase):
         random_state=None,
         verbose=False,
         device="cpu",
+        mixed_precision=False,
         callbacks=None,
     ):
         self.loss = loss
@@ -180,6 +183,7 @@ class TabMRegressor(RegressorMixin, TabMBase):
         self.random_state = random_state
         self.verbose = verbose
         self.device = device
+        self.mixed_precision = mixed_precision
         self.callbacks = callbacks
 
     @with_callbacks
