@@ -91,7 +91,7 @@ newest:
 
 # the code of docs/neighbours with every package that it imports
 neighbours: $(NEIGHBOURS_STAMP)
-	$(NEIGHBOURS)/bin/python -m pytest -q tests/neighbours
+	$(NEIGHBOURS)/bin/python -m pytest -q tests/neighbours tests/test_catboost.py
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow tests
@@ -163,4 +163,4 @@ claim: $(STAMP)
 	$(BIN)/python tests/bench/claims/$(NAME).py $(if $(DATA),--data $(DATA)) $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(NEIGHBOURS) .venv-newest docs/_build docs/auto_examples docs/api/generated demo_output
+	rm -rf $(VENV) $(OLDEST) $(NEIGHBOURS) .venv-newest docs/_build docs/auto_examples docs/api/generated demo_output build dist

@@ -29,6 +29,7 @@ def main(without_kernels):
     """Fit and predict; an AssertionError says what is wrong with the installation."""
     home = Path(skimb.__file__).resolve().parent
     assert home != SOURCES, "this is the checkout, not an installation"
+    assert (home / "py.typed").exists(), "type checkers are not told of the annotations"
     missing = backends()["cpu"]
     print(f"skimb {skimb.__version__} in {home}; C kernels: {missing or 'built'}")
     assert (missing is not None) == without_kernels, "C kernels are not as announced"

@@ -59,7 +59,7 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 
 
 def extra_folder():
-    here = Path(globals().get("__file__", "examples/x")).resolve().parent
+    here = Path(globals().get("__file__", "examples/plot_01_main_job.py")).resolve().parent
     for folder in (os.environ.get("SKIMB_DATA"), here.parent.parent / "shared" / "data"):
         if folder and Path(folder).is_dir():
             return Path(folder)

@@ -99,13 +99,18 @@ def test_what_is_no_set_says_so_in_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="has no parquet files"):
         run(tmp_path)
     write(tmp_path, "bare", features(30))
-    with pytest.raises(ValueError, match="neither a column 'target' nor columns 'label_"):
+    with pytest.raises(
+        ValueError, match=r"The set bare must have a column 'target' or columns 'label_'\*"
+    ):
         run(tmp_path)
     write(tmp_path, "bare", features(30).assign(target=1), task="riddle")
     with pytest.raises(ValueError, match=r"task 'riddle'.*must be one of binary"):
         run(tmp_path)
+    write(tmp_path, "bare", features(30).assign(target=1), task="multilabel")
+    with pytest.raises(ValueError, match=r"has a column 'target' and the task 'multilabel'"):
+        run(tmp_path)
     (tmp_path / "bare.parquet").write_bytes(b"words")
-    with pytest.raises(ValueError, match=r"bare.parquet is no parquet file"):
+    with pytest.raises(ValueError, match=r"bare.parquet' is no parquet file"):
         run(tmp_path)
     write(tmp_path, "bare", features(30).assign(target=np.arange(30) % 3), task="binary")
     with pytest.raises(ValueError, match="of two classes by its task, but has 3 values"):

@@ -23,9 +23,11 @@ CARD = re.compile(r":link: (\S+)\n +:link-type: doc")
 MARKDOWN = re.compile(r"\]\((?!\w+:)([^)#\s]*)(#[^)\s]+)?\)")
 HTML = re.compile(r'(?:src|href)="(?!\w+:)([^"#]+)')
 NAMED = re.compile(
-    r"\b(?:tests|docs|examples|skimb|conda)/[\w./-]*\.\w+|(?<![\w/])\.ci/\w+(?:\.\w+)?"
+    r"\b(?:tests|docs|examples|skimb|conda)/[\w./-]*\w|(?<![\w/])\.(?:ci|github)/[\w./-]*\w"
 )
-MAKE = re.compile(r"`make ([a-z-]+(?: [a-z-]+)*)([^`]*)`")
+MADE = re.compile(r"docs/(?:_build|auto_examples|api/generated)\b")  # by `make docs`
+MAKE = re.compile(r"(?:`|run: )make ([a-z-]+(?: [a-z-]+)*)([^`\n]*)")
+DOTTED = re.compile(r"``(skimb(?:\.\w+)+)``")
 OBJECTS = {"class", "func", "meth", "attr", "mod", "obj", "data", "exc"}
 
 
@@ -113,10 +115,11 @@ def broken(path, text):
 
 
 def not_there(text, rules):
-    """Files of the repository and targets of make that a text names and that are gone."""
+    """Files of the repository, modules and targets of make that a text names and that are gone."""
     for name in NAMED.findall(text):
-        if not (ROOT / name).exists():
+        if not MADE.match(name) and not (ROOT / name).exists():
             yield name
+    yield from (name for name in DOTTED.findall(text) if not exists(name))
     for line, arguments in MAKE.findall(text):
         yield from (f"make {name}" for name in line.split() if name not in rules)
         for name in re.findall(r"NAME=(\w+)", arguments):
@@ -149,8 +152,17 @@ def test_docstrings_refer_to_what_is_there():
 
 
 def test_files_and_targets_that_are_named_exist(rules):
-    texts = {path: path.read_text() for path in [*PAGES, ROOT / "Makefile"]}
-    texts |= {path: path.read_text() for path in (ROOT / "tests" / "bench").rglob("*.py")}
+    folders = (".ci", ".github", "conda", "examples", "skimb", "tests/bench")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    texts = {
+        path: path.read_text()
+        for path in [
+            *PAGES,
+            *files,
+            *map(ROOT.joinpath, ("Makefile", "MANIFEST.in", "pyproject.toml")),
+        ]
+        if path.suffix in ("", ".in", ".md", ".py", ".rst", ".toml", ".yaml", ".yml")
+    }
     found = [
         f"{path.relative_to(ROOT)}: {what}"
         for path, text in texts.items()
@@ -183,5 +195,9 @@ def test_a_broken_reference_is_found(name, text):
 
 
 def test_a_missing_script_is_found(rules):
-    text = "tests/bench/no.py, tests/test_links.py, .ci/no, `make no`, `make docs links`, `make claim NAME=no`"
-    assert list(not_there(text, rules)) == ["tests/bench/no.py", ".ci/no", "make no", "NAME=no"]
+    text = (
+        "tests/bench/no.py, tests/test_links.py, docs/no, docs/_build/html, .ci/no, `make no`, `make docs links`, "
+        "`make claim NAME=no`, run: make nil\n``skimb.no.name``, ``skimb._core.warn``"
+    )
+    absent = ["tests/bench/no.py", "docs/no", ".ci/no", "skimb.no.name", "make no", "NAME=no", "make nil"]  # fmt: skip
+    assert list(not_there(text, rules)) == absent

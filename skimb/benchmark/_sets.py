@@ -1,6 +1,5 @@
 """Sets of rows in a folder of parquet files, and their splits."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 
 from skimb._core.optional import require
+from skimb.datasets._table_file import TableFile
 
 ROWS = 12_000  # larger sets are drawn from
 LEAST_ROWS, LEAST_RARE = 300, 30  # of two-class sets
@@ -58,46 +58,38 @@ def sources(folder):
 
 def _source(path):
     """A set with the task of its metadata, else with the one that its columns speak of."""
-    parquet = require("pyarrow.parquet", extra="benchmark")
-    try:
-        schema = parquet.read_schema(path)
-    except (ValueError, OSError) as error:  # ArrowInvalid is a ValueError
-        raise ValueError(f"benchmark: {path} is no parquet file: {error}".splitlines()[0]) from None
-    labels = any(name.startswith("label_") for name in schema.names)
-    if not labels and "target" not in schema.names:
+    file = TableFile(path, extra="benchmark")
+    task = file.about.get("task") or _guessed(file)
+    if task not in TASKS:
         raise ValueError(
-            f"benchmark: {path} has neither a column 'target' nor columns 'label_...'; name the target so."
+            f"benchmark: {path} has the task {task!r} in its skimb_meta; it must be one of {', '.join(TASKS)}."
         )
-    if raw := (schema.metadata or {}).get(b"skimb_meta"):
-        task = json.loads(raw).get("task")
-        if task not in TASKS:
-            raise ValueError(
-                f"benchmark: {path} has the task {task!r} in its skimb_meta; it must be one of {', '.join(TASKS)}."
-            )
-        return Source(path.stem, path, task, tuple(schema.names))
-    if labels:
+    if bool(file.labels) != ("multilabel" in task):
+        there = "columns 'label_...'" if file.labels else "a column 'target'"
+        raise ValueError(
+            f"benchmark: {path} has {there} and the task {task!r} in its skimb_meta; multilabel sets have labels, "
+            "all others a target."
+        )
+    return Source(path.stem, path, task, file.columns)
+
+
+def _guessed(file):
+    if file.labels:
         task = "multilabel"
     else:
-        y = require("pandas", extra="benchmark").read_parquet(path, columns=["target"])["target"]
+        y = file.read(target_only=True).target
         classes = "binary" if y.nunique() == 2 else "multiclass"
         task = "regression" if y.dtype.kind == "f" else classes
-    task = f"text-{task}" if "text" in schema.names else task
-    return Source(path.stem, path, task, tuple(schema.names))
+    return f"text-{task}" if "text" in file.columns else task
 
 
 def _read(source):
     """Features, target as it stands, groups and times."""
     pd = require("pandas", extra="benchmark")
-    frame = pd.read_parquet(source.path)
-    labels = [name for name in frame if name.startswith("label_")]
-    y = frame[labels] if "multilabel" in source.task else frame["target"]
+    X, y, meta = TableFile(source.path, extra="benchmark").read()
     if y.isna().to_numpy().any():
         raise ValueError(f"benchmark: {source.path} has missing targets; drop those rows.")
-    meta = [name for name in frame if name.startswith("meta_")]
-    groups, times = (
-        frame[name].to_numpy() if name in meta else None for name in ("meta_group", "meta_time")
-    )
-    X = frame.drop(columns=["target", *labels, *meta], errors="ignore")
+    groups, times = (meta[name].to_numpy() if name in meta else None for name in ("group", "time"))
     if source.task.startswith("text"):
         if "text" not in X:
             raise ValueError(f"benchmark: {source.path} has no column 'text'; its task needs one.")

@@ -1,6 +1,5 @@
 """Local sets: one parquet file each, with the target, what belongs to rows, and what the set is."""
 
-import json
 import os
 from hashlib import sha256
 from pathlib import Path
@@ -8,10 +7,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils._param_validation import validate_params
 
-from skimb._core.optional import require
 from skimb.datasets._bundle import bundle, target_of
-
-_LABEL, _META = "label_", "meta_"
+from skimb.datasets._table_file import TableFile
 
 
 @validate_params(
@@ -76,58 +73,33 @@ def read_parquet_table(path, *, checksum=None):
     >>> claims.meta["split"].tolist(), round(claims.rare_share, 2)
     (['train', 'train', 'test'], 0.33)
     """
-    require("pandas", extra="data")
-    parquet = require("pyarrow.parquet", extra="data")
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no file {str(path)!r}; give the path of one set's parquet file."
         )
-    try:
-        table = parquet.read_table(path)
-    except (ValueError, OSError) as error:  # pyarrow's own errors are both
-        raise ValueError(f"{str(path)!r} is no parquet file that can be read: {error}") from error
-    about = _about(table.schema.metadata or {}, path)
-    name = about.pop("name", path.stem)
-    frame = table.to_pandas()
-    labels = [c for c in frame if c.startswith(_LABEL)]
-    if bool(labels) == ("target" in frame):
-        raise ValueError(
-            f"The set {name} must have a column 'target' or columns {_LABEL!r}*, and not both; its columns are "
-            f"{list(frame)[:10]}."
-        )
-    target, task, names = _target(frame, labels, about, name)
-    meta = [c for c in frame if c.startswith(_META)]
+    file = TableFile(path, extra="data")
+    data, values, meta = file.read()
+    about = {key: value for key, value in file.about.items() if key != "name"}
+    target, task, names = _target(values, about, file.name)
     return bundle(
-        frame.drop(columns=[*meta, *(labels or ["target"])]),
+        data,
         target,
-        name=name,
+        name=file.name,
         task=task,
         target_names=names,
         description="\n".join(f"{key}: {value}" for key, value in about.items()),
         checksum=checksum,
         found=sha256(path.read_bytes()).hexdigest(),
-        meta=frame[meta].rename(columns=lambda c: c.removeprefix(_META)),
+        meta=meta,
         details=about,
     )
 
 
-def _about(metadata, path):
-    """The JSON object of the file's metadata."""
-    try:
-        return dict(json.loads(metadata.get(b"skimb_meta", b"{}")))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"The entry 'skimb_meta' in the metadata of {str(path)!r} must be a JSON object: {error}."
-        ) from error
-
-
-def _target(frame, labels, about, name):
+def _target(values, about, name):
     """Target, task and names: as the metadata say, or as the values are."""
     task, classes = about.pop("task", None), about.pop("classes", None)
-    values = frame[labels] if labels else frame["target"]
-    if labels or task is None:
-        values = values.rename(columns=lambda c: c.removeprefix(_LABEL)) if labels else values
+    if values.ndim == 2 or task is None:
         target, kind, names = target_of(values, None, name)
         return target, task or kind, names
     if lost := int(values.isna().sum()):

@@ -5,13 +5,15 @@ import doctest
 import importlib.util
 import re
 import sys
+import tomllib
 import warnings
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 PAGES = sorted(p for p in (DOCS / "neighbours").glob("*.rst") if p.stem != "index")
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
@@ -70,6 +72,16 @@ def test_every_page_is_in_the_index_and_no_code_is_left_unrun():
     for page in PAGES:
         assert re.search(rf"^   {page.stem}$", index, re.M), page.stem
         assert "code-block:: python" not in page.read_text(), page.stem
+
+
+def test_every_package_of_a_page_is_installed_by_make_neighbours():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *extras["test"], *extras["neighbours"]]
+    brought = {re.match(r"[\w-]+", line)[0] for line in lines} | sys.stdlib_module_names | {"skimb"}
+    names = {"sklearn": "scikit-learn", "imblearn": "imbalanced-learn", "mlflow": "mlflow-skinny"}
+    tops = {name.split(".")[0] for page in PAGES for name in packages(read(page).examples)}
+    assert {names.get(top, top) for top in tops} <= brought
 
 
 def test_a_wrong_page_fails(tmp_path):
