@@ -15,12 +15,12 @@ _ROLES = {True: "class", False: "func"}
 HEAD = """Papers
 ======
 
-What the papers behind skimb claim, which object stands for each, and what our runs showed. Claims and their
-figures are those of the papers' abstracts; those on images, circuits or huge sets of labels cannot be re-run on
-tables and short texts. "Measured" is the losses benchmark (:doc:`benchmarks/losses`): the loss at its defaults
-against cross-entropy with class weights, over sets, with its standard error. Other figures are explained in
-:doc:`benchmarks/methods` and in the guide. This page is written by ``make names`` from ``docs/papers.toml`` and the
-docstrings.
+Here stands what the papers behind skimb claim, which object stands for each, and what our runs showed. Claims and their
+figures are those of the papers' abstracts; claims on images, circuits or huge sets of labels cannot be re-run on
+tables and short texts. "Measured" refers to the losses benchmark (:doc:`benchmarks/losses`): the loss at its defaults
+against cross-entropy with class weights, as the mean difference over sets with its standard error. AP is the
+:term:`average precision`. What was left out stands under `Not included, and why`_.
+This page is written by ``make names`` from ``docs/papers.toml`` and the docstrings.
 """
 
 
@@ -83,7 +83,7 @@ def references(thing):
 def item(entry, **fields):
     """The paper of an entry, and what there is to say of it in fields, which need no width."""
     found = [f":{name}: {text}" for name, text in fields.items()]
-    return [f"**{entry['number']}. {entry['paper']}**", "", *found, ""]
+    return [f"**{entry['paper']}**", "", *found, ""]
 
 
 def table(head, rows, widths):
@@ -113,7 +113,8 @@ def papers_page(objects):
     for e in by_state["included"]:
         named = ", ".join(link(name, objects[name]) for name in e["objects"])
         lines += item(e, object=named, claim=e["claim"], ours=ours(e, found))
-    lines += ["Open", "-" * 4, "", "Systems without an object so far, and what is planned.", ""]
+    if by_state["open"]:
+        lines += ["Open", "-" * 4, "", "Papers without an object so far, and what is planned.", ""]
     for e in by_state["open"]:
         lines += item(e, claim=e["claim"], planned=e["open"])
     lines += ["Not included, and why", "-" * 21, ""]
