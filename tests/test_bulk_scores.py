@@ -116,6 +116,7 @@ def test_scorers_without_a_bulk_form_are_left_to_scikit_learn():
     by_proba = make_scorer(metrics.average_precision_score, response_method="predict_proba")
     assert bulk_score(by_proba, np.arange(2), False) is None
     assert bulk_score(make_scorer(metrics.f1_score, pos_label="b"), np.array(["a", "b"]), False)
+    assert bulk_score(get_scorer("roc_auc"), np.array(["a", "b"]), False)
 
 
 METRICS = {

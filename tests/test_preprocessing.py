@@ -273,7 +273,7 @@ def test_what_a_split_must_gain_has_no_unit():
     y = X[:, 0] ** 2
     edges = [
         PiecewiseLinearEncoder(edges="tree").fit(X, target).edges_
-        for target in (y, 1e-4 * y, np.c_[1e6 * y, 1e6 * y])
+        for target in (y, 1e-4 * y, np.c_[1e6 * y, 1e6 * y], np.ldexp(y, 1010), np.ldexp(y, -1000))
     ]
     for other in edges[1:]:
         for one, two in zip(edges[0], other, strict=True):

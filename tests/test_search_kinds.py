@@ -732,6 +732,40 @@ def test_what_is_refused(rare, pairs, kw, error, words):
         LossSearchCV(pairs, scoring="roc_auc", cv=2, **kw).fit(*rare)
 
 
+def targets(code):
+    """The same labels in the types that frames give them, numbers first."""
+    text = pd.Series(np.array(["no", "yes"])[code])
+    yield from (pd.Series(code), pd.Series(code).astype("boolean"), pd.Series(code).astype("Int64"))
+    yield from (text, text.astype("category"), text.astype(object), text.tolist())
+
+
+def test_targets_of_any_type(rare):
+    X, code = rare
+    pairs, kw = [("linear", linear()), ("nets", net())], {"scoring": "roc_auc", "ensemble": 2}
+    first, *others = [search_over(pairs, cv=2, **kw).fit(X, y) for y in targets(code)]
+    for other in others:
+        np.testing.assert_array_equal(scores_of(other), scores_of(first))
+        np.testing.assert_array_equal(other.predict_proba(X), first.predict_proba(X))
+        assert np.unique(other.classes_[code] == other.predict(X), return_counts=True)[1][1] > 200
+
+
+@pytest.mark.parametrize(
+    ("y", "kw", "message"),
+    [
+        (["a", None] * 150, {}, "missing label in 150 places"),
+        (["a", 1] * 150, {}, "mixes labels of several kinds"),
+        (np.linspace(0, 1, 300), {}, "Unknown label type: continuous"),
+        (np.zeros(300), {}, "LossSearchCV needs at least two classes"),
+        (["a", "b"] * 150, {}, "takes 1 as the positive class, and y holds .'a', 'b'.; code y as 0"),
+        (["a", "b"] * 150, {"scoring": ["roc_auc", "f1"], "refit": "roc_auc"}, "takes 1 as the positive"),
+    ],
+)  # fmt: skip
+def test_targets_that_are_refused(rare, y, kw, message):
+    for estimator in (net(), [("linear", linear())]):
+        with pytest.raises(ValueError, match=message):
+            search_over(estimator, **kw).fit(rare[0], y)
+
+
 def test_what_gains_probabilities_is_taken(rare):
     pairs = [("machine", CalibratedClassifierCV(SVC(), cv=2)), ("nets", net())]
     search = search_over(pairs, cv=2, ensemble=2).fit(*rare)

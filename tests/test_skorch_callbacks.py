@@ -26,7 +26,7 @@ from torch import nn
 
 from skimb.losses import AnyLoss
 from skimb.model_selection import batched_fits
-from skimb.neural_network import MLPClassifier, NeuralNetClassifier
+from skimb.neural_network import MLPClassifier, NeuralNetClassifier, TabMClassifier
 from skimb.training import ClassPowerSampler
 
 KW = {"max_iter": 6, "tol": 0, "random_state": 0, "batch_size": 100}
@@ -111,6 +111,13 @@ def test_callbacks_that_cannot_act_are_refused(rare, make, callback, cure):
     assert type(callback).__name__ in str(refusal.value)
     with batched_fits(), pytest.raises(ValueError, match=cure):
         make(callbacks=[("named", callback)]).fit(X, y)
+
+
+@pytest.mark.parametrize("make", [*MODELS, lambda **kw: TabMClassifier(2, 4, **kw)])
+@pytest.mark.parametrize("given", [3, ("name", 3), ("name", EarlyStopping(), 1)])
+def test_what_is_no_callback_is_named(rare, make, given):
+    with pytest.raises(TypeError, match="callbacks must list skorch callbacks or pairs"):
+        make(callbacks=[given]).fit(*rare)
 
 
 def test_batches_are_shown_with_their_scores(rare):

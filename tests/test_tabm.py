@@ -395,6 +395,13 @@ def test_few_rare_rows_make_few_parts():
     lonely = np.where(np.arange(60) < 1, 2, np.arange(60) % 2)  # one row of a third class
     model = quick().fit(X, lonely)
     assert model.predict_proba(X).shape == (60, 3)
+    lonely = np.r_[np.zeros(55, int), 1:6]  # five rows of one class each
+    with pytest.warns(UserWarning, match="5 outside of the most common class, of which 0 share"):
+        quick().fit(X, lonely)
+    lonely[-1] = 4
+    assert len(quick(validation_folds=5).fit(X, lonely).best_iterations_) == 2
+    with pytest.warns(UserWarning, match="of which 0 share"):
+        assert quick().fit(X[:9], np.arange(9)).predict_proba(X).shape == (60, 9)
     rare[1:3] = 0
     with pytest.warns(UserWarning, match="sets no validation rows aside: 60 rows with 1 outside"):
         model = quick(max_iter=30).fit(X, rare)
@@ -663,6 +670,13 @@ def test_weights_of_rows(table):
     masked = quick().fit(X, y, sample_weight=zero.astype(float))
     few = quick().fit(X[zero], y[zero])
     np.testing.assert_allclose(masked.predict_proba(X), few.predict_proba(X), atol=1e-6)
+    # what only rows without weight hold is not learned: categories, missing values, numbers
+    odd = X.assign(city=X.city.where(zero, "Delft"), age=X.age.where(zero))
+    odd.loc[~zero, "amount"] = np.inf
+    same = quick().fit(odd, y, sample_weight=zero.astype(float))
+    np.testing.assert_array_equal(same.predict_proba(X), masked.predict_proba(X))
+    with pytest.raises(ValueError, match="cost must have shape"):
+        quick(loss=losses.ExpectedCost()).fit(X, y, zero.astype(float), cost=np.ones((3, 2)))
     up = quick(max_iter=20).fit(X, y, sample_weight=np.where(y == 1, 5.0, 1.0))
     assert up.predict_proba(X)[:, 1].mean() > 1.5 * y.mean()
 
@@ -872,6 +886,24 @@ def test_regression_in_any_units(loss, least):
         loss="poisson" if loss != "poisson" else "squared_error"
     )
     np.testing.assert_array_equal(restored.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("power", [-1000, 1000])
+def test_targets_of_any_size(power):
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    y = X @ [3.0, 1.0] + 5.0
+    model = TabMRegressor(**QUICK).fit(X, y)
+    other = TabMRegressor(**QUICK).fit(X, np.ldexp(y, power))
+    np.testing.assert_array_equal(np.ldexp(model.predict(X), power), other.predict(X))
+    columns = TabMRegressor(**QUICK).fit(X, np.c_[y, np.ldexp(y, power)]).predict(X)
+    assert np.isfinite(columns).all() and np.ptp(columns, 0).min() > 0.0
+
+
+def test_a_constant_target_is_predicted():
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    model = TabMRegressor(**QUICK).fit(X, np.full(50, 3.0))
+    assert model.predict(X).tolist() == [3.0] * 50
+    assert model.shrinkage_ == 1.0
 
 
 def test_regression_of_several_targets_and_of_noise():

@@ -44,9 +44,20 @@ def named(callbacks):
     -------
     list of (str, Callback)
         With names for those that have none.
+
+    Raises
+    ------
+    TypeError
+        If something is no callback.
     """
     given = enumerate(callbacks or [])
-    return [cb if isinstance(cb, tuple) else (f"user{i}", cb) for i, cb in given]
+    found = [cb if isinstance(cb, tuple) else (f"user{i}", cb) for i, cb in given]
+    for pair in found:
+        if len(pair) != 2 or not hasattr(pair[1], "on_epoch_end"):
+            raise TypeError(
+                f"callbacks must list skorch callbacks or pairs (name, callback), got {pair[-1]!r}."
+            )
+    return found
 
 
 def copies(callbacks):

@@ -113,8 +113,9 @@ def bulk_score(scorer, classes, multilabel):
     sign, response = scorer._sign, scorer._response_method
     # scikit-learn's scorers of two classes take 1 as the positive class unless told
     positive = given.pop("pos_label", 1)
-    two = not multilabel and len(classes) == 2 and positive == classes[1]
     name = function.__name__
+    two = not multilabel and len(classes) == 2
+    two = two and (name == "roc_auc_score" or positive == classes[1])  # which takes the second
     if name in _RANKING and response == _SCORE and not given and (two or multilabel):
         return BulkScore("scores", _RANKING[name], sign, multilabel)
     if name == "log_loss" and response == "predict_proba" and not given and not multilabel:

@@ -133,6 +133,18 @@ def with_positive(scorer, label):
     return other
 
 
+def check_positive_of(scorer, classes):
+    """Refuse a scorer whose positive class is none of two classes: no fit could be scored."""
+    positive, _ = positive_of(scorer)
+    one_class = len(classes) == 2 and positive is not None
+    if one_class and scorer._kwargs.get("average", "binary") == "binary":
+        if positive not in classes.tolist():
+            raise ValueError(
+                f"{scorer!r} takes {positive!r} as the positive class, and y holds {classes.tolist()}; code y as 0 "
+                "and 1, or give make_scorer the pos_label."
+            )
+
+
 def ordered(classes, positive):
     """Two classes with the positive one last; anything else as it is."""
     if len(classes) == 2 and positive is not None and positive == classes[0]:

@@ -4,7 +4,6 @@ import time
 from numbers import Integral
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import _fit_context, clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.metrics._scorer import _MultimetricScorer
@@ -13,20 +12,22 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import _safe_indexing, estimator_html_repr, indexable
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import _routing_enabled
-from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_method_params
 
 from skimb._core.compat import with_callbacks
 from skimb._core.html import ShownAsHTML
+from skimb._core.validation import several_classes
 from skimb._core.warn import warn_user
 from skimb.engine.grouping import MAX_MEMORY
 from skimb.model_selection._advice import WEIGHTED_RIVAL, advise, advise_estimators
 from skimb.model_selection._average import WeightedAverage
 from skimb.model_selection._candidates import SPECIAL, is_baseline
+from skimb.model_selection._decisions import check_positive_of
 from skimb.model_selection._fixed_threshold import FixedThresholdClassifier
 from skimb.model_selection._greedy import select
 from skimb.model_selection._kinds import kinds_of
 from skimb.model_selection._loss_report import draw, fold_scores, frame, labels, shown
+from skimb.model_selection._responses import target_of
 from skimb.model_selection._rows import SearchRows
 from skimb.model_selection._search_run import SearchRun
 from skimb.model_selection._several import SeveralEstimators, fit_params_of
@@ -273,12 +274,17 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
             scorer = _MultimetricScorer(scorers=scorer._scorers, raise_exc=True)
         if callable(self.scoring) and isinstance(self.refit, str):
             metric = self.refit  # a callable that gives several scores
-        X, y = indexable(X, y.toarray() if sparse.issparse(y) else y)
+        y, found, self._multilabel = target_of(self, y)
+        X, y = indexable(X, y)
         params = _check_method_params(X, params=params)
         routed = self._get_routed_params_for_fit(params)
-        kind_of_y = type_of_target(y, input_name="y", raise_unknown=True)
-        self._multilabel = kind_of_y == "multilabel-indicator"
-        self._classes = np.arange(np.shape(y)[1]) if self._multilabel else np.unique(np.asarray(y))
+        if self._multilabel:
+            self._classes = np.arange(found.shape[1])
+        else:
+            self._classes, _ = several_classes(self, found)
+            several = isinstance(scorer, _MultimetricScorer)
+            for one in scorer._scorers.values() if several else [scorer]:
+                check_positive_of(one, self._classes)
         splitter = check_cv(self.cv, y, classifier=True)
         splits = list(splitter.split(X, y, **routed.splitter.split))
         self.n_splits_ = len(splits)

@@ -142,9 +142,9 @@ class TabMClassifier(ClassifierMixin, TabMBase):
 
     Notes
     -----
-    At most as many validation parts are made as there are rows outside of the most common class; each holds classes
-    in proportion, and a row that is the only one of its class always trains. With fewer than two such rows none are
-    set aside: a warning says so, and one ensemble trains `n_iter_no_change` epochs.
+    Each validation part holds classes in proportion, and a row that is the only one of its class always trains. At
+    most as many parts are made as there are other rows outside of the most common class. With fewer than two none
+    are set aside: a warning says so, and one ensemble trains `n_iter_no_change` epochs.
 
     ``decision_function`` and ``predict`` average the decision that the loss aims at: each member's decision scores
     become probabilities, by the sigmoid or softmax, whose mean decides. For cross-entropy these are the

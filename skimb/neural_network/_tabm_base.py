@@ -16,7 +16,8 @@ from sklearn.utils.validation import _check_y, check_consistent_length, check_is
 from skimb._base import members
 from skimb._base.estimator import Rows, open_context
 from skimb._base.head import HeadParams
-from skimb._core.compat import CallbackSupportMixin, check_sample_weight
+from skimb._core.compat import CallbackSupportMixin
+from skimb._core.validation import drop_weightless
 from skimb._core.warn import warn_user
 from skimb.engine.grouping import train_together
 from skimb.engine.runtime import small_batch_settings
@@ -25,6 +26,7 @@ from skimb.engine.user_callbacks import copies
 from skimb.neural_network._tabm_export import EncodedColumns, member_weights
 from skimb.neural_network._tabm_fold import TabMFold
 from skimb.neural_network._tabm_rows import TabMRows
+from skimb.preprocessing._columns import as_table
 from skimb.preprocessing._table import TableReader
 
 _POSITIVE = [Interval(Integral, 1, None, closed="left")]
@@ -112,24 +114,14 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None."
             )
-        if new:
-            reader = TableReader(self.categorical_features)
-            table = reader.fit_read(X, self)
-        else:
-            reader = self._reader
-            table = reader.read(X, self)
+        X = as_table(X)
         y = _check_y(head.plain(y), multi_output=True, y_numeric=head.numeric, estimator=self)
         check_consistent_length(X, y)
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(
-                sample_weight, table.numbers[:, :0], dtype=np.float64, ensure_non_negative=True
-            )
-            used = sample_weight > 0
-            if not used.all():
-                cost = None if cost is None else np.asarray(cost)[used]
-                table, y, sample_weight = table[used], y[used], sample_weight[used]
+        X, y, sample_weight, rest = drop_weightless(X, y, sample_weight, {"cost": cost})
+        reader = TableReader(self.categorical_features) if new else self._reader
+        table = reader.fit_read(X, self) if new else reader.read(X, self)
         code = head.read(y, classes) if new else head.encode(y, classes, partial=incremental)
-        cost = head.costs(cost, code)
+        cost = head.costs(rest["cost"], code)
         self._reader, self._head = reader, head
         code = self._to_train(code, sample_weight, new=new)
         params = HeadParams.of(self)
@@ -197,16 +189,23 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
             return [(np.arange(n), None)], {}
         strata = np.zeros(n, int) if strata is None else np.unique(strata, return_inverse=True)[1]
         counts = np.bincount(strata)
-        rare = n if len(counts) == 1 else n - counts.max()
+        held, told = n, f"{n} rows"
+        if len(counts) > 1:  # rows that are the only ones of their class always train
+            shared = counts[counts > 1]
+            held = int(shared.sum() - shared.max(initial=0))
+            told += (
+                f" with {n - counts.max()} outside of the most common class, of which {held} share theirs with "
+                "another,"
+            )
         pieces = wanted if wanted > 1 else max(2, round(1 / self.validation_fraction))
-        pieces = min(pieces, rare, n)
+        pieces = min(pieces, held)
         if pieces < 2:
             warn_user(
-                f"{type(self).__name__} sets no validation rows aside: {n} rows with {rare} outside of the "
-                f"most common class are too few. It trains {self._few_epochs} epochs on all of them."
+                f"{type(self).__name__} sets no validation rows aside: {told} are too few. It trains "
+                f"{self._few_epochs} epochs on all of them."
             )
             return [(np.arange(n), None)], {"max_iter": self._few_epochs}
-        part = np.full(n, -1)  # rows that are the only ones of their class always train
+        part = np.full(n, -1)
         order, at = rng.permutation(n), 0
         for stratum in np.flatnonzero(counts > 1):
             own = order[strata[order] == stratum]

@@ -289,17 +289,17 @@ class TabMRegressor(RegressorMixin, TabMBase):
         """Targets of mean 0 and spread 1, or, with a log link, of mean 1; further ones in the same units."""
         if not new:
             return (code - self._centre) / self._spread
-        mean = np.average(code, axis=0, weights=sample_weight)
+        joint = isinstance(self.loss, BalancedMSE)  # distances between targets must stay comparable
+        power = np.frexp(np.abs(code).max(None if joint else 0))[1]
+        small = np.ldexp(code, -power)  # its squares neither overflow nor vanish
+        mean = np.average(small, axis=0, weights=sample_weight)
         if self.loss == "poisson":
-            self._centre, self._spread = 0.0, np.where(mean > 0.0, mean, 1.0)
-            self._typical = 1.0
+            self._centre, spread, self._typical = 0.0, mean, 1.0
         else:
-            variance = np.average(np.square(code - mean), axis=0, weights=sample_weight)
-            if isinstance(self.loss, BalancedMSE):  # distances between targets must stay comparable
-                variance = np.mean(variance)
-            spread = np.sqrt(variance)
-            self._centre, self._spread = mean, np.where(spread > 0.0, spread, 1.0)
-            self._typical = 0.0
+            variance = np.average(np.square(small - mean), axis=0, weights=sample_weight)
+            spread = np.sqrt(np.mean(variance) if joint else variance)
+            self._centre, self._typical = np.ldexp(mean, power), 0.0
+        self._spread = np.where(spread > 0.0, np.ldexp(spread, power), 1.0)
         return (code - self._centre) / self._spread
 
     def _of_training(self):
@@ -330,7 +330,7 @@ class TabMRegressor(RegressorMixin, TabMBase):
 
             total = mean(np.square(wanted))
             self.validation_r2_ = 1.0 - mean(np.square(found - wanted)) / total if total else 0.0
-            if self.validation_r2_ < 0.0:
+            if self.validation_r2_ < 0.0 or not total:
                 size = mean(np.square(found))
                 self._kept = float(np.clip(mean(found * wanted) / size, 0.0, 1.0)) if size else 0.0
         self.shrinkage_ = 1.0 - self._kept

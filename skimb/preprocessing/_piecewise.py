@@ -173,8 +173,11 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
     def _tree_of(self, y, weight):
         """Which tree, and its target: numbers are standardised, so that what a split must gain has no unit."""
         y = y.toarray() if sparse.issparse(y) else y
-        if not type_of_target(y, input_name="y", raise_unknown=True).startswith("continuous"):
+        with np.errstate(invalid="ignore"):  # whether huge numbers are whole does not matter
+            kind = type_of_target(y, input_name="y", raise_unknown=True)
+        if not kind.startswith("continuous"):
             return DecisionTreeClassifier, y
+        y = np.ldexp(y, -np.frexp(np.abs(y).max(0))[1])  # squares neither overflow nor vanish
         mean = np.average(y, axis=0, weights=weight)
         spread = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weight))
         return DecisionTreeRegressor, (y - mean) / np.where(spread > 0.0, spread, 1.0)
