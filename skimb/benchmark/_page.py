@@ -93,8 +93,8 @@ def report(frame, *, title=None, methods=None, command=None, pictures=None):
         f"Sets of a folder, at most {ROWS:,} rows each (drawn by class, of a rare class at least {LEAST_RARE} rows "
         f"where there are some), tables of two classes of at least {LEAST_ROWS} rows and {LEAST_RARE} of the rare "
         "class. Settings never depend on the set, but for searches within the training rows, which all try equally "
-        "many settings. One thread per fit; CPU seconds are medians over fits that did not fail. Sets count where all methods of a "
-        "table have been run; a fit that failed ranks last.",
+        "many settings. One thread per fit; CPU seconds are medians over fits that did not fail. Sets "
+        "count where all methods of a table have been run; a fit that failed ranks last.",
     ]
     if skipped:
         parts.append(f"Skipped, since they are not installed: {'; '.join(skipped)}.")

@@ -67,7 +67,8 @@ class Results:
             frame = frame.assign(suite=frame["task"])
         if lost := [name for name in (*KEY, "error") if name not in frame]:
             raise ValueError(
-                f"benchmark: {self.path} holds no results, it lacks the columns {', '.join(lost)}; name another file."
+                f"benchmark: {self.path} holds no results, it lacks the columns {', '.join(lost)}; name "
+                "another file."
             )
         return frame
 
@@ -165,8 +166,8 @@ def run(
     Warns
     -----
     UserWarning
-        If sets are left out, since they have too few rows (two classes need 300 rows and 30 of the rare one, streams
-        4,000 rows), or a file of predictions is damaged, whose fit is made again.
+        If sets are left out, since they have too few rows (two classes need 300 rows and 30 of the rare one,
+        streams 4,000 rows), or a file of predictions is damaged, whose fit is made again.
 
     See Also
     --------
@@ -246,8 +247,8 @@ def _refuse_unused(methods, of_suites):
     for m in _methods_of(methods or (), None):
         if m not in chosen:
             raise ValueError(
-                f"benchmark: the method {m.name!r} is one of the suites {', '.join(m.suites)} and of none that are run "
-                f"({', '.join(suite.name for suite, _ in of_suites)})."
+                f"benchmark: the method {m.name!r} is one of the suites {', '.join(m.suites)} and of none that "
+                f"are run ({', '.join(suite.name for suite, _ in of_suites)})."
             )
     files = {}
     for m in chosen:
@@ -385,8 +386,8 @@ def _fit_all(todo, kept, store, limit, n_jobs, dask, memory, progress):
                 bar.step(job, _left(seconds, waiting.values()))
     for name, sets in small.items():
         warn_user(
-            f"benchmark: the suite {name!r} leaves out {', '.join(sorted(sets))}, which have too few rows: two classes "
-            f"need {LEAST_ROWS} rows and {LEAST_RARE} of the rare one, streams {LEAST_STREAM:,} rows."
+            f"benchmark: the suite {name!r} leaves out {', '.join(sorted(sets))}, which have too few rows: two "
+            f"classes need {LEAST_ROWS} rows and {LEAST_RARE} of the rare one, streams {LEAST_STREAM:,} rows."
         )
     if progress and waiting:
         print(f"stopped at the limit; {len(waiting)} fits are left for the next run", flush=True)

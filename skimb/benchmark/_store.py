@@ -10,7 +10,10 @@ import numpy as np
 
 from skimb._core.warn import warn_user
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, OSError, TypeError, ValueError)  # fmt: skip
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError),
+    *(KeyError, TypeError, ValueError),  # of what stands in it
+)
 
 
 def slug(method):
