@@ -1,6 +1,7 @@
 """The benchmark: sets, splits, stored predictions, statistics, pages, the command line."""
 
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,8 @@ from scipy.stats import studentized_range
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import balanced_accuracy_score, f1_score, matthews_corrcoef
 from sklearn.model_selection import ParameterGrid, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import LinearSVC
 
 from skimb.benchmark import (
     SUITES,
@@ -26,9 +29,11 @@ from skimb.benchmark import (
 from skimb.benchmark._command import main
 from skimb.benchmark._diagram import diagram, groups
 from skimb.benchmark._methods import METHODS, _searches
+from skimb.benchmark._methods._columns import codes
 from skimb.benchmark._methods._libauc import AUCMarginNet
 from skimb.benchmark._methods._regressors import Median, Rounded
 from skimb.benchmark._metrics import rates, tuned_scores
+from skimb.benchmark._page import _means
 from skimb.benchmark._sets import _drawn, classes_of, plain, sources
 from skimb.benchmark._store import slug
 from skimb.model_selection._candidates import settings, takes_losses
@@ -130,6 +135,22 @@ def test_unknown_names_are_refused(two_classes):
         run(two_classes, sets=["third"])
     with pytest.raises(ValueError, match="no sets for the suite 'multiclass'"):
         run(two_classes, suites=["multiclass"])
+    with pytest.raises(ValueError, match=r"the suites text and of none that are run \(binary\)"):
+        run(two_classes, methods=["words, logistic regression"])
+    with pytest.raises(TypeError, match=r"methods='random forest' must be a sequence"):
+        run(two_classes, methods="random forest")
+    with pytest.raises(ValueError, match="splits=0 must be a whole number"):
+        run(two_classes, splits=0)
+    twins = [Method(name, lambda X, seed: DummyClassifier()) for name in ("C=1", "C 1")]
+    with pytest.raises(ValueError, match=r"'C=1' and 'C 1' would have the same file"):
+        run(two_classes, methods=twins)
+
+
+def test_sets_that_are_too_small_are_named(two_classes):
+    write(two_classes, "small", features(100).assign(target=np.arange(100) % 2), task="binary")
+    with pytest.warns(UserWarning, match="the suite 'binary' leaves out small, which have too few"):
+        frame = run(two_classes, methods=[CONSTANT, CONSTANT], splits=1)
+    assert frame["set"].tolist() == ["first", "second"]
 
 
 # --- runs ------------------------------------------------------------------------------------------
@@ -197,6 +218,74 @@ def test_a_failed_fit_is_a_row_and_ranks_last(two_classes, tmp_path):
     line = next(x for x in page.splitlines() if x.startswith("| broken"))
     assert line.startswith("| broken | 2.00 (2.00 to 2.00) | nan |")
     assert line.endswith("| 2 |")
+
+
+def test_answers_without_scores_are_failed_fits(two_classes, tmp_path):
+    """They end no run, and where all methods failed there is nothing to rank."""
+
+    class Odd(DummyClassifier):
+        def predict_proba(self, X):
+            found = super().predict_proba(X)
+            return {"nan": found * np.nan, "wide": np.c_[found, found], "short": found[1:]}[
+                self.constant
+            ]
+
+    methods = [Method(kind, lambda X, seed, kind=kind: Odd(constant=kind)) for kind in ("nan", "wide", "short")]  # fmt: skip
+    methods += [Method("no probabilities", lambda X, seed: make_pipeline(codes(), LinearSVC())), CONSTANT]  # fmt: skip
+    frame = run(two_classes, methods=methods, sets=["first"], splits=1)
+    errors = frame.set_index("method")["error"]
+    assert errors["nan"] == "ValueError: predict_proba must give finite numbers"
+    assert "shape (160, 2), gave (160, 4)" in errors["wide"]
+    assert "shape (160, 2), gave (159, 2)" in errors["short"]
+    assert "there is no 'proba'" in errors["no probabilities"]
+    assert errors["constant"] == ""
+    assert not len(_means(frame[frame["error"] != ""], SUITES["binary"].metrics[0]))
+
+    kept = tmp_path / "kept"
+    run(two_classes, methods=[CONSTANT], sets=["first"], splits=1, predictions=kept)
+    path = kept / "first" / "0_constant.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(path, **arrays | {"proba": arrays["proba"] * np.nan})
+    frame = run(two_classes, methods=[CONSTANT], sets=["first"], splits=1, predictions=kept)
+    assert frame["error"][0].startswith("no score: ValueError")
+
+
+def test_a_stream_without_rare_rows_after_its_beginning_fails(tmp_path):
+    frame = features(4200)
+    frame["target"], frame["meta_time"] = (np.arange(4200) < 300).astype(int), np.arange(4200)
+    write(tmp_path, "early", frame, task="binary")
+    frame["target"] = (np.arange(4200) % 400 == 0).astype(int)
+    write(tmp_path, "rarer", frame, task="binary")
+    with pytest.warns(UserWarning, match="leaves out rarer"):
+        frame = run(tmp_path, suites=["streams"], methods=[CONSTANT], splits=1)
+    assert frame["set"].tolist() == ["early"]
+    assert "fewer than two rows among those that are predicted" in frame["error"][0]
+
+
+def test_damaged_files_are_made_again_or_named(two_classes, tmp_path):
+    where = {"methods": [CONSTANT], "sets": ["first"], "splits": 1}
+    whole = run(two_classes, **where, predictions=tmp_path)
+    path = tmp_path / "first" / "0_constant.npz"
+    written = path.read_bytes()
+    for place in range(30, len(written), 131):
+        path.write_bytes(written[:place] + bytes([written[place] ^ 0xFF]) + written[place + 1 :])
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            again = run(two_classes, **where, predictions=tmp_path)
+        assert all("cannot be read; the fit is made again" in str(w.message) for w in said)
+        pd.testing.assert_series_equal(again["ap"], whole["ap"])
+    other = Method("CONSTANT", lambda X, seed: DummyClassifier())
+    path.write_bytes(written)
+    with pytest.raises(ValueError, match="holds predictions of the method 'constant'"):
+        run(two_classes, **where | {"methods": [other]}, predictions=tmp_path)
+    results = tmp_path / "results.parquet"
+    results.write_bytes(b"words")
+    with pytest.raises(ValueError, match=r"results.parquet is no parquet file of results"):
+        run(two_classes, **where, results=results)
+    features(9).to_parquet(results)
+    with pytest.raises(ValueError, match=r"holds no results, it lacks the columns suite, set"):
+        run(two_classes, **where, results=results)
 
 
 @pytest.mark.slow
@@ -501,6 +590,8 @@ def test_critical_difference_of_the_literature():
     assert critical_difference(3, 14) == pytest.approx(2.343 * np.sqrt(12 / 84), abs=1e-3)
     with pytest.raises(ValueError, match="two methods and a set"):
         critical_difference(1, 5)
+    with pytest.raises(ValueError, match="'level' parameter"):
+        critical_difference(3, 5, level=5)
 
 
 def test_mean_ranks_share_ties_and_their_intervals_hold_them():
@@ -512,6 +603,8 @@ def test_mean_ranks_share_ties_and_their_intervals_hold_them():
     assert ranks[0, 2] == 3.0
     with pytest.raises(ValueError, match="none may be missing"):
         mean_ranks([[1, np.nan]])
+    with pytest.raises(ValueError, match="'level' parameter"):
+        mean_ranks([[1, 2]], level=95)
 
 
 def test_signed_ranks_in_extreme_cases():
@@ -540,6 +633,10 @@ def test_a_posterior_by_hand():
 def test_ties_are_within_the_rope():
     assert wins_ties_losses([0.02, 0.01, 0.0, -0.01, -0.3]) == (2, 1, 2)
     assert wins_ties_losses([0.02, 0.01, 0.0, -0.01, -0.3], rope=0.01) == (1, 3, 1)
+    with pytest.raises(ValueError, match="none may be missing"):
+        wins_ties_losses([0.1, np.nan])
+    with pytest.raises(ValueError, match="'rope' parameter"):
+        wins_ties_losses([0.1], rope=-0.1)
 
 
 # --- pages and the command line --------------------------------------------------------------------

@@ -1,9 +1,12 @@
 """Fetched and read sets: targets, checksums, and what is said when something is wrong; without a network."""
 
+import contextlib
 import io
 import json
 import re
 import tarfile
+from gzip import BadGzipFile
+from json import JSONDecodeError
 from urllib.error import HTTPError, URLError
 
 import numpy as np
@@ -215,6 +218,22 @@ def test_what_openml_does_not_know(openml, error, said):
 
 
 @pytest.mark.parametrize(
+    "error",
+    [
+        JSONDecodeError("Expecting value", "<html>", 0),
+        BadGzipFile("Not a gzipped file"),
+        EOFError("Compressed file ended"),
+        TypeError("list indices must be integers"),
+    ],
+)
+def test_what_is_no_answer_of_openml(openml, error):
+    openml(None, error=error)
+    name = type(error).__name__
+    with pytest.raises(ValueError, match=rf"came from www.openml.org is no set \({name}: .* proxy"):
+        fetch_openml_table(31)
+
+
+@pytest.mark.parametrize(
     ("target", "given", "message"),
     [
         (
@@ -222,6 +241,7 @@ def test_what_openml_does_not_know(openml, error, said):
             {},
             "1 rows of the set 1 of OpenML have no target; choose another column",
         ),
+        ([], {}, "The set 1 of OpenML has no rows"),
         (["a", "a", "a"], {}, "All rows of the set 1 of OpenML have the target 'a'; give target="),
         (
             ["a", "b", "a"],
@@ -336,9 +356,22 @@ def test_imbalanced_learn_without_a_network_or_with_a_damaged_file(monkeypatch, 
     damaged = r"'ecoli' could not be read from .*zenodo: the file is damaged; delete the folder"
     with pytest.raises(ValueError, match=damaged):
         fetch_imbalanced_learn("ecoli", data_home=tmp_path)
-    (tmp_path / "zenodo" / "x1data.npz").write_bytes(b"")
-    with pytest.raises(ValueError, match=damaged):
-        fetch_imbalanced_learn("ecoli", data_home=tmp_path)
+    file, whole = tmp_path / "zenodo" / "x1data.npz", io.BytesIO()
+    label = np.where(np.arange(40) < 5, 1, -1)
+    np.savez_compressed(whole, data=np.random.default_rng(0).random((40, 3)), label=label)
+    whole = whole.getvalue()
+    for place in range(0, len(whole), 97):  # of each part of the archive
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with contextlib.suppress(ValueError):
+            fetch_imbalanced_learn("ecoli", data_home=tmp_path)
+    for broken in (b"", whole[:300] + b"zzzz" + whole[304:]):
+        file.write_bytes(broken)
+        with pytest.raises(ValueError, match=damaged):
+            fetch_imbalanced_learn("ecoli", data_home=tmp_path)
+    for label in (-np.ones(40), np.ones(3)):
+        np.savez(file, data=np.ones((40, 3)), label=label)
+        with pytest.raises(ValueError, match=damaged):
+            fetch_imbalanced_learn("ecoli", data_home=tmp_path)
 
 
 # --- files -------------------------------------------------------------------------------------------

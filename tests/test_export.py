@@ -6,7 +6,10 @@ import json
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
+from imblearn.over_sampling import RandomOverSampler
+from imblearn.pipeline import make_pipeline as sampling_pipeline
 from scipy import sparse
 from scipy.special import ndtri
 from sklearn import model_selection as sk_selection
@@ -16,7 +19,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from skimb import losses
 from skimb._base.head import HeadParams
@@ -363,7 +366,7 @@ def test_missing_texts_have_a_marker():
     assert "<missing>" in as_inputs(session, frame)["town"]
     with pytest.raises(ValueError, match=r"lacks the columns \['town'\]"):
         as_inputs(session, frame.drop(columns="town"))
-    with pytest.raises(ValueError, match="X has 2 columns, the model 6 inputs"):
+    with pytest.raises(ValueError, match="X has 2 columns, the model was made of 6"):
         as_inputs(session, frame.to_numpy()[:, :2])
 
 
@@ -458,6 +461,47 @@ def test_column_transformer():
     model = agree(pipe.fit(FRAME, RARE), NEW)
     assert [port.name for port in model.graph.input] == FRAME.columns.tolist()
     agree(pipe, NEW.iloc[:1])
+
+
+@pytest.mark.filterwarnings("ignore:Found unknown categories")
+def test_samplers_and_idle_steps_of_pipelines_and_columns_without_use():
+    frame = FRAME.assign(note="any words")
+    sampler = RandomOverSampler(random_state=0)
+    last = MLPClassifier((4,), max_iter=2, random_state=0)
+    model = agree(
+        sampling_pipeline(sampler, columns(), last).fit(frame, RARE), NEW.assign(note="x")
+    )
+    assert [port.name for port in model.graph.input] == FRAME.columns.tolist()
+    table = TabMClassifier(2, 4, max_iter=2, validation_folds=0, random_state=0)
+    for steps in (["passthrough", table], [None, FixedThresholdClassifier(table, threshold=0.1)], [table]):  # fmt: skip
+        pipe = Pipeline([(f"step {k}", step) for k, step in enumerate(steps)])
+        agree(pipe.fit(FRAME, RARE), NEW)
+
+
+def test_inputs_go_by_name_or_have_the_width_of_training():
+    names = list("abcde")
+    frame, y = pd.DataFrame(X, columns=names), TARGETS["binary"]
+    model = net().fit(frame, y)
+    session, wanted = session_of(to_onnx(model)), model.predict_proba(frame)
+    for rows in (frame[names[::-1]], frame.assign(more="x"), pl.DataFrame(X, names).select(names[::-1]), X, X.tolist()):  # fmt: skip
+        np.testing.assert_allclose(
+            session.run(None, as_inputs(session, rows))[1], wanted, atol=1e-6
+        )
+    with pytest.raises(ValueError, match=r"X lacks the columns \['e'\]"):
+        as_inputs(session, frame.drop(columns="e"))
+    for rows, message in (
+        (X[:, :3], "X has 3 columns, the model was made of 5"),
+        (X[0], r"X must have the shape \(n_samples, 5\), got \(5,\)"),
+        (X.astype(str).astype(object).tolist()[:1] + [["x"] * 5], "takes a matrix of numbers"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            as_inputs(session, rows)
+    with pytest.raises(ValueError, match="X has 3 columns"):
+        to_onnx(net().fit(X, y), X=X[:, :3])
+    one = net().fit(frame[["a"]], y)
+    agree(one, frame[["a"]])
+    nameless = session_of(to_onnx(net().fit(X, y)))  # goes by places, as such an estimator does
+    assert (as_inputs(nameless, frame[names[::-1]])["X"] == X[:, ::-1].astype(np.float32)).all()
 
 
 # --- wrappers ----------------------------------------------------------------------------------------
@@ -620,6 +664,9 @@ def test_refusals():
             to_onnx(estimator, **how)
     with pytest.raises(ValueError, match="not fitted"):
         to_onnx(net())
+    search = sk_selection.GridSearchCV(net(), {"alpha": [0.0]}, cv=2, refit=False).fit(X, y)
+    with pytest.raises(ValueError, match="GridSearchCV was fitted without refit"):
+        to_onnx(search)
 
 
 def test_custom_modules_are_refused():

@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from skimb._core.folds import left_out_folds
 from skimb.neural_network import MLPClassifier
@@ -80,6 +83,15 @@ def test_every_container_of_texts_is_read_alike(make):
     np.testing.assert_array_equal(vectorizer.transform(make(texts)), vectorizer.transform(texts))
 
 
+def test_an_iterator_is_read_once_and_all_lengths_become_one():
+    texts = ["ab", "c", ""]
+    found = EmbeddingVectorizer(letters).fit_transform(text for text in texts)
+    np.testing.assert_array_equal(found, EmbeddingVectorizer(letters).fit_transform(texts))
+    for size in (1e-30, 1e30):  # squares leave single precision
+        sized = EmbeddingVectorizer(lambda texts, size=size: size * np.array(letters(texts)))
+        np.testing.assert_allclose(sized.fit_transform(texts), found, rtol=1e-6)
+
+
 def test_an_embedding_is_named_cloned_and_pickled():
     vectorizer = EmbeddingVectorizer(letters).fit(["a"])
     names = [f"embeddingvectorizer{k}" for k in range(3)]
@@ -102,6 +114,13 @@ def test_an_embedding_is_named_cloned_and_pickled():
         (letters, ["a", b"b"], TypeError, "got b'b' in row 1"),
         (lambda texts: [1.0], ["a"], ValueError, "must give 1 rows of finite numbers"),
         (lambda texts: [["x"]], ["a"], ValueError, "must give 1 rows of finite numbers"),
+        (lambda texts: [[1.0] * len(t) for t in texts], ["a", "bb"], ValueError, "got a list that makes no array"),
+        (lambda texts: torch.ones(len(texts), 2, requires_grad=True), ["a"], ValueError, "got a Tensor that makes no"),
+        (lambda texts: np.ones((len(texts), 0)), ["a"], ValueError, r"got an array of shape \(1, 0\)"),
+        (lambda texts: np.full((len(texts), 2), 1e300), ["a"], ValueError, "not finite in single precision"),
+        (letters, 7, TypeError, "takes a sequence or one column of texts, got an object of type int"),
+        (letters, {"a": "b"}, TypeError, "got an object of type dict; put the texts in a list"),
+        (letters, np.array("a"), TypeError, "got an object of type ndarray"),
         (lambda texts: np.full((len(texts), 2), np.nan), ["a"], ValueError, "must give 1 rows"),
         (lambda texts: np.ones((len(texts), len(texts[0]))), ["a"], ValueError, "gave 1 dimensions and 4 in fit"),
     ],
@@ -255,6 +274,15 @@ def test_a_weight_of_zero_removes_a_text_and_others_weigh(sayings):
     )
 
 
+def test_an_embedding_may_be_sparse(sayings):
+    texts, y = (part[::4] for part in sayings)
+    counts = TfidfVectorizer(analyzer="char")
+    found = TextClassifier(embedding=counts, Cs=[1.0]).fit(texts, y).predict_proba(texts)
+    dense = make_pipeline(counts, FunctionTransformer(lambda X: X.toarray()))
+    same = TextClassifier(embedding=dense, Cs=[1.0]).fit(texts, y).predict_proba(texts)
+    np.testing.assert_allclose(found, same, atol=1e-4)
+
+
 def test_what_was_fitted_is_pickled_and_stays(sayings):
     X, y = sayings
     model = TextClassifier(embedding=letters, Cs=[10.0]).fit(X, y)
@@ -278,13 +306,15 @@ def test_what_was_fitted_is_pickled_and_stays(sayings):
             ValueError,
             "must be a number of strengths or positive",
         ),
+        ({"Cs": ["a"]}, ["aa", "bb"], [0, 1], ValueError, "must be a number of strengths or positive"),
         ({}, ["aa", "bb"], [1, 1], ValueError, "one class"),
+        ({}, ["aa", "bb"], [[1, 2], [0, 3]], ValueError, "TextClassifier: a y of shape .* must be a 0/1 indicator"),
         ({}, ["aa", 7], [0, 1], TypeError, "TextClassifier takes strings"),
         ({}, ["aa", "bb", "cc"], [0, 1], ValueError, "inconsistent numbers of samples"),
         ({}, ["", None], [0, 1], ValueError, "empty vocabulary"),
         ({"embedding": "bert"}, ["aa", "bb"], [0, 1], ValueError, "'embedding' parameter"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_fitted_is_refused(params, X, y, error, message):
     with pytest.raises(error, match=message):
         TextClassifier(**{"embedding": None, **params}).fit(X, y)

@@ -1,9 +1,9 @@
 """Labels of a classifier: as given, of one kind, none missing; their classes and class numbers."""
 
 import numpy as np
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 
-from skimb._core.validation import one_column, plain_labels, row_costs
+from skimb._core.validation import one_column, plain_labels, refuse_multi_output, row_costs
 
 
 def comparable(a, b):
@@ -91,12 +91,7 @@ class Labels:
         """Whether a target has several labels per row, which must be 0/1."""
         if y.ndim < 2 or y.shape[1] < 2:
             return False
-        if type_of_target(y) != "multilabel-indicator":
-            raise ValueError(
-                f"{self.owner}: a y of shape {y.shape} must be a 0/1 indicator matrix "
-                f"(multi-label), got {type_of_target(y)!r}; multi-output targets need one "
-                "classifier per output."
-            )
+        refuse_multi_output(self.owner, y)
         return True
 
     def _check_known(self, y, known):

@@ -7,7 +7,7 @@ from scipy import sparse
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.metadata_routing import _raise_for_params, _routing_enabled, process_routing
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, column_or_1d
 
 from skimb._core.compat import check_sample_weight
@@ -103,6 +103,15 @@ def checked_target(y):
     if labels.ndim == 2 and labels.shape[1] > 1:
         return labels, True
     return one_column(labels), False
+
+
+def refuse_multi_output(owner, y):
+    """Refuse a target (n, 2 and more) that is no 0/1 indicator matrix."""
+    if type_of_target(y) != "multilabel-indicator":
+        raise ValueError(
+            f"{owner}: a y of shape {y.shape} must be a 0/1 indicator matrix (multi-label), got "
+            f"{type_of_target(y)!r}; multi-output targets need one classifier per output."
+        )
 
 
 def one_column(y):

@@ -93,8 +93,8 @@ def report(frame, *, title=None, methods=None, command=None, pictures=None):
         f"Sets of a folder, at most {ROWS:,} rows each (drawn by class, of a rare class at least {LEAST_RARE} rows "
         f"where there are some), tables of two classes of at least {LEAST_ROWS} rows and {LEAST_RARE} of the rare "
         "class. Settings never depend on the set, but for searches within the training rows, which all try equally "
-        "many settings. One thread per fit; CPU seconds are medians over sets. Sets count where all methods of a "
-        "table have been run; a fit that failed ranks last.",
+        "many settings. One thread per fit; CPU seconds are medians over fits that did not fail. Sets "
+        "count where all methods of a table have been run; a fit that failed ranks last.",
     ]
     if skipped:
         parts.append(f"Skipped, since they are not installed: {'; '.join(skipped)}.")
@@ -169,12 +169,15 @@ def _picture(suite, metric, values, ranked, folder):
 
 
 def _means(frame, metric):
-    """Sets x methods: means over the splits that all methods have seen; failures are infinitely bad."""
+    """Sets x methods: means over the splits that all methods have seen; failures are infinitely bad.
+
+    Splits on which all methods failed say nothing and are left out.
+    """
     failed = frame["error"] != ""
     value = frame[metric.key].where(~failed, -np.inf if metric.largest else np.inf)
     frame = frame.assign(value=value.astype(float))
-    whole = frame.pivot(index=["set", "split"], columns="method", values="value")
-    return whole.dropna().groupby("set").mean()
+    whole = frame.pivot(index=["set", "split"], columns="method", values="value").dropna()
+    return whole[np.isfinite(whole).any(axis=1)].groupby("set").mean()
 
 
 def _finite(values):
@@ -189,7 +192,8 @@ def _summary(frame, metrics, values, ranked, columns, order):
         cells[f"mean {m.title}"] = _finite(values[m]).map("{:.3f}".format)
     for key, name in _COSTS.items():
         if key in frame and frame[key].notna().any():
-            cells[name] = frame.groupby("method")[key].median().map("{:.2f}".format)
+            done = frame[frame["error"] == ""]
+            cells[name] = done.groupby("method")[key].median().map("{:.2f}".format)
         elif key != "memory":
             cells[name] = {}
     cells["settings"] = {name: METHODS[name].settings if name in METHODS else 1 for name in columns}

@@ -5,6 +5,7 @@ from contextlib import ExitStack, nullcontext
 from datetime import timedelta
 from functools import lru_cache
 from multiprocessing import get_context
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +13,11 @@ import numpy as np
 from joblib import Parallel, delayed, parallel_config
 
 from skimb._core.optional import require
+from skimb._core.warn import warn_user
 from skimb.benchmark._fits import fit
 from skimb.benchmark._methods import METHODS, Method
-from skimb.benchmark._sets import Source, sources
-from skimb.benchmark._store import Store
+from skimb.benchmark._sets import LEAST_RARE, LEAST_ROWS, LEAST_STREAM, Source, sources
+from skimb.benchmark._store import Store, slug
 from skimb.benchmark._suites import SUITES, Suite
 
 KEY = ("suite", "set", "split", "method")
@@ -48,11 +50,27 @@ class Results:
         self.path = None if path is None else Path(path)
         self.rows, self.saved = {}, time.perf_counter()
         if self.path is not None and self.path.exists():
-            frame = require("pandas", extra="benchmark").read_parquet(self.path)
-            if "suite" not in frame:
-                frame = frame.assign(suite=frame["task"])
-            for row in frame.to_dict("records"):
+            for row in self._read().to_dict("records"):
                 self.rows[tuple(row[k] for k in KEY)] = row
+
+    def _read(self):
+        pandas = require("pandas", extra="benchmark")
+        require("pyarrow", extra="benchmark")
+        try:
+            frame = pandas.read_parquet(self.path)
+        except (ValueError, OSError) as error:  # pyarrow's own errors are both
+            raise ValueError(
+                f"benchmark: {self.path} is no parquet file of results; delete it, or name another file. What a "
+                "folder of predictions holds is scored again."
+            ) from error
+        if "suite" not in frame and "task" in frame:
+            frame = frame.assign(suite=frame["task"])
+        if lost := [name for name in (*KEY, "error") if name not in frame]:
+            raise ValueError(
+                f"benchmark: {self.path} holds no results, it lacks the columns {', '.join(lost)}; name "
+                "another file."
+            )
+        return frame
 
     def add(self, key, row):
         """Keep a row; the file is written every ten seconds."""
@@ -138,9 +156,18 @@ def run(
     Raises
     ------
     ValueError
-        If a suite, a method or a set is unknown, or the folder holds no set for a suite.
+        If a suite, a method or a set is unknown, a method is of none of the suites, two methods would have one file
+        of predictions, the folder holds no set for a suite, or the file of results is damaged.
+    TypeError
+        If names are given as one string.
     ImportError
         If pandas, pyarrow or (for `progress`) rich are missing; the extra is named.
+
+    Warns
+    -----
+    UserWarning
+        If sets are left out, since they have too few rows (two classes need 300 rows and 30 of the rare one,
+        streams 4,000 rows), or a file of predictions is damaged, whose fit is made again.
 
     See Also
     --------
@@ -162,13 +189,20 @@ def run(
     >>> bool((frame["ap"] > 0.9).all())
     True
     """
+    for name, given in {"suites": suites, "methods": methods, "sets": sets, "again": again}.items():
+        if isinstance(given, str):
+            raise TypeError(f"benchmark: {name}={given!r} must be a sequence; write [{given!r}].")
+    if isinstance(splits, bool) or not isinstance(splits, Integral) or splits < 1:
+        raise ValueError(f"benchmark: splits={splits!r} must be a whole number of 1 or more.")
     found = sources(data)
-    kept, store = Results(results), Store(predictions)
     again = {chosen.name for chosen in _methods_of(again, None)}
+    of_suites = [
+        (suite, _methods_of(methods, suite)) for suite in map(_suite, dict.fromkeys(suites))
+    ]
+    _refuse_unused(methods, of_suites)
+    kept, store = Results(results), Store(predictions)
     todo = []
-    for name in suites:
-        suite = _suite(name)
-        chosen = _methods_of(methods, suite)
+    for suite, chosen in of_suites:
         for split in range(splits):
             for source in _sources_of(suite, found, sets, data, suites):
                 todo += [Job(suite, source, split, method) for method in chosen]
@@ -204,7 +238,26 @@ def _methods_of(methods, suite):
                 f"benchmark: method {m!r} is unknown; `python -m skimb.benchmark --list` names all."
             )
     chosen = [m if isinstance(m, Method) else METHODS[m] for m in methods]
-    return [m for m in chosen if suite is None or suite.name in m.suites]
+    return [m for m in dict.fromkeys(chosen) if suite is None or suite.name in m.suites]
+
+
+def _refuse_unused(methods, of_suites):
+    """Refuse methods that no suite would run, and different ones that would share a file of predictions."""
+    chosen = {m for _, methods_of in of_suites for m in methods_of}
+    for m in _methods_of(methods or (), None):
+        if m not in chosen:
+            raise ValueError(
+                f"benchmark: the method {m.name!r} is one of the suites {', '.join(m.suites)} and of none that "
+                f"are run ({', '.join(suite.name for suite, _ in of_suites)})."
+            )
+    files = {}
+    for m in chosen:
+        other = files.setdefault(slug(m.name), m)
+        if other != m:
+            raise ValueError(
+                f"benchmark: the methods {other.name!r} and {m.name!r} would have the same file of predictions, "
+                f"{slug(m.name)}.npz; rename one of them."
+            )
 
 
 def _sources_of(suite, found, sets, data, suites):
@@ -249,9 +302,15 @@ def _whole(row, suite):
 def _row(job, arrays, meta):
     """A row of results: what is known of the fit, and the scores of its predictions."""
     row = {"suite": job.suite.name, **meta}
-    if not meta["error"]:
-        row |= {k: float(v) for k, v in job.suite.scores(arrays, job.split).items()}
-    return row
+    if meta["error"]:
+        return row
+    try:
+        return row | {k: float(v) for k, v in job.suite.scores(arrays, job.split).items()}
+    except KeyError as error:
+        why = f"the suite's scores need predictions of another kind, there is no {error}"
+    except Exception as error:  # predictions that no score can be made of are a failed fit
+        why = f"no score: {type(error).__name__}: {error}".splitlines()[0][:200]
+    return row | {"error": why}
 
 
 @lru_cache(maxsize=2)
@@ -299,7 +358,7 @@ def _answer(what, pipe):
 
 def _fit_all(todo, kept, store, limit, n_jobs, dask, memory, progress):
     """Make the fits; how many are left at the limit."""
-    began, seconds = time.perf_counter(), {}
+    began, seconds, small = time.perf_counter(), {}, {}
     with ExitStack() as stack:
         if dask is not None:
             client = require("distributed", extra="dask").Client(dask)
@@ -317,12 +376,19 @@ def _fit_all(todo, kept, store, limit, n_jobs, dask, memory, progress):
         waiting = {job.key: job for job in todo}
         for job, arrays, meta, wall in Parallel(**how)(jobs()):
             del waiting[job.key]
-            if meta is not None:
+            if meta is None:
+                small.setdefault(job.suite.name, set()).add(job.source.name)
+            else:
                 store.write(*job.place, arrays, meta)
                 kept.add(job.key, _row(job, arrays, meta))
                 seconds.setdefault(job.method.name, []).append(wall)
             if bar is not None:
                 bar.step(job, _left(seconds, waiting.values()))
+    for name, sets in small.items():
+        warn_user(
+            f"benchmark: the suite {name!r} leaves out {', '.join(sorted(sets))}, which have too few rows: two "
+            f"classes need {LEAST_ROWS} rows and {LEAST_RARE} of the rare one, streams {LEAST_STREAM:,} rows."
+        )
     if progress and waiting:
         print(f"stopped at the limit; {len(waiting)} fits are left for the next run", flush=True)
     return len(waiting)

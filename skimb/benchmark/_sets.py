@@ -161,7 +161,9 @@ def stream_of(source):
         rows = Rows(X, np.unique(y, return_inverse=True)[1], None, times).at(order)
     else:
         rows = classes_of(source)
-    return rows if rows is not None and len(rows.y) >= LEAST_STREAM else None
+    if rows is None or len(rows.y) < LEAST_STREAM or np.bincount(rows.y).min() < LEAST_RARE:
+        return None
+    return rows
 
 
 def _few(rows):

@@ -1,9 +1,16 @@
 """Comparisons of methods over many sets."""
 
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import rankdata, studentized_range
+from sklearn.utils._param_validation import Interval, validate_params
+
+_SHARE = [Interval(Real, 0, 1, closed="neither")]
+_COUNT = [Interval(Integral, 1, None, closed="left")]
+_SEED = [Interval(Integral, 0, None, closed="left")]
+_ROPE = [Interval(Real, 0, None, closed="left")]
 
 
 class SignedRankPosterior(NamedTuple):
@@ -20,6 +27,10 @@ class SignedRankPosterior(NamedTuple):
     better: float
 
 
+@validate_params(
+    {"n_methods": [Integral], "n_sets": [Integral], "level": _SHARE},
+    prefer_skip_nested_validation=True,
+)
 def critical_difference(n_methods, n_sets, *, level=0.05):
     r"""Difference of mean ranks from which two methods differ significantly (Nemenyi).
 
@@ -44,7 +55,7 @@ def critical_difference(n_methods, n_sets, *, level=0.05):
     Raises
     ------
     ValueError
-        If there are fewer than two methods, or no set.
+        If there are fewer than two methods, no set, or `level` is no share.
 
     References
     ----------
@@ -64,6 +75,16 @@ def critical_difference(n_methods, n_sets, *, level=0.05):
     return float(q * np.sqrt(n_methods * (n_methods + 1) / (6 * n_sets)))
 
 
+@validate_params(
+    {
+        "values": ["array-like"],
+        "largest": ["boolean"],
+        "n_resamples": _COUNT,
+        "level": _SHARE,
+        "random_state": _SEED,
+    },
+    prefer_skip_nested_validation=True,
+)
 def mean_ranks(values, *, largest=True, n_resamples=2000, level=0.95, random_state=0):
     """Mean rank of each method over sets, with bootstrap intervals over the sets.
 
@@ -88,7 +109,7 @@ def mean_ranks(values, *, largest=True, n_resamples=2000, level=0.95, random_sta
     Raises
     ------
     ValueError
-        If a value is missing, or there is none.
+        If a value is missing, there is none, or a parameter is out of range.
 
     Examples
     --------
@@ -109,6 +130,7 @@ def mean_ranks(values, *, largest=True, n_resamples=2000, level=0.95, random_sta
     return np.column_stack([ranks.mean(0), *ends])
 
 
+@validate_params({"differences": ["array-like"], "rope": _ROPE}, prefer_skip_nested_validation=True)
 def wins_ties_losses(differences, *, rope=0.0):
     """Sets on which a method is better, practically equivalent, worse.
 
@@ -124,17 +146,41 @@ def wins_ties_losses(differences, *, rope=0.0):
     tuple of int
         Wins, ties, losses.
 
+    Raises
+    ------
+    ValueError
+        If a difference is missing, or the rope is negative.
+
     Examples
     --------
     >>> from skimb.benchmark import wins_ties_losses
     >>> wins_ties_losses([0.2, 0.005, -0.1, 0.3], rope=0.01)
     (2, 1, 1)
     """
-    d = np.asarray(differences, float)
+    d = _one_per_set(differences, "wins_ties_losses")
     wins, losses = int((d > rope).sum()), int((d < -rope).sum())
     return wins, len(d) - wins - losses, losses
 
 
+def _one_per_set(differences, name):
+    d = np.asarray(differences, float)
+    if d.ndim != 1 or not len(d) or np.isnan(d).any():
+        raise ValueError(
+            f"{name} needs one difference per set, and none may be missing; drop the sets that lack one."
+        )
+    return d
+
+
+@validate_params(
+    {
+        "differences": ["array-like"],
+        "rope": _ROPE,
+        "prior_strength": [Interval(Real, 0, None, closed="neither")],
+        "n_samples": _COUNT,
+        "random_state": _SEED,
+    },
+    prefer_skip_nested_validation=True,
+)
 def signed_rank_posterior(
     differences, *, rope=0.01, prior_strength=0.5, n_samples=20_000, random_state=0
 ):
@@ -169,7 +215,7 @@ def signed_rank_posterior(
     Raises
     ------
     ValueError
-        If there is no difference, one is missing, or the rope is negative.
+        If there is no difference, one is missing, or a parameter is out of range.
 
     References
     ----------
@@ -182,13 +228,7 @@ def signed_rank_posterior(
     >>> signed_rank_posterior([0.05, 0.04, 0.06, 0.05, 0.03, 0.07, 0.05, 0.04]).better > 0.99
     True
     """
-    z = np.asarray(differences, float)
-    if z.ndim != 1 or not len(z) or np.isnan(z).any():
-        raise ValueError(
-            "signed_rank_posterior needs one difference per set, and none may be missing."
-        )
-    if rope < 0:
-        raise ValueError(f"signed_rank_posterior: rope={rope!r} is negative; give 0 or more.")
+    z = _one_per_set(differences, "signed_rank_posterior")
     z = np.r_[0.0, np.nan_to_num(z, posinf=1e300, neginf=-1e300)]
     sums = z[:, None] + z
     alpha = np.r_[prior_strength, np.ones(len(z) - 1)]

@@ -3,11 +3,17 @@
 import json
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from skimb._core.warn import warn_user
+
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError),
+    *(KeyError, TypeError, ValueError),  # of what stands in it
+)
 
 
 def slug(method):
@@ -40,10 +46,17 @@ class Store:
         try:
             with np.load(path, allow_pickle=False) as file:
                 found = {key: file[key] for key in file.files}
-        except (zipfile.BadZipFile, EOFError, ValueError, OSError):
+            meta = json.loads(str(found["meta"]))
+            writer = meta["method"]
+        except _DAMAGED:
             warn_user(f"benchmark: {path} cannot be read; the fit is made again.")
             return None
-        return found | {"meta": json.loads(str(found["meta"]))}
+        if slug(writer) == slug(method) and writer != method:
+            raise ValueError(
+                f"benchmark: {path} holds predictions of the method {writer!r}, and {method!r} would have the same "
+                "file; rename one of them."
+            )
+        return found | {"meta": meta}
 
     def write(self, name, split, method, arrays, meta):
         """Keep a fit."""

@@ -35,8 +35,10 @@ def target_of(values, rare, name):
     Raises
     ------
     ValueError
-        If a target is missing, there is one class only, or `rare` is no label.
+        If there are no rows, a target is missing, there is one class only, or `rare` is no label.
     """
+    if not len(values):
+        raise ValueError(f"The set {name} has no rows.")
     if values.ndim == 2:
         return _flags(values, rare, name)
     column = Column(values, "target")

@@ -1,8 +1,12 @@
 """Sets from OpenML and from imbalanced-learn's benchmark, with checksums and one sentence for what goes wrong."""
 
+import errno
 import os
+import zlib
 from contextlib import contextmanager
+from gzip import BadGzipFile
 from http.client import HTTPException
+from json import JSONDecodeError
 from numbers import Integral
 from tarfile import TarError
 from typing import NamedTuple
@@ -55,6 +59,7 @@ _BENCHMARK = {
     "us_crime", "webpage", "wine_quality", "yeast_me2", "yeast_ml8",
 }
 # fmt: on
+_BROKEN = (BadGzipFile, EOFError, zlib.error)  # of files that were compressed
 _PLACE = {"data_home": [str, os.PathLike, None], "checksum": [str, None]}
 
 
@@ -204,6 +209,11 @@ def _openml(
                 as_frame=as_frame,
                 parser="auto",
             )
+    except (JSONDecodeError, UnicodeError, TypeError, *_BROKEN) as error:
+        raise ValueError(
+            f"The set {name} could not be read: what came from www.openml.org is no set ({type(error).__name__}: "
+            f"{error}); something may stand between, such as a proxy, so try again from another network."
+        ) from error
     except (ValueError, KeyError) as error:
         raise ValueError(f"The set {name} could not be read: {error.args[0]}") from error
     if raw.target is None:
@@ -353,19 +363,24 @@ def fetch_imbalanced_learn(name, *, checksum=None, data_home=None, download_if_m
     """
     home = get_data_home(None if data_home is None else os.fspath(data_home))
     folder = os.path.join(home, "zenodo")
+    damaged = (
+        f"The set {name!r} could not be read from {folder}: the file is damaged; delete the folder and fetch it "
+        "again."
+    )
     try:
         with _reaching(repr(name), "zenodo.org"):
             found = fetch_datasets(
                 data_home=home, filter_data=(name,), download_if_missing=download_if_missing
             )[name]
+        if len(found.data) != len(found.target) or set(found.target.tolist()) != {-1, 1}:
+            raise ValueError("no label of -1 and 1 for each row")
     except ConnectionError:
         raise
-    except (TarError, BadZipFile, EOFError, KeyError, ValueError) as error:
-        raise ValueError(
-            f"The set {name!r} could not be read from {folder}: the file is damaged; delete the folder and fetch "
-            "it again."
-        ) from error
+    except (TarError, BadZipFile, NotImplementedError, KeyError, ValueError, *_BROKEN) as error:
+        raise ValueError(damaged) from error
     except OSError as error:
+        if error.errno == errno.EINVAL:  # places in the file that cannot be
+            raise ValueError(damaged) from error
         if download_if_missing:
             raise
         raise FileNotFoundError(

@@ -4,6 +4,7 @@ import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
+from imblearn.pipeline import Pipeline as SamplingPipeline
 from sklearn import model_selection as sk_selection
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
@@ -11,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from skimb._core.priors import log_ratio
 from skimb.ensemble import PopulationBaggingClassifier
 from skimb.export._nets import mlp_outputs, tabm_outputs
-from skimb.export._rows import transformed
+from skimb.export._rows import steps_of_rows, transformed
 from skimb.export._trace import traced
 from skimb.linear_model import BalancedRidge, LinearClassifier, NormalizedLogisticClassifier
 from skimb.model_selection import (
@@ -85,7 +86,7 @@ def answer_of(graph, estimator, rows, marker):
     if kind not in ANSWERS:
         raise ValueError(
             f"to_onnx: {kind.__name__} is not translated; give one of "
-            f"{', '.join(sorted(known.__name__ for known in ANSWERS))}, or a pipeline that ends with one."
+            f"{', '.join(sorted({known.__name__ for known in ANSWERS}))}, or a pipeline that ends with one."
         )
     return ANSWERS[kind](graph, estimator, rows, marker)
 
@@ -270,11 +271,10 @@ def _inside(name):
 
 
 def _pipeline(graph, estimator, rows, marker):
-    for _, step in estimator.steps[:-1]:
-        if step is None or step == "passthrough" or not hasattr(step, "transform"):
-            continue  # samplers act in fit only
+    *before, last = steps_of_rows(estimator)
+    for step in before:
         rows = transformed(graph, step, rows, marker)
-    return answer_of(graph, estimator.steps[-1][1], rows, marker)
+    return answer_of(graph, last, rows, marker)
 
 
 def _refuse_without(found, estimator, what):
@@ -470,6 +470,7 @@ ANSWERS = {
     MLPRegressor: _regressor,
     NormalizedLogisticClassifier: _normalized_logistic,
     Pipeline: _pipeline,
+    SamplingPipeline: _pipeline,
     PopulationBaggingClassifier: _population,
     PriorCorrectedClassifier: _prior_corrected,
     PriorShiftAdapter: _prior_shift,

@@ -67,6 +67,11 @@ class Graph:
         self.nodes.append(self.onnx.helper.make_node("Identity", [value], [name]))
         return self._port(self.outputs, name, kind, [None, *shape])
 
+    def drop_idle_inputs(self):
+        """Forget inputs that no node reads, such as columns that a ``ColumnTransformer`` drops."""
+        read = {name for node in self.nodes for name in node.input}
+        self.inputs = [port for port in self.inputs if port.name in read] or self.inputs[:1]
+
     def _port(self, ports, name, kind, shape):
         types = self.onnx.TensorProto
         number = {"float32": types.FLOAT, "float64": types.DOUBLE, "text": types.STRING}

@@ -15,7 +15,7 @@ from skimb._core.optional import lacking, require
 from skimb._core.warn import warn_user
 from skimb.export._answers import ANSWERS, answer_of
 from skimb.export._graph import LEAST_OPSET, Graph, onnx
-from skimb.export._rows import Rows, texts_of
+from skimb.export._rows import Rows, steps_of_rows, texts_of
 from skimb.nets import MLP
 from skimb.neural_network._tabm_base import TabMBase
 from skimb.neural_network._tabm_export import EncodedColumns
@@ -59,13 +59,14 @@ def to_onnx(estimator, path=None, *, X=None, opset=LEAST_OPSET, dtype=None, chec
     Returns
     -------
     onnx.ModelProto
-        The model. A table, read by TabM or a ``ColumnTransformer``, has an input (n, 1) named as each column where
-        columns have names or hold texts: numbers, with NaN for missing values and 0 and 1 for booleans, or texts.
+        The model. A table, read by TabM or a ``ColumnTransformer``, has an input (n, 1) named as each column in use
+        where columns have names or hold texts: numbers, with NaN for missing values and 0 and 1 for booleans, or
+        texts.
         All others have one input ``X``, (n, n_features). Outputs are ``label`` and ``probabilities`` of classifiers
         (``scores`` where ``predict_proba`` does not exist or is refused), ``prediction`` of regressors.
         ``metadata_props`` name ``skimb.version``, ``skimb.estimator``, ``skimb.classes``, ``skimb.threshold``,
-        ``skimb.features``, ``skimb.opset`` and ``skimb.missing``, the text that stands for a missing one; all but
-        version, estimator and the text are JSON.
+        ``skimb.features``, ``skimb.named`` (whether these are names that `fit` saw), ``skimb.opset`` and
+        ``skimb.missing``, the text that stands for a missing one; all but version, estimator and the text are JSON.
 
     Raises
     ------
@@ -113,14 +114,16 @@ def to_onnx(estimator, path=None, *, X=None, opset=LEAST_OPSET, dtype=None, chec
         raise ValueError(f"to_onnx: dtype={dtype!r} must be 'float32', 'float64' or None.")
     kind = _own_type(estimator) if dtype is None else dtype
     graph = Graph(int(opset))
-    rows, marker, names = _inputs(graph, _core(estimator), kind)
+    rows, marker, names, named = _inputs(graph, _core(estimator), kind)
     answer = answer_of(graph, estimator, rows, marker)
+    graph.drop_idle_inputs()
     _outputs(graph, answer, kind)
     metadata = {
         "skimb.version": skimb.__version__,
         "skimb.estimator": type(estimator).__name__,
         "skimb.opset": json.dumps(int(opset)),
         "skimb.features": json.dumps(names),
+        "skimb.named": json.dumps(named),
         "skimb.missing": marker,
     }
     if answer.classes is not None:
@@ -162,23 +165,25 @@ def as_inputs(session, X):
     >>> session = onnxruntime.InferenceSession(graph.SerializeToString())  # doctest: +SKIP
     >>> label, probabilities = session.run(None, as_inputs(session, X))  # doctest: +SKIP
     """
-    ports = session.get_inputs()
-    marker = session.get_modelmeta().custom_metadata_map["skimb.missing"]
-    if len(ports) == 1 and ports[0].name == "X" and ports[0].shape[1] != 1:
-        return {"X": _matrix(X, _TYPES[ports[0].type])}
+    ports, about = session.get_inputs(), session.get_modelmeta().custom_metadata_map
+    if "skimb.named" not in about:
+        raise ValueError(
+            "as_inputs: the session is not of a model that to_onnx of this version made."
+        )
+    features, marker = json.loads(about["skimb.features"]), about["skimb.missing"]
+    by_name = json.loads(about["skimb.named"]) and hasattr(X, "columns")
+    if [port.name for port in ports] == ["X"] and features != ["X"]:
+        return {"X": _matrix(X, features if by_name else len(features), _TYPES[ports[0].type])}
     columns = columns_of(as_table(X))
-    if hasattr(X, "columns"):
-        by_name = {column.name: column for column in columns}
-        lost = [port.name for port in ports if port.name not in by_name]
-        if lost:
-            raise ValueError(
-                f"as_inputs: X lacks the columns {lost}, which are inputs of the model."
-            )
-        columns = [by_name[port.name] for port in ports]
-    elif len(columns) != len(ports):
-        raise ValueError(f"as_inputs: X has {len(columns)} columns, the model {len(ports)} inputs.")
+    if by_name:
+        columns = {column.name: column for column in columns}
+        _refuse_lacking([port.name for port in ports], columns)
+    else:
+        _refuse_width(len(columns), len(features))
+        columns = dict(zip(features, columns, strict=True))
     found = {}
-    for port, column in zip(ports, columns, strict=True):
+    for port in ports:
+        column = columns[port.name]
         if port.type == "tensor(string)":
             levels, which = column.levels
             values = np.array([*map(str, levels), marker], object)[which]
@@ -188,14 +193,35 @@ def as_inputs(session, X):
     return found
 
 
+def _refuse_lacking(names, there):
+    if lost := [name for name in names if name not in there]:
+        raise ValueError(f"as_inputs: X lacks the columns {lost}, which are inputs of the model.")
+
+
+def _refuse_width(found, wanted):
+    if found != wanted:
+        raise ValueError(f"as_inputs: X has {found} columns, the model was made of {wanted}.")
+
+
 # --- inputs and outputs ------------------------------------------------------------------------------
 
 
 def _core(estimator):
-    """What sees the rows first: a pipeline, or an estimator without another inside."""
-    while not isinstance(estimator, Pipeline):
+    """What sees the rows first: a pipeline of several steps, or an estimator without another inside."""
+    while True:
+        if isinstance(estimator, Pipeline):
+            steps = steps_of_rows(estimator)
+            if len(steps) > 1:
+                return estimator
+            estimator = steps[0]
+            continue
         names = ("estimator_", "best_estimator_", "estimator")
         known = type(estimator) in ANSWERS
+        if known and hasattr(estimator, "refit") and "best_estimator_" not in vars(estimator):
+            raise ValueError(
+                f"to_onnx: {type(estimator).__name__} was fitted without refit and holds no fitted estimator; give "
+                "one that was fitted with refit=True."
+            )
         inner = next((n for n in names if known and _fitted(estimator, n)), None)
         if inner is None:
             return estimator
@@ -221,9 +247,9 @@ def _own_type(estimator):
 
 
 def _inputs(graph, core, kind):
-    """Rows of inputs, the text that stands for a missing one, and the names of features."""
-    first = core.steps[0][1] if isinstance(core, Pipeline) else core
-    width = core.n_features_in_ if hasattr(core, "n_features_in_") else first.n_features_in_
+    """Rows of inputs, the text that stands for a missing one, names of features, whether `fit` saw them."""
+    first = steps_of_rows(core)[0] if isinstance(core, Pipeline) else core
+    width = first.n_features_in_
     places, known = texts_of(core)
     marker = ""
     while marker in known:
@@ -232,7 +258,12 @@ def _inputs(graph, core, kind):
     names = [f"x{j}" for j in range(width)] if named is None else [str(name) for name in named]
     tables = (TabMBase, ColumnTransformer, EncodedColumns)
     if not places and (named is None or not isinstance(first, tables)):
-        return Rows(graph, graph.input("X", kind, width), kind, width), marker, names
+        return (
+            Rows(graph, graph.input("X", kind, width), kind, width),
+            marker,
+            names,
+            named is not None,
+        )
     taken = [
         name for name in names if name in {"label", "probabilities", "scores", "prediction", ""}
     ]
@@ -243,7 +274,7 @@ def _inputs(graph, core, kind):
         )
     kinds = ["text" if j in places else kind for j in range(width)]
     values = [graph.input(name, own, 1) for name, own in zip(names, kinds, strict=True)]
-    return Rows(graph, values, kinds, width), marker, names
+    return Rows(graph, values, kinds, width), marker, names, named is not None
 
 
 def _outputs(graph, answer, kind):
@@ -289,9 +320,23 @@ def _labels(labels):
 # --- the check ---------------------------------------------------------------------------------------
 
 
-def _matrix(X, dtype):
-    X = X.toarray() if sparse.issparse(X) else X
-    return np.ascontiguousarray(np.asarray(X, dtype))
+def _matrix(X, features, dtype):
+    """Rows of numbers; of a frame the features by name, of others as many columns as there must be."""
+    if isinstance(features, list):
+        _refuse_lacking(features, list(X.columns))
+        X, features = X[features], len(features)
+    try:
+        X = np.ascontiguousarray(X.toarray() if sparse.issparse(X) else X, dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"as_inputs: the model takes a matrix of numbers, and X is another ({error})."
+        ) from error
+    if X.ndim != 2:
+        raise ValueError(
+            f"as_inputs: X must have the shape (n_samples, {features}), got {X.shape}."
+        )
+    _refuse_width(X.shape[1], features)
+    return X
 
 
 def _compare(model, estimator, X, kind):

@@ -124,10 +124,16 @@ def texts_of(estimator):
     return places, known
 
 
+def steps_of_rows(pipeline):
+    """Steps of a pipeline that see the rows of predictions; samplers act in fit only."""
+    *before, (_, last) = pipeline.steps
+    return [step for _, step in before if hasattr(step, "transform")] + [last]
+
+
 def _first_steps(estimator, at):
     """What sees the columns of X, and which of them; None stands for all in their order."""
     if isinstance(estimator, Pipeline):
-        steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
+        steps = steps_of_rows(estimator)
         yield from _first_steps(steps[0], at)
         if type(steps[0]) is SimpleImputer and not steps[0].add_indicator and len(steps) > 1:
             yield from _first_steps(steps[1], at)  # texts pass through
@@ -426,7 +432,7 @@ def _columns(graph, step, rows, marker):
 
 
 def _piped(graph, step, rows, marker):
-    for _, own in step.steps:
+    for own in steps_of_rows(step):
         if own is not None and own != "passthrough":
             rows = transformed(graph, own, rows, marker)
     return rows

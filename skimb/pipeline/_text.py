@@ -15,7 +15,12 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from skimb._core.folds import left_out_folds
-from skimb._core.validation import checked_target, drop_weightless, several_classes
+from skimb._core.validation import (
+    checked_target,
+    drop_weightless,
+    refuse_multi_output,
+    several_classes,
+)
 from skimb.linear_model import LinearClassifier
 from skimb.preprocessing import EmbeddingVectorizer
 from skimb.preprocessing._texts import as_texts
@@ -147,6 +152,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         check_consistent_length(texts, labels)
         texts, labels, weight = drop_weightless(texts, labels, sample_weight)
         if several:
+            refuse_multi_output(type(self).__name__, labels)
             self.classes_, strata, target = np.arange(labels.shape[1]), None, labels.astype(float)
         else:
             self.classes_, strata = several_classes(self, labels)
@@ -174,8 +180,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     def _strengths(self):
         if isinstance(self.Cs, Integral):
             return np.geomspace(0.3, 1e4, self.Cs)
-        Cs = np.sort(np.asarray(self.Cs, float).ravel())
-        if not len(Cs) or not np.isfinite(Cs).all() or Cs[0] <= 0:
+        Cs = np.sort(np.asarray(self.Cs).ravel())
+        if not len(Cs) or Cs.dtype.kind not in "iuf" or not np.isfinite(Cs).all() or Cs[0] <= 0:
             raise ValueError(f"Cs={self.Cs!r} must be a number of strengths or positive numbers.")
         return Cs
 
@@ -195,7 +201,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         words = sparse.csr_matrix(self.vectorizer_.transform(texts))
         if self.embedding_ is None:
             return {"words": words}
-        vectors = np.asarray(self.embedding_.transform(texts), dtype=float)
+        vectors = self.embedding_.transform(texts)
+        if not sparse.issparse(vectors):
+            vectors = np.asarray(vectors, dtype=float)
         both = sparse.hstack([words, sparse.csr_matrix(vectors)], format="csr")
         return {"words": words, "embedding": vectors, "both": both}
 

@@ -1,6 +1,7 @@
 """Texts as rows of numbers: what counts as a text, and frozen embeddings."""
 
 import logging
+from collections.abc import Iterator, Mapping, Set
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
@@ -38,11 +39,17 @@ def as_texts(owner, X):
     ValueError
         If X is one string, or has several columns.
     TypeError
-        If an entry is neither a string nor missing.
+        If an entry is neither a string nor missing, or X has no entries in an order.
     """
     name = type(owner).__name__
     if isinstance(X, str | bytes):
         raise ValueError(f"{name} takes several texts, got one string; put it in a list.")
+    ordered = hasattr(X, "__iter__") and not isinstance(X, Mapping | Set)
+    if not ordered or getattr(X, "shape", None) == ():
+        raise TypeError(
+            f"{name} takes a sequence or one column of texts, got an object of type {type(X).__name__}; put the "
+            "texts in a list."
+        )
     if len(shape := getattr(X, "shape", ())) > 1:
         if len(shape) != 2 or shape[1] != 1:
             raise ValueError(
@@ -174,6 +181,24 @@ class EmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         self.n_features_out_ = self._n_features_out = self._embedded(["text"]).shape[1]
         return self
 
+    def fit_transform(self, X, y=None):
+        """Fit, then embed.
+
+        Parameters
+        ----------
+        X : iterable of str, or array or frame with one column
+            Texts.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features_out_)
+            float32.
+        """
+        X = list(X) if isinstance(X, Iterator) else X  # it can be read once only
+        return super().fit_transform(X, y)
+
     def transform(self, X):
         """Embed.
 
@@ -199,22 +224,39 @@ class EmbeddingVectorizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
                     f"EmbeddingVectorizer: {self.model_!r} gave {vectors.shape[1]} dimensions and "
                     f"{self.n_features_out_} in fit; give a model of one width."
                 )
+            if self._normalizes:
+                norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+                vectors = vectors / np.where(norms > 0, norms, 1)
             found[rows] = vectors
-        if self._normalizes:
-            norms = np.linalg.norm(found, axis=1, keepdims=True)
-            found /= np.where(norms > 0, norms, 1)
         return found
 
     def _embedded(self, texts):
         model = _wordllama().embed if isinstance(self.model_, str) else self.model_
-        vectors = np.asarray(model(texts))
-        wrong = vectors.ndim != 2 or len(vectors) != len(texts) or vectors.dtype.kind not in "fiu"
-        if wrong or not np.isfinite(vectors).all():
-            raise ValueError(
-                f"EmbeddingVectorizer: {self.model_!r} must give {len(texts)} rows of finite numbers for as "
-                f"many texts, got an array of shape {vectors.shape} and type {vectors.dtype}."
-            )
-        return vectors.astype(np.float32, copy=False)
+        answer = model(texts)
+        try:
+            vectors = np.asarray(answer)
+        except (
+            ValueError,
+            TypeError,
+            RuntimeError,
+        ) as error:  # ragged rows, tensors with gradients
+            raise self._wrong(texts, f"a {type(answer).__name__} that makes no array") from error
+        shape = f"an array of shape {vectors.shape} and type {vectors.dtype}"
+        if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
+            raise self._wrong(texts, shape)
+        if len(vectors) != len(texts) or not vectors.shape[1]:
+            raise self._wrong(texts, shape)
+        with np.errstate(over="ignore"):
+            vectors = vectors.astype(np.float32, copy=False)
+        if not np.isfinite(vectors).all():
+            raise self._wrong(texts, "numbers that are not finite in single precision")
+        return vectors
+
+    def _wrong(self, texts, got):
+        return ValueError(
+            f"EmbeddingVectorizer: {self.model_!r} must give {len(texts)} rows of finite numbers for as "
+            f"many texts, got {got}."
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
