@@ -217,16 +217,15 @@ def _core(estimator):
             continue
         names = ("estimator_", "best_estimator_", "estimator")
         known = type(estimator) in ANSWERS
-        if known and hasattr(estimator, "refit") and "best_estimator_" not in vars(estimator):
-            raise ValueError(
-                f"to_onnx: {type(estimator).__name__} was fitted without refit and holds no fitted estimator; give "
-                "one that was fitted with refit=True."
-            )
         inner = next((n for n in names if known and _fitted(estimator, n)), None)
+        if inner in (None, "estimator") and getattr(estimator, "refit", True) is False:
+            raise ValueError(
+                f"to_onnx: {type(estimator).__name__} was fitted without refit and holds no fitted estimator; "
+                "give one that was fitted with refit=True."
+            )
         if inner is None:
             return estimator
         estimator = getattr(estimator, inner)
-    return estimator
 
 
 def _fitted(estimator, name):
