@@ -27,7 +27,7 @@ NAMED = re.compile(
 )
 MADE = re.compile(r"docs/(?:_build|auto_examples|api/generated)\b")  # by `make docs`
 MAKE = re.compile(r"(?:`|run: )make ([a-z-]+(?: [a-z-]+)*)([^`\n]*)")
-DOTTED = re.compile(r"``(skimb(?:\.\w+)+)``")
+DOTTED = re.compile(r"``(skimb(?:\.\w+){2,})``")  # one name alone may be a key, as in ONNX
 OBJECTS = {"class", "func", "meth", "attr", "mod", "obj", "data", "exc"}
 
 
