@@ -29,12 +29,17 @@ extensions = [
 ]
 sys.path.insert(0, os.path.dirname(__file__))
 exclude_patterns = ["_build", "generated_losses.rst"]
-html_sidebars = {"index": []}
+html_sidebars = {"index": [], "start": []}
 autosummary_generate = True
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 html_theme = "pydata_sphinx_theme"
-html_theme_options = {"show_toc_level": 2, "navigation_with_keys": False}
+html_title = f"skimb {release}"
+html_theme_options = {
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "header_links_before_dropdown": 7,
+}
 plot_formats = [("png", 100)]
 plot_html_show_formats = plot_html_show_source_link = False
 templates_path = ["_templates"]
