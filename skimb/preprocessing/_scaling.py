@@ -128,7 +128,8 @@ class SquashingScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-_EDGE = 1e-7 - np.spacing(1.0)  # levels beyond it, and beyond one less it, count as these: scikit-learn's
+# levels beyond it, and beyond one less it, count as these: scikit-learn's
+_EDGE = 1e-7 - np.spacing(1.0)
 _NORMAL_ENDS = ndtri([_EDGE, 1.0 - _EDGE])
 
 
