@@ -30,6 +30,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 
+from skimb.boosting import LGBMImbalancedClassifier
 from skimb.linear_model import LinearClassifier
 from skimb.losses import (
     LDAM,
@@ -52,6 +53,7 @@ from skimb.neural_network import (
     MLPRegressor,
     NeuralNetClassifier,
     RobustMLPClassifier,
+    TabMClassifier,
 )
 from skimb.training import ClassPowerSampler
 
@@ -330,6 +332,21 @@ def test_weights_reach_the_validation_score(rare):
     ).fit(X, y, sample_weight=w)
     assert seen[0] is not None
     assert set(seen[0]) <= set(w)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        MLPClassifier((4,), max_iter=2, early_stopping=True),
+        TabMClassifier(2, 4, max_iter=2, validation_folds=1),
+        LGBMImbalancedClassifier(n_estimators=2, early_stopping=True),
+    ],
+)
+def test_scorers_without_weights_are_called_without(rare, estimator):
+    X, y = rare
+    estimator.set_params(validation_scoring=lambda model, X, y: len(model.classes_), random_state=0)
+    estimator.fit(X, y, sample_weight=np.linspace(0.5, 1.5, len(y)))
+    assert estimator.predict_proba(X).shape == (len(y), 2)
 
 
 def test_weights_are_routed(rare):

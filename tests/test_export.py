@@ -329,6 +329,13 @@ def test_values_between_single_precisions():
     agree(with_bins, rows, tolerance=1e-6)
 
 
+@pytest.mark.parametrize("power", [-40, 700])
+def test_numbers_of_any_unit(power):
+    rows = np.ldexp(np.random.default_rng(0).normal(size=(200, 2)), [0, power])
+    model = TabMClassifier(2, 4, max_iter=3, validation_folds=0, random_state=0)
+    agree(model.fit(rows, rows[:, 1] > 0), rows, tolerance=1e-9)
+
+
 def test_member_as_plain_net():
     model = TabMClassifier(2, 4, max_iter=2, validation_folds=0, random_state=0).fit(FRAME, RARE)
     agree(model.to_mlp(1), NEW, tolerance=1e-9)

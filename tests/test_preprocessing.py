@@ -441,6 +441,21 @@ def test_quantiles_become_normal():
     assert QuantileNormalizer(0).fit(numbers[:4]).transform(numbers[:4]).shape == (4, 4)
 
 
+@pytest.mark.parametrize("power", [-1060, -600, -40, 40, 600, 1015])
+def test_quantiles_of_any_unit(power):
+    rng = np.random.default_rng(0)
+    numbers = np.c_[rng.normal(size=400), np.full(400, 0.1)]
+    numbers[::9, 0] = nan
+    if power == -1060:  # subnormal numbers have few digits
+        numbers = np.c_[rng.integers(-2000, 2000, 400), np.ones(400)]
+    other = np.ldexp(numbers, power)
+    one, two = (QuantileNormalizer(0).fit(x).transform(x) for x in (numbers, other))
+    np.testing.assert_array_equal(one, two)
+    assert len(np.unique(two[:, 0])) > 350
+    assert (two[:, 1] == 0.0).all()
+    assert np.isfinite(QuantileNormalizer(0).fit(other).transform(np.full((1, 2), 1e308))).all()
+
+
 # --- tables for nets ----------------------------------------------------------------------------------
 
 

@@ -12,7 +12,12 @@ import torch
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, log_loss
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    log_loss,
+    roc_auc_score,
+)
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import check_estimator
 
@@ -130,6 +135,17 @@ def test_missing_values_matter():
             X, y
         )
         assert model.score(X, y) == 1.0
+
+
+@pytest.mark.parametrize("scaling", ["quantile", "squash"])
+def test_units_of_numbers_do_not_matter(scaling):
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    y = X[:, 0] > 1
+    model = quick(scaling=scaling, max_iter=30).fit(X, y)
+    other = quick(scaling=scaling, max_iter=30).fit(np.ldexp(X, [-60, 900]), y)
+    p = other.predict_proba(np.ldexp(X, [-60, 900]))
+    np.testing.assert_array_equal(model.predict_proba(X), p)
+    assert roc_auc_score(y, p[:, 1]) > 0.95
 
 
 def test_arrays_and_frames_of_all_categories():

@@ -17,6 +17,7 @@ from skimb._base.head import HeadParams
 from skimb._base.state import pack_state, unpack_state
 from skimb._core.compat import CallbackSupportMixin, check_sample_weight
 from skimb._core.given import refuse_lazy
+from skimb._core.inner import scorer_params
 from skimb._core.params import NamesReadOnce
 from skimb._core.warn import warn_user
 from skimb.engine.adversarial import Adversary
@@ -448,7 +449,7 @@ class NeuralBase(CallbackSupportMixin, NamesReadOnce, ABC):
             return lambda: self._head.score(self._logits(X), code, weight, cost)
         probe = self._head.stand_in(self._logits)
         scorer = check_scoring(probe, scoring=self.validation_scoring)
-        kw = {} if weight is None else {"sample_weight": weight}
+        kw = scorer_params(scorer, weight)
         return lambda: scorer(probe, X, y, **kw)
 
     def _finish(self, fit):

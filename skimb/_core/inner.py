@@ -181,6 +181,12 @@ def declines_weights(scorer):
     return not accepts_sample_weight(scorer)
 
 
+def scorer_params(scorer, sample_weight):
+    """Parameters of a call of a scorer: the weights of the rows, if there are any and it takes them."""
+    taken = sample_weight is not None and not declines_weights(scorer)
+    return {"sample_weight": sample_weight} if taken else {}
+
+
 def _asked(part, method):
     """What a part requests of sample_weight: True, False, an alias, or None where it says nothing."""
     requests = getattr(get_routing_for_object(part), method, None)

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_consistent_length
 from skimb._base.head import as_logits
 from skimb._base.labels import comparable
 from skimb._core.compat import check_sample_weight
+from skimb._core.inner import scorer_params
 from skimb.boosting._labels import checked_labels
 
 
@@ -47,7 +48,7 @@ class Metric:
         """Score of raw scores of held-out rows."""
         raw = np.asarray(raw, dtype=np.float64)
         if self.scorer is not None:
-            kw = {} if held.weight is None else {"sample_weight": held.weight}
+            kw = scorer_params(self.scorer, held.weight)
             return float(self.scorer(self.probe, raw, self.head.classes[held.code], **kw))
         return -self.head.score(as_logits(raw), held.code, held.weight)
 

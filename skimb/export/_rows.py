@@ -490,7 +490,9 @@ def table_rows(graph, rows, reader, own, marker):
             scaler, varying = made.scaler_, np.flatnonzero(made.scaler_.varying_)
             if len(varying):
                 part = graph.columns(x, varying) if len(varying) < own.n_numbers else x
-                z = quantiles_to(graph, part, scaler.transformer_)
+                if (factor := scaler.factor_[varying]).min() < factor.max() or factor[0] != 1.0:
+                    part = graph("Mul", part, factor)
+                z = normal_quantiles(graph, quantiles_to(graph, part, scaler.transformer_))
             if len(varying) < own.n_numbers:
                 zero = graph.constant_like(graph.columns(x, [0]), 0.0)
                 whole = graph.side_by_side([z, zero] if len(varying) else [zero])

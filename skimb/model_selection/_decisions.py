@@ -136,13 +136,13 @@ def with_positive(scorer, label):
 def check_positive_of(scorer, classes):
     """Refuse a scorer whose positive class is none of two classes: no fit could be scored."""
     positive, _ = positive_of(scorer)
-    one_class = len(classes) == 2 and positive is not None
-    of_two = one_class and scorer._kwargs.get("average", "binary") == "binary"
-    if of_two and positive not in classes.tolist():
-        raise ValueError(
-            f"{scorer!r} takes {positive!r} as the positive class, and y holds {classes.tolist()}; code y as 0 "
-            "and 1, or give make_scorer the pos_label."
-        )
+    binary = getattr(scorer, "_kwargs", {}).get("average", "binary") == "binary"
+    if positive is None or len(classes) != 2 or not binary or positive in classes.tolist():
+        return
+    raise ValueError(
+        f"{scorer!r} takes {positive!r} as the positive class, and y holds {classes.tolist()}; code y as 0 and 1, "
+        "or give make_scorer the pos_label."
+    )
 
 
 def ordered(classes, positive):

@@ -8,6 +8,7 @@ from sklearn.metrics import check_scoring
 
 from skimb._base import members
 from skimb._base.estimator import NeuralBase
+from skimb._core.inner import scorer_params
 from skimb._core.stand_ins import Answers
 from skimb.engine.mixing import BlockMixing
 from skimb.engine.optim import Adam
@@ -141,7 +142,7 @@ class TabMFold(NeuralBase):
         if self.validation_scoring is not None:
             probe = self.stand_in(head)
             scorer = check_scoring(probe, scoring=self.validation_scoring)
-            kw = {} if weight is None else {"sample_weight": weight}
+            kw = scorer_params(scorer, weight)
             return lambda: scorer(probe, X, y, **kw)
         return lambda: self.score_of(self._leveled(self._raw(X), weight), code, weight, cost)
 

@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _estimator_has, check_consistent_length, check_is_fitted
 
 from skimb._core.compat import check_sample_weight
-from skimb._core.inner import as_given, declines_weights, fit_inner, router_of
+from skimb._core.inner import as_given, fit_inner, router_of, scorer_params
 from skimb._core.stand_ins import Answers
 from skimb._core.validation import (
     exclusive_target,
@@ -133,9 +133,7 @@ class RescoredClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 more = {name: of_rows(value, n, train) for name, value in params.items()}
                 rows, target = (_safe_indexing(part, train) for part in (X, y))
                 model = fit_inner(clone(self.estimator), rows, target, own, **more)
-            kw = {}
-            if weight is not None and not declines_weights(scorer):
-                kw["sample_weight"] = weight[test]
+            kw = scorer_params(scorer, None if weight is None else weight[test])
             found[:, j] = self._values(
                 scorer, model, _safe_indexing(X, test), labels[test], taus, kw
             )

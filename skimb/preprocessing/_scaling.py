@@ -3,6 +3,7 @@
 from numbers import Real
 
 import numpy as np
+from scipy.special import ndtri
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context
 from sklearn.preprocessing import QuantileTransformer
 from sklearn.utils import check_random_state
@@ -127,12 +128,18 @@ class SquashingScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
+# levels beyond it, and beyond one less it, count as these: scikit-learn's
+_EDGE = 1e-7 - np.spacing(1.0)
+_NORMAL_ENDS = ndtri([_EDGE, 1.0 - _EDGE])
+
+
 class QuantileNormalizer:
-    """Quantiles turned into those of a normal distribution, by scikit-learn's ``QuantileTransformer``.
+    """Quantiles turned into those of a normal distribution, whatever the unit of a feature.
 
     A thirtieth of the rows, at least 10 and at most 1,000, are taken as quantiles. They are fitted to the rows plus
     normal noise of a thousandth of each feature's standard deviation, so that equal values spread evenly. Constant
-    features become 0, NaN stays.
+    features become 0, NaN stays. Levels come from scikit-learn's ``QuantileTransformer``, whose own normal scores
+    would take all values within 1e-7 of the ends of the range for the ends.
 
     Parameters
     ----------
@@ -146,18 +153,21 @@ class QuantileNormalizer:
     def fit(self, numbers):
         """Find the quantiles of an (n, d) array of float64."""
         rng = check_random_state(self.random_state)
-        spread = np.array(
-            [values.std() if len(values) else 0.0 for values, _ in present(numbers, None)]
-        )
+        sizes = [np.abs(values).max(initial=0.0) for values, _ in present(numbers, None)]
+        power = np.frexp(sizes)[1]
+        # squares and differences of extreme numbers neither overflow nor vanish
+        self.factor_ = np.ldexp(1.0, np.where(np.abs(power) > 500, -power.clip(-1000, 1000), 0))
+        numbers = numbers * self.factor_
+        spread = np.array([_spread(values) for values, _ in present(numbers, None)])
         self.varying_ = spread > 0.0
         if self.varying_.any():
             rows, n = numbers[:, self.varying_], len(numbers)
             noise = rng.normal(size=rows.shape) * (1e-3 * spread[self.varying_])
             self.transformer_ = QuantileTransformer(
                 n_quantiles=min(max(min(n // 30, 1000), 10), n),
-                output_distribution="normal",
                 subsample=None,
                 random_state=rng,
+                copy=False,
             ).fit(rows + noise)
         return self
 
@@ -165,5 +175,13 @@ class QuantileNormalizer:
         """Scale an (n, d) array."""
         out = np.where(np.isnan(numbers), np.nan, 0.0)
         if self.varying_.any():
-            out[:, self.varying_] = self.transformer_.transform(numbers[:, self.varying_])
+            with np.errstate(over="ignore"):
+                rows = numbers[:, self.varying_] * self.factor_[self.varying_]
+            levels = self.transformer_.transform(rows.clip(-1e300, 1e300))
+            out[:, self.varying_] = ndtri(levels).clip(*_NORMAL_ENDS)
         return out
+
+
+def _spread(values):
+    """Standard deviation; 0 of equal values, whatever their mean is rounded to."""
+    return values.std() if len(values) and values.min() < values.max() else 0.0
