@@ -233,6 +233,7 @@ def test_answers_without_scores_are_failed_fits(two_classes, tmp_path):
     methods = [Method(kind, lambda X, seed, kind=kind: Odd(constant=kind)) for kind in ("nan", "wide", "short")]  # fmt: skip
     methods += [Method("no probabilities", lambda X, seed: make_pipeline(codes(), LinearSVC())), CONSTANT]  # fmt: skip
     frame = run(two_classes, methods=methods, sets=["first"], splits=1)
+    assert "| nan |" in report(frame)  # of several failed methods
     errors = frame.set_index("method")["error"]
     assert errors["nan"] == "ValueError: predict_proba must give finite numbers"
     assert "shape (160, 2), gave (160, 4)" in errors["wide"]
@@ -267,13 +268,21 @@ def test_damaged_files_are_made_again_or_named(two_classes, tmp_path):
     where = {"methods": [CONSTANT], "sets": ["first"], "splits": 1}
     whole = run(two_classes, **where, predictions=tmp_path)
     path = tmp_path / "first" / "0_constant.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    meta = json.loads(str(arrays["meta"])) | {
+        "seconds": 1.0,
+        "predict_seconds": 1.0,
+    }  # always the same bytes
+    np.savez_compressed(path, **arrays | {"meta": json.dumps(meta)})
     written = path.read_bytes()
     for place in range(30, len(written), 131):
         path.write_bytes(written[:place] + bytes([written[place] ^ 0xFF]) + written[place + 1 :])
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             again = run(two_classes, **where, predictions=tmp_path)
-        assert all("cannot be read; the fit is made again" in str(w.message) for w in said)
+        said = [str(w.message) for w in said if w.category is UserWarning]
+        assert all("cannot be read; the fit is made again" in words for words in said), said
         pd.testing.assert_series_equal(again["ap"], whole["ap"])
     other = Method("CONSTANT", lambda X, seed: DummyClassifier())
     path.write_bytes(written)
@@ -473,6 +482,31 @@ def test_groups_are_kept_whole_and_the_past_trains(tmp_path):
     assert timed.times[train].max() < timed.times[test].min()
     assert len(test) == 160
     assert SUITES["multiclass"].way(found["ordered"]) == ""  # heeds neither
+
+
+def test_columns_of_any_type_are_numbers_or_categories_of_texts(tmp_path):
+    days = pd.to_datetime(["2020-01-03", None, "2020-01-01", "2020-01-02"])
+    frame = pd.DataFrame(
+        {
+            "when": days,
+            "long": days - days[2],
+            "whole": pd.array([1, None, 3, 4], dtype="Int64"),
+            "flag": pd.array([True, None, False, True], dtype="boolean"),
+            "day": [day.date() for day in pd.to_datetime(["2020-01-03"] * 4)],
+            "empty": [None] * 4,
+            "target": [0.5, 1.5, 2.5, 3.5],
+            "meta_time": [1.0, 2.0, np.nan, 4.0],
+        }
+    )
+    write(tmp_path, "odd", frame)
+    rows = SUITES["regression"].load(sources(tmp_path)["odd"])
+    assert rows.X.shape == (4, 5)
+    numbers = rows.X.drop(columns="x4").to_numpy(np.float64).T.tolist()
+    wanted = [[2, np.nan, 0, 1], [2, np.nan, 0, 1], [1, np.nan, 3, 4], [1, np.nan, 0, 1]]
+    np.testing.assert_array_equal(numbers, wanted)
+    assert rows.X["x4"].cat.categories.tolist() == ["2020-01-03"]
+    with pytest.raises(ValueError, match="meta_time is missing in some rows"):
+        SUITES["regression"].split(rows, 0)
 
 
 def test_a_stream_is_predicted_before_it_is_learnt(tmp_path):

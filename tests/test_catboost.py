@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from skimb.boosting import as_catboost
+from skimb.boosting import as_catboost, as_lightgbm, as_xgboost
 from skimb.losses import (
     AUCMargin,
     BalancedMSE,
@@ -80,6 +80,10 @@ def test_refusals():
         as_catboost(CrossEntropy(), ClassPrior([3, 5], n_samples=9, multilabel=True))
     with pytest.raises(ValueError, match="is a loss of regressors"):
         as_catboost(BalancedMSE(), PRIOR)
+    for make in (as_catboost, as_lightgbm, as_xgboost):
+        for loss in ("focal", Focal):
+            with pytest.raises(TypeError, match="Objectives are made of a loss, such as Focal"):
+                make(loss, PRIOR)
     objective = as_catboost(CrossEntropy(), PRIOR)
     with pytest.raises(ValueError, match=r"class numbers from 0 to 1.*got \[2"):
         objective.calc_ders_range([0.0], [2.0], None)

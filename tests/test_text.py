@@ -395,3 +395,6 @@ def test_classes_of_one_row_are_never_left_out(few_texts):
     net = MLPClassifier((4,), max_iter=3, random_state=0).fit(X[:40], y)
     assert net.classes_.tolist() == ["a", "b", "c"]
     assert MLPClassifier((4,), random_state=0).fit(X[:2], [0, 1]).hidden_scale_ == 0.0
+    # left-out rows of one class alone say nothing
+    one = MLPClassifier((4,), random_state=0).fit(X, np.arange(X.shape[0]) == 7)
+    assert (one.hidden_scale_, one.n_iter_) == (0.0, 1)

@@ -51,7 +51,7 @@ class ShrunkenHiddenPath:
 
     def _chosen(self, rows, folds, seed):
         """Last epoch and scale of least loss in left-out rows; 0 where the gain is within its standard error."""
-        if not folds:
+        if not folds or _of_one_class(rows.code, folds):
             return 1, 0.0
         starts = [_LeftOut(self, rows, folds, seed, C) for C in STRENGTHS]
         fits = max(starts, key=lambda start: start.before.mean())
@@ -133,6 +133,11 @@ def _linear_parts(module):
         module.table.detach()[:, module.widths[1] :],
         module.split(module.flat.detach())[1][-1],
     ]
+
+
+def _of_one_class(code, folds):
+    """Whether all left-out rows are of one class, whose loss falls with any score in its favour."""
+    return code.ndim == 1 and len(np.unique(code[np.concatenate([held for _, held in folds])])) < 2
 
 
 def _rarest(code):

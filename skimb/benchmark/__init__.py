@@ -12,12 +12,13 @@ The folder holds one parquet file per set, ``<name>.parquet``; the package ships
 ``text``
     Sets of texts: the text of a row.
 ``meta_group``, ``meta_time``
-    Groups that a split keeps whole, and times by which it puts the past before the future. The suites of two
-    and of several classes do not heed them, streams follow the times.
+    Groups that a split keeps whole, and times by which it puts the past before the future; where a set has both,
+    the times decide. The suites of two and of several classes do not heed them, streams follow the times.
 ``meta_...``
     Any other column with that beginning is left alone.
 all others
-    Features: numbers, or anything else as categories; missing ones stay missing.
+    Features: numbers, dates as days, anything else as categories; missing ones stay missing, and columns without
+    any value are left out.
 
 The task of a set stands in the parquet metadata ``skimb_meta``, as JSON: ``{"task": "binary"}``, or multiclass,
 ordinal, multilabel, regression, text-binary, text-multiclass. Without it the columns tell: texts, labels, two

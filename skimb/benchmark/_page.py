@@ -234,7 +234,8 @@ def _against(metric, values, ranked, order):
                 cells += ["-", "-"]
                 continue
             a, b = values[name].to_numpy(), values[other].to_numpy()
-            d = np.where(a == b, 0.0, a - b) * (1 if metric.largest else -1)
+            d = np.subtract(a, b, out=np.zeros(len(a)), where=a != b)  # both may have failed
+            d *= 1 if metric.largest else -1
             found = signed_rank_posterior(d, rope=metric.rope)
             cells.append(" / ".join(map(str, wins_ties_losses(d, rope=metric.rope))))
             cells.append(f"{found.better:.2f} / {found.equivalent:.2f} / {found.worse:.2f}")

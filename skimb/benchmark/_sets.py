@@ -96,10 +96,23 @@ def _read(source):
         X = X["text"].fillna("").astype(object)
     else:
         X.columns = [f"x{i}" for i in range(X.shape[1])]  # some libraries refuse signs in names
-        for name in X:
-            if not pd.api.types.is_numeric_dtype(X[name]):
-                X[name] = X[name].astype("category")
+        X = X.apply(_feature).dropna(axis=1, how="all")
     return X, y, groups, times
+
+
+def _feature(column):
+    """Numbers with NaN, days for dates, categories with texts for anything else: what all libraries read."""
+    pd = require("pandas", extra="benchmark")
+    kind = pd.api.types
+    if kind.is_datetime64_any_dtype(column):
+        return (column - column.min()).dt.total_seconds() / 86_400
+    if kind.is_timedelta64_dtype(column):
+        return column.dt.total_seconds() / 86_400
+    if not kind.is_numeric_dtype(column):
+        return column.astype("category").cat.rename_categories(str)
+    if kind.is_extension_array_dtype(column.dtype):
+        return pd.Series(column.to_numpy(np.float64, na_value=np.nan), column.index)
+    return column
 
 
 def classes_of(source):
@@ -197,6 +210,7 @@ def plain(rows, split):
 def heeding(rows, split):
     """The past to train where there are times, else groups kept whole where there are some, else `plain`."""
     index = np.arange(len(rows.y))
+    _refuse_missing(rows)
     if rows.times is not None:
         cut = np.sort(rows.times)[round((1 - TEST) * len(index))]
         return np.flatnonzero(rows.times < cut), np.flatnonzero(rows.times >= cut)
@@ -212,11 +226,19 @@ def heeding(rows, split):
     return np.setdiff1d(index, test), test
 
 
+def _refuse_missing(rows):
+    pd = require("pandas", extra="benchmark")
+    for name, values in {"meta_group": rows.groups, "meta_time": rows.times}.items():
+        if values is not None and pd.isna(values).any():
+            raise ValueError(f"{name} is missing in some rows, which no split can place")
+
+
 def streaming(rows, split):
     """A first part with a tenth of the rows, or more until it has ten of the rare class; then the rest in order.
 
     Rows without times are shuffled.
     """
+    _refuse_missing(rows)
     n = len(rows.y)
     order = np.arange(n) if rows.times is not None else np.random.default_rng(split).permutation(n)
     rare = np.flatnonzero(rows.y[order] == np.bincount(rows.y).argmin())

@@ -134,8 +134,8 @@ _MULTICLASS = Suite(
 )
 
 _HEEDED = _flat("""
-    60 % of the rows train, the same for all methods; groups are kept whole, and where rows have times the past
-    trains.
+    60 % of the rows train, the same for all methods: the past where rows have times, else groups that are kept
+    whole where they have groups.
 """)
 
 _ORDINAL = Suite(
@@ -185,12 +185,11 @@ _MULTILABEL = Suite(
     way=heeded,
     learn=learn_labels,
     scores=label_scores,
-    words=_flat("""
-        60 % of the rows train, the same for all methods, stratified by the rarest label of each row; groups are
-        kept whole. Labels that fewer than five rows have are left out. Columns are imputed by the median,
-        scaled and one-hot, as codes for the forest. Macro AP and macro F1 are means over labels that some test
-        row has; decisions are those of `predict`. The log loss is given as a share of that of a constant, the
-        labels' shares among the training rows.
+    words=_flat(f"""
+        {_HEEDED} Splits are stratified by the rarest label of each row. Labels that fewer than five rows have are
+        left out. Columns are imputed by the median, scaled and one-hot, as codes for the forest. Macro AP and
+        macro F1 are means over labels that some test row has; decisions are those of `predict`. The log loss is
+        given as a share of that of a constant, the labels' shares among the training rows.
     """),
 )
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from skimb._base.head import as_logits
-from skimb.boosting._objectives import Objective, bind_warned
+from skimb.boosting._objectives import Objective, bind_warned, of_regressors
 from skimb.boosting._start import best_constant
 
 
@@ -127,6 +127,8 @@ def as_catboost(loss, prior):
     ValueError
         If the loss couples rows or needs more than scores, if targets are several labels or numbers; by the
         objective, if labels are no class numbers of the prior or shapes do not fit.
+    TypeError
+        If the loss is none, or a class in place of an object.
 
     Notes
     -----
@@ -147,7 +149,7 @@ def as_catboost(loss, prior):
     >>> objective.posterior(objective.init_scores).round(3).tolist()
     [[0.9, 0.1]]
     """
-    if "regression" in loss.tasks:
+    if of_regressors(loss):
         raise ValueError(
             f"as_catboost: {loss!r} is a loss of regressors, for which there is no objective of CatBoost; use "
             "as_lightgbm or as_xgboost."

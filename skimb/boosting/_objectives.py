@@ -92,6 +92,13 @@ class XGBoostObjective(Objective):
         return type(self), (self.bound,)
 
 
+def of_regressors(loss):
+    """Whether a loss is one of regressors; what is no loss is refused."""
+    if isinstance(loss, type) or not hasattr(loss, "tasks"):
+        raise TypeError(f"Objectives are made of a loss, such as Focal(gamma=1.0), got {loss!r}.")
+    return "regression" in loss.tasks
+
+
 def bind_rows(loss, prior):
     """Bind a loss for boosting, which needs losses of single rows."""
     if getattr(prior, "multilabel", False):
@@ -143,6 +150,8 @@ def as_lightgbm(loss, prior):
     ValueError
         If the loss couples rows, needs more than scores or would learn its noise scale; by the objective,
         if labels are no class numbers of the prior or shapes do not fit.
+    TypeError
+        If the loss is none, or a class in place of an object.
 
     Notes
     -----
@@ -161,7 +170,7 @@ def as_lightgbm(loss, prior):
     >>> grad.round(4).tolist()
     [-0.2983, 0.0003]
     """
-    if "regression" in loss.tasks:
+    if of_regressors(loss):
         return LightGBMRegressionObjective(bind_target(loss, prior))
     return LightGBMObjective(bind_warned(loss, prior))
 
@@ -191,6 +200,8 @@ def as_xgboost(loss, prior):
     ValueError
         If the loss couples rows, needs more than scores or would learn its noise scale; by the objective,
         if labels are no class numbers of the prior or shapes do not fit.
+    TypeError
+        If the loss is none, or a class in place of an object.
 
     Notes
     -----
@@ -209,6 +220,6 @@ def as_xgboost(loss, prior):
     >>> hess.round(4).tolist()
     [0.3991, 0.0009]
     """
-    if "regression" in loss.tasks:
+    if of_regressors(loss):
         return XGBoostRegressionObjective(bind_target(loss, prior))
     return XGBoostObjective(bind_warned(loss, prior))
