@@ -85,7 +85,6 @@ def _guessed(file):
 
 def _read(source):
     """Features, target as it stands, groups and times."""
-    pd = require("pandas", extra="benchmark")
     X, y, meta = TableFile(source.path, extra="benchmark").read()
     if y.isna().to_numpy().any():
         raise ValueError(f"benchmark: {source.path} has missing targets; drop those rows.")
