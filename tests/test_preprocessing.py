@@ -429,6 +429,11 @@ def test_quantiles_become_normal():
     assert model.transformer_.n_quantiles_ == 100
     out = model.transform(numbers)
     np.testing.assert_array_equal(np.isnan(out), np.isnan(numbers))
+    outside = np.r_[numbers, numbers[:300] * 3.0 - 1.0]
+    varying = [0, 1]
+    np.testing.assert_array_equal(
+        model.transform(outside)[:, varying], model.transformer_.transform(outside[:, varying])
+    )
     there = out[~np.isnan(out[:, 0]), 0]
     np.testing.assert_allclose([there.mean(), there.std()], [0, 1], atol=0.02)
     assert np.corrcoef(np.argsort(np.argsort(there)), np.argsort(np.argsort(numbers[numbers[:, 0] >= 0, 0])))[0, 1] > 0.999  # fmt: skip

@@ -18,7 +18,7 @@ from skimb.engine.tabm_layers import (
 )
 
 COPIES = 6  # parameters, gradient, two moments, scratch, rates
-_BLOCK_NUMBERS = 1 << 18
+_BLOCK_NUMBERS = 1 << 19
 # parameters of embeddings and the intercepts of scores, which no shorter type rounds
 _EXACT = {"bins", "slope", "level", "codes", "frequency", "waves", "absent", "head_bias"}
 

@@ -82,7 +82,8 @@ class TabMRegressor(RegressorMixin, TabMBase):
     device : {"cpu", "cuda", "cuda:<number>", "auto"}, default="cpu"
         Where to train. Fitted models live on the CPU.
     mixed_precision : bool, default=False
-        Whether to train with products in bfloat16 on CUDA; without effect on the CPU.
+        Whether to train with products in bfloat16 on CUDA; without effect on the CPU. See the notes of
+        :class:`TabMClassifier`.
     callbacks : list of skorch callbacks or None, default=None
         Further callbacks, or pairs (name, callback); each ensemble gets copies. For scikit-learn's use
         ``set_callbacks``.
