@@ -615,6 +615,20 @@ class Foreign(ClassifierMixin, BaseEstimator):
         return self.classes_[self.predict_proba(X).argmax(1)]
 
 
+class Column(Foreign):
+    """Decides in a column, as CatBoost does for several classes."""
+
+    def predict(self, X):
+        return super().predict(X)[:, None]
+
+
+def test_decisions_have_one_dimension(rare):
+    X, y = rare
+    search = LossSearchCV([("column", Column())], losses=None, scoring="accuracy", cv=2).fit(X, y)
+    assert search.predict(X).shape == (len(y),)
+    assert search.score(X, y) == np.mean(search.predict(X) == y)
+
+
 def test_classifiers_of_other_libraries(rare):
     X, code = rare
     y = np.array(["no", "yes"])[code]

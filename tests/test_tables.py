@@ -430,6 +430,13 @@ BAD = {
 }
 
 
+def test_lists_of_arrow_are_named():
+    pa = pytest.importorskip("pyarrow")
+    lists = pd.Series([[1], [2]], dtype=pd.ArrowDtype(pa.list_(pa.int64())))
+    with pytest.raises(TypeError, match="Column 'bad' of X holds a list"):
+        TableReader().fit(pd.DataFrame({"bad": lists}))
+
+
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_columns_are_named(kind):
     X = pd.DataFrame({"a": [0, 1], "bad": BAD[kind]})

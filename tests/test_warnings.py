@@ -22,7 +22,7 @@ from skimb.linear_model import (
     PrestoClassifierCV,
 )
 from skimb.losses import Asymmetric, Focal, MannWhitney
-from skimb.model_selection import LossSearchCV
+from skimb.model_selection import LossSearchCV, batched_fits
 from skimb.neural_network import (
     MLPClassifier,
     MLPRegressor,
@@ -150,3 +150,14 @@ def test_linear_models_searches_and_streams(rows):
         LinearClassifier(), losses=[Focal(1.0), Focal(-1.0)], scoring="roc_auc", cv=2
     )
     assert places(lambda: search.fit(X, y), FitFailedWarning, "failed") == {__file__}
+
+
+def test_fits_in_threads_of_a_block_name_the_line_that_started_them(rows):
+    X, y = rows
+    model, category, match = KINDS["tabm"]
+    scores = {"scoring": "roc_auc", "cv": 2}
+    search = LossSearchCV([("tabm", clone(model))], losses=[Focal(1.0)], **scores)
+    assert places(lambda: search.fit(X, y), category, match) == {__file__}
+    grid = GridSearchCV(clone(model), {"width": [3, 4]}, refit=False, **scores)
+    with batched_fits():
+        assert places(lambda: grid.fit(X, y), category, match) == {__file__}

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from contextvars import ContextVar
 
 #: packages through which a call of the user may reach the place that warns
 _PASSED_THROUGH = frozenset(
@@ -26,8 +27,32 @@ _PASSED_THROUGH = frozenset(
 )
 
 
+#: what `user_line` gave where a thread was started, in the context of the thread
+STARTED_AT: ContextVar = ContextVar("STARTED_AT", default=None)
+
+
+def user_line():
+    """The innermost line that belongs to none of the packages a call passes through.
+
+    Returns
+    -------
+    tuple or None
+        File, number, name of the module and its warnings so far; in a thread without such a line that of the
+        start of the thread, where it is known.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        names = frame.f_globals
+        module = names.get("__name__", "")
+        if module.partition(".")[0] not in _PASSED_THROUGH:
+            seen = names.setdefault("__warningregistry__", {})
+            return frame.f_code.co_filename, frame.f_lineno, module, seen
+        frame = frame.f_back
+    return STARTED_AT.get()
+
+
 def warn_user(message, category=UserWarning):
-    """Warn, naming the innermost line that belongs to none of the packages a call passes through.
+    """Warn, naming the line of the user's own code.
 
     Parameters
     ----------
@@ -36,10 +61,8 @@ def warn_user(message, category=UserWarning):
     category : type, default=UserWarning
         Class of the warning.
     """
-    frame, level, found = sys._getframe(1), 2, 2
-    while frame is not None:
-        found = level
-        if frame.f_globals.get("__name__", "").partition(".")[0] not in _PASSED_THROUGH:
-            break
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=found)
+    line = user_line()
+    if line is None:
+        warnings.warn(message, category, stacklevel=2)
+    else:
+        warnings.warn_explicit(message, category, *line)

@@ -4,6 +4,7 @@ import copy
 from collections import Counter
 from inspect import isclass
 
+import numpy as np
 from sklearn.base import is_classifier
 from sklearn.model_selection._search import _search_estimator_has, _VisualBlock
 from sklearn.utils import get_tags
@@ -270,7 +271,9 @@ class SeveralEstimators(_BaseComposition):
             Labels.
         """
         check_is_fitted(self)
-        return super().predict(X)
+        found = super().predict(X)
+        # of several classes CatBoost gives a column
+        return found if self._multilabel or np.ndim(found) == 1 else np.reshape(found, -1)
 
     @available_if(_answers("predict_proba"))
     def predict_proba(self, X):

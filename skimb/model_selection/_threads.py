@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from joblib import parallel_config
 from joblib.parallel import ParallelBackendBase, register_parallel_backend
 
+from skimb._core.warn import STARTED_AT, user_line
 from skimb.engine.batching import Coordinator
 
 _TASKS = 1024  # tasks of one parallel call that may wait at the same time
@@ -61,6 +62,7 @@ class _Backend(ParallelBackendBase):
                 callback(Outcome(value, error))
 
         context = contextvars.copy_context()  # the block is known in its threads
+        context.run(STARTED_AT.set, user_line())
         thread = threading.Thread(target=context.run, args=(run,), daemon=True, name="skimb-fit")
         coordinator.enter()
         try:

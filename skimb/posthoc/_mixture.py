@@ -3,12 +3,12 @@
 ``u`` are such ratios (m, C), ``count`` (m,) says how many rows stand behind each.
 """
 
-import warnings
-
 import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import chi2
 from sklearn.exceptions import ConvergenceWarning
+
+from skimb._core.warn import warn_user
 
 _STEPS = 10_000
 _TOLERANCE = 1e-9  # of the mean log-likelihood below its maximum
@@ -34,7 +34,7 @@ def likely_shares(u, count, prior, strength=0.0):
         if gain.max() - 1.0 <= _TOLERANCE:
             return first
         shares = _extrapolated(shares, first, second, u, count, prior, strength)
-    warnings.warn("The shares of the classes did not converge.", ConvergenceWarning, stacklevel=2)
+    warn_user("The shares of the classes did not converge.", ConvergenceWarning)
     return shares
 
 

@@ -138,7 +138,7 @@ class Column:
         """The distinct values, and for each row which it is, -1 where it is missing."""
         try:
             found, which = _DISTINCT[_library(self.values)](self.values)
-        except TypeError as error:
+        except (TypeError, NotImplementedError) as error:  # the latter is Arrow's
             odd = next(v for v in self.values if _is_unhashable(v))
             raise TypeError(
                 f"{self} holds a {type(odd).__name__}; every argument must be a string or a number."
