@@ -505,6 +505,18 @@ def test_inputs_go_by_name_or_have_the_width_of_training():
             as_inputs(session, rows)
     with pytest.raises(ValueError, match="X has 3 columns"):
         to_onnx(net().fit(X, y), X=X[:, :3])
+    with pytest.raises(ValueError, match="Column 'b' of X holds 'x', which is no number"):
+        as_inputs(session, frame.assign(b="x"))
+    holes = frame.assign(a=pd.array([None, *range(len(X) - 1)], dtype="Int64"))
+    found = as_inputs(session, holes)["X"]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found[:3, 0], [np.nan, 0, 1])
+    np.testing.assert_array_equal(found[:, 1:], X[:, 1:].astype(np.float32))
+    lone = ColumnTransformer([("one", "passthrough", ["X"])])
+    agree(
+        make_pipeline(lone, net()).fit(frame.rename(columns={"a": "X"}), y),
+        frame.rename(columns={"a": "X"}),
+    )
     one = net().fit(frame[["a"]], y)
     agree(one, frame[["a"]])
     nameless = session_of(to_onnx(net().fit(X, y)))  # goes by places, as such an estimator does

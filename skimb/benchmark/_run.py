@@ -243,7 +243,7 @@ def _methods_of(methods, suite):
 
 def _refuse_unused(methods, of_suites):
     """Refuse methods that no suite would run, and different ones that would share a file of predictions."""
-    chosen = {m for _, methods_of in of_suites for m in methods_of}
+    chosen = dict.fromkeys(m for _, methods_of in of_suites for m in methods_of)
     for m in _methods_of(methods or (), None):
         if m not in chosen:
             raise ValueError(

@@ -172,7 +172,9 @@ def as_inputs(session, X):
         )
     features, marker = json.loads(about["skimb.features"]), about["skimb.missing"]
     by_name = json.loads(about["skimb.named"]) and hasattr(X, "columns")
-    if [port.name for port in ports] == ["X"] and features != ["X"]:
+    if [(port.name, port.shape[1]) for port in ports] == [("X", len(features))] and features != [
+        "X"
+    ]:
         return {"X": _matrix(X, features if by_name else len(features), _TYPES[ports[0].type])}
     columns = columns_of(as_table(X))
     if by_name:
@@ -327,6 +329,10 @@ def _matrix(X, features, dtype):
     try:
         X = np.ascontiguousarray(X.toarray() if sparse.issparse(X) else X, dtype)
     except (TypeError, ValueError) as error:
+        if hasattr(X, "columns"):  # with NA, or with a column that is named in what this raises
+            _refuse_width(len(X.columns), features)
+            read = [column.numbers(finite=False) for column in columns_of(as_table(X))]
+            return np.column_stack(read).astype(dtype)
         raise ValueError(
             f"as_inputs: the model takes a matrix of numbers, and X is another ({error})."
         ) from error
