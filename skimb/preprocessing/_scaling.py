@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skimb._core.validation import drop_weightless
 from skimb.preprocessing._quantiles import present, quantiles
 
-_END = 1e-7  # scikit-learn's: from an outer quantile, and of the shares, where it cuts
+_END = 1e-7  # of the shares that scikit-learn cuts off before they become normal
 
 
 class SquashingScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -185,8 +185,8 @@ class QuantileNormalizer:
                 up = np.interp(x, own, shares)
                 down = np.interp(-x, -own[::-1], -shares[::-1])
                 share = 0.5 * (up - down)  # equal quantiles have the middle of their shares
-                share[x + _END > own[-1]] = 1.0
-                share[x - _END < own[0]] = 0.0
+                share[x >= own[-1]] = 1.0
+                share[x <= own[0]] = 0.0
                 out[:, j] = share
         return ndtri(out).clip(*_NORMAL_ENDS)
 
