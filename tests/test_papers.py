@@ -54,7 +54,12 @@ def test_the_page_shows_every_system_and_every_source():
     assert "arXiv:1911.07053" in page
     assert "[M]" not in page + (DOCS / "papers.toml").read_text()
     still_open = ["Open"] * any(generate_papers.state(e, NAMES) == "open" for e in ENTRIES)
-    for heading in ("Claims and objects", *still_open, "Not included, and why", "Sources of objects"):
+    for heading in (
+        "Claims and objects",
+        *still_open,
+        "Not included, and why",
+        "Sources of objects",
+    ):
         assert f"\n{heading}\n{'-' * len(heading)}\n" in page
 
 
