@@ -113,7 +113,9 @@ SETTINGS = {
     "leaf_estimation_method": "Newton",
     "leaf_estimation_iterations": 1,
 }
-quiet = pytest.mark.filterwarnings("ignore:Failed to import numba", "ignore:Can't optimize")
+quiet = pytest.mark.filterwarnings(
+    "ignore:Failed to import numba", "ignore:Can't optim"
+)  # spelt so with numba: "optimze"
 
 
 def trained(catboost, objective, y, weight=None, **more):
