@@ -38,7 +38,7 @@ html_title = f"skimb {release}"
 html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 6,
 }
 plot_formats = [("png", 100)]
 plot_html_show_formats = plot_html_show_source_link = False

@@ -15,11 +15,12 @@ _ROLES = {True: "class", False: "func"}
 HEAD = """Papers
 ======
 
-This page says what the papers behind skimb claim, which object stands for each, and what our runs showed. Claims and
-their figures are those of the papers' abstracts; claims on images, circuits or huge sets of labels cannot be re-run
-on tables and short texts. "Measured" refers to the losses benchmark (:doc:`benchmarks/losses`): the loss at its
-defaults against cross-entropy with class weights, as the mean difference over sets with its standard error. AP is
-the :term:`average precision`. What was left out stands under `Not included, and why`_.
+This page says what the papers behind skimb claim, which object stands for each, and what our runs showed.
+Claims and their figures are those of the papers' abstracts; claims on images, circuits or huge sets of labels
+cannot be re-run on tables and short texts. "Measured" refers to the losses benchmark
+(:doc:`benchmarks/losses`): the loss at its defaults against cross-entropy with class weights, as the mean
+difference over sets with its standard error. AP is the :term:`average precision`. What was left out stands
+under `Not included, and why`_.
 This page is written by ``make names`` from ``docs/papers.toml`` and the docstrings.
 """
 
