@@ -257,7 +257,12 @@ def _against(metric, values, ranked, order):
 def _by_set(frame, metric, values, order):
     size = frame.groupby("set")[["rows", "rare"]].first()
     rows = [
-        [name, size["rows"][name], size["rare"][name], *(f"{v:.3f}" if np.isfinite(v) else "failed" for v in row[order])]
+        [
+            name,
+            size["rows"][name],
+            size["rare"][name],
+            *(f"{v:.3f}" if np.isfinite(v) else "failed" for v in row[order]),
+        ]
         for name, row in values.iterrows()
     ]
     return [f"### {metric.title} by set", table(["set", "rows", "rarest class", *order], rows)]
