@@ -443,6 +443,10 @@ def test_tasks_of_files(tmp_path, columns, about, task, target, names, share):
         ({"x": [0, 1], "target": [1, 2]}, {"task": "binary", "classes": ["a", "b"]}, "lie between 1 and 2, and its metadata name 2 classes"),
         ({"x": [0, 1], "target": [0.0, 0.5]}, {"task": "binary"}, "lie between 0 and 0.5, and its metadata name 1 classes"),
         ({"x": [0, 1], "target": ["a", "b"]}, {"task": "binary"}, "has the type .*, and its metadata name the task 'binary'; write numbers"),
+        ({"x": [0, 1], "target": [0, 0]}, {"task": "binary"}, r"of two classes by its metadata, and has the classes \['0'\]"),
+        ({"x": [0, 1], "target": [0, 1]}, {"task": "binry"}, "name the task 'binry'; it must be one of binary, multiclass"),
+        ({"x": [0, 1], "target": [0, 1]}, {"task": 1}, "name the task 1; it must be one of"),
+        ({"x": [0, 1], "target": [0.0, np.inf]}, {"task": "regression"}, "has infinite targets; write finite numbers"),
         ({"x": [0, 1], "target": [0, 1]}, ["binary"], "The entry 'skimb_meta' in the metadata of .* must be a JSON object"),
     ],
 )  # fmt: skip

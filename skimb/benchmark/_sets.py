@@ -7,17 +7,13 @@ import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 
 from skimb._core.optional import require
-from skimb.datasets._table_file import TableFile
+from skimb.datasets._table_file import TASKS, TableFile
 
 ROWS = 12_000  # larger sets are drawn from
 LEAST_ROWS, LEAST_RARE = 300, 30  # of two-class sets
 LEAST_STREAM = 4_000
 LEAST_CLASS = 5  # rows of a class among several; rarer ones are left out
 TEST = 0.4  # share of the test part
-TASKS = (
-    "binary", "multiclass", "ordinal", "multilabel", "regression",
-    "text-binary", "text-multiclass", "text-ordinal", "text-multilabel", "text-regression", "token",
-)  # fmt: skip
 
 
 class Source(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils._param_validation import validate_params
 
 from skimb.datasets._bundle import bundle, target_of
-from skimb.datasets._table_file import TableFile
+from skimb.datasets._table_file import TASKS, TableFile
 
 
 @validate_params(
@@ -99,6 +99,10 @@ def read_parquet_table(path, *, checksum=None):
 def _target(values, about, name):
     """Target, task and names: as the metadata say, or as the values are."""
     task, classes = about.pop("task", None), about.pop("classes", None)
+    if task not in (None, *TASKS):
+        raise ValueError(
+            f"The metadata of the set {name} name the task {task!r}; it must be one of {', '.join(TASKS)}."
+        )
     if values.ndim == 2 or task is None:
         target, kind, names = target_of(values, None, name)
         return target, task or kind, names
@@ -110,6 +114,9 @@ def _target(values, about, name):
             "write numbers, or leave the task out."
         )
     numbers = values.to_numpy(np.float64)
+    if not len(numbers) or not np.isfinite(numbers).all():
+        what = "has infinite targets" if len(numbers) else "has no rows"
+        raise ValueError(f"The set {name} {what}; write finite numbers, one for each row.")
     if task.endswith("regression"):
         return numbers, task, None
     names = [str(c) for c in classes or range(int(numbers.max()) + 1)]
@@ -117,5 +124,9 @@ def _target(values, about, name):
         raise ValueError(
             f"The codes of the set {name} lie between {numbers.min():g} and {numbers.max():g}, and its "
             f"metadata name {len(names)} classes; codes must be whole and count from 0."
+        )
+    if task.endswith("binary") and len(names) != 2:
+        raise ValueError(
+            f"The set {name} is of two classes by its metadata, and has the classes {names}; write codes 0 and 1."
         )
     return numbers.astype(np.int64), task, names

@@ -7,6 +7,10 @@ from typing import NamedTuple
 from skimb._core.optional import require
 
 LABEL, META = "label_", "meta_"
+TASKS = (
+    "binary", "multiclass", "ordinal", "multilabel", "regression",
+    "text-binary", "text-multiclass", "text-ordinal", "text-multilabel", "text-regression", "token",
+)  # fmt: skip
 
 
 class Parts(NamedTuple):
