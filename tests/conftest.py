@@ -5,6 +5,8 @@ import os
 # threads of small operations wait for each other in busy loops, ten times longer on a machine that has other work
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+# the profiler of Dask's workers asks the interpreter for the frames of all threads, and once waited for ever
+os.environ.setdefault("DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED", "False")
 
 import numpy as np
 import pytest
