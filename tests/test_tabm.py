@@ -25,7 +25,6 @@ from skimb import losses
 from skimb._base import members
 from skimb.model_selection import batched_fits
 from skimb.neural_network import TabMClassifier, TabMRegressor
-from skimb.neural_network._tabm_fold import TabMFold
 from skimb.neural_network._tabm_rows import TabMRows
 from skimb.posthoc import LogitAdjuster
 from skimb.preprocessing._table import TableReader
@@ -797,7 +796,8 @@ def test_wrong_rows(table):
 def short_products(monkeypatch):
     """Products in bfloat16 on the CPU, as they are on CUDA."""
     monkeypatch.setattr(
-        TabMFold, "_products", lambda self, _: torch.bfloat16 if self.mixed_precision else None
+        "skimb.neural_network._tabm_fold.products_type",
+        lambda wanted, device: torch.bfloat16 if wanted else None,
     )
 
 

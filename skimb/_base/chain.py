@@ -16,6 +16,7 @@ from skimb.engine.fullbatch import FullBatch
 from skimb.engine.mixing import Mixer
 from skimb.engine.module import ModuleBackend
 from skimb.engine.optim import SGD, Adam, Muon
+from skimb.engine.runtime import products_type
 from skimb.engine.schemes import Scheme
 from skimb.engine.step import Step
 from skimb.engine.table import SparseTable
@@ -188,7 +189,7 @@ class ChainEstimator(NeuralBase):
         l2 = 0.0 if decoupled else self._l2_stochastic()
         decay = self.alpha if decoupled else 0.0
         betas = (self.beta_1, self.beta_2)
-        mixed = self.mixed_precision and module.flat.device.type == "cuda"
+        products = products_type(self.mixed_precision, module.flat.device)
         if module.sparse and scheme is not None and scheme.autograd:
             asks = "" if self.scheme is None else f" with scheme={self.scheme!r}"
             asks = f" with {bound.name}" if "adversary" in bound.requires else asks
@@ -196,8 +197,8 @@ class ChainEstimator(NeuralBase):
                 f"{type(self).__name__}{asks} needs gradients in the features of a row, so sparse X would become "
                 "dense; use dense X or eps=0."
             )
-        if mixed or (scheme is not None and scheme.autograd):
-            backend = ModuleBackend(module, torch.bfloat16 if mixed else None)
+        if products is not None or (scheme is not None and scheme.autograd):
+            backend = ModuleBackend(module, products)
             flat = backend.parameters[0]
         else:
             backend, flat = self._chain(module, order, l2, decay, betas, data.groups), module.flat

@@ -12,7 +12,7 @@ from skimb._base.classifier import NeuralClassifier
 from skimb._base.outputs import module_outputs
 from skimb.engine.module import ModuleBackend, hidden_matrices
 from skimb.engine.optim import SGD, Adam, Muon
-from skimb.engine.runtime import Draws
+from skimb.engine.runtime import Draws, products_type
 from skimb.engine.step import Step
 
 MODULE_CONSTRAINTS = {
@@ -53,9 +53,10 @@ class ModuleClassifier(NeuralClassifier):
         return ModuleBackend(module, autocast, width=self.n_features_in_)
 
     def _new_step(self, module, bound, data, order, scheme):
-        on_gpu = next(module.parameters()).device.type == "cuda"
-        mixed = getattr(self, "mixed_precision", False) and on_gpu
-        backend = self._new_backend(module, torch.bfloat16 if mixed else None)
+        device = next(module.parameters()).device
+        backend = self._new_backend(
+            module, products_type(getattr(self, "mixed_precision", False), device)
+        )
         decoupled = self.solver in {"adamw", "muon"}
         kw = {
             "lr": self.learning_rate_init,

@@ -89,6 +89,11 @@ def resolve_device(device, *, sparse=False):
     return torch.device(device)
 
 
+def products_type(mixed_precision, device):
+    """Type in which layers multiply: bfloat16 with mixed precision on CUDA, else None, that of the parameters."""
+    return torch.bfloat16 if mixed_precision and device.type == "cuda" else None
+
+
 @contextmanager
 def no_collections():
     """No passes of the garbage collector inside, for loops that make many small objects that stay."""

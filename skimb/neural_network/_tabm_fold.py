@@ -12,6 +12,7 @@ from skimb._core.inner import scorer_params
 from skimb._core.stand_ins import Answers
 from skimb.engine.mixing import BlockMixing
 from skimb.engine.optim import Adam
+from skimb.engine.runtime import products_type
 from skimb.engine.step import Step
 from skimb.engine.tabm import NetTabM, infer
 from skimb.engine.tabm_net import TabM, TabMShape
@@ -94,7 +95,8 @@ class TabMFold(NeuralBase):
         # an adversary would need gradients in the rows
         check_served(bound, NetTabM.serves, NetTabM.consumer, NetTabM.cure)
         seed = order.generator.initial_seed()
-        backend = NetTabM(module, self.dropout, seed, self._products(module))
+        products = products_type(self.mixed_precision, module.flat.device)
+        backend = NetTabM(module, self.dropout, seed, products)
         flat, n = module.flat.detach(), module.n_decayed
         optimizer = Adam(
             [module.flat],
@@ -104,11 +106,6 @@ class TabMFold(NeuralBase):
             max_norm=self.clip_norm,
         )
         return Step(backend, bound, optimizer, scheme)
-
-    def _products(self, module):
-        """Type of the layers' products in training, or None for that of the parameters."""
-        mixed = self.mixed_precision and module.flat.device.type == "cuda"
-        return torch.bfloat16 if mixed else None
 
     def _schemes(self, bound, module, data, seed):
         scheme = self.scheme
