@@ -14,7 +14,6 @@ from skimb.linear_model import LinearClassifier
 from skimb.losses import AnyLoss, Asymmetric, CrossEntropy, Focal, LogitAdjusted
 from skimb.model_selection import batched_fits
 from skimb.neural_network import MLPClassifier, NeuralNetClassifier, TabMClassifier
-from skimb.neural_network._tabm_fold import TabMFold
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 LOSSES = [
@@ -95,7 +94,7 @@ def test_an_epoch_mixes_no_devices(kind, shared):
     ids=["mini", "full", "packed"],
 )
 def test_an_epoch_of_ensembles_mixes_neither_devices_nor_types(params, products, monkeypatch):
-    monkeypatch.setattr(TabMFold, "_products", lambda *_: products)
+    monkeypatch.setattr("skimb.neural_network._tabm_fold.products_type", lambda *_: products)
     X, y = rows()
     X = np.column_stack([X, np.digitize(X[:, 0], [0.0])])
     model = TabMClassifier(2, 8, **params, categorical_features=[5], batch_size=64, random_state=0)
