@@ -1,5 +1,6 @@
 """Shared fixtures: toy data, one thread for all, and a guard against leaked process settings."""
 
+import gc
 import os
 
 # threads of small operations wait for each other in busy loops, ten times longer on a machine that has other work
@@ -14,6 +15,41 @@ import torch
 from sklearn.datasets import make_classification
 
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--train-on",
+        default="cpu",
+        help="where nets train that do not say, as with --train-on cuda",
+    )
+
+
+@pytest.fixture(autouse=True)
+def trained_there(request, monkeypatch):
+    """With --train-on, nets on dense rows whose device is "cpu", the default, train on that device."""
+    from skimb.engine.runtime import resolve_device
+
+    wanted = request.config.getoption("--train-on")
+    if wanted == "cpu":
+        return
+
+    def there(device, *, sparse=False):
+        return resolve_device(wanted if device == "cpu" and not sparse else device, sparse=sparse)
+
+    monkeypatch.setattr("skimb._base.estimator.resolve_device", there)
+
+
+@pytest.fixture
+def allocated():
+    """Bytes that live tensors hold on the device, without the work space that torch's products keep."""
+
+    def count():
+        gc.collect()
+        torch._C._cuda_clearCublasWorkspaces()
+        return torch.cuda.memory_allocated()
+
+    return count
 
 
 @pytest.fixture

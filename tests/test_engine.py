@@ -1,10 +1,11 @@
 """The engine: steps against autograd, optimisers, orders, schedules, callbacks, interruptions."""
 
 import copy
+import gc
 import pickle
 import subprocess
 import sys
-from types import SimpleNamespace
+from types import FunctionType, ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -588,7 +589,7 @@ def test_early_stopping_restores_the_best_weights(rare, scoring):
         learning_rate_init=0.05, random_state=0, callbacks=[Keep()],
     ).fit(X, y)  # fmt: skip
     best = int(np.argmax(other.validation_scores_))
-    torch.testing.assert_close(other.net_.module_.flat.detach(), again[best])
+    torch.testing.assert_close(other.net_.module_.flat.detach(), again[best].cpu())
 
 
 def test_patience_is_longer_below_constant_probabilities(rare):
@@ -708,16 +709,45 @@ def test_missing_cuda_is_a_clear_error(rare):
     assert MLPClassifier((4,), device="auto", max_iter=2).fit(X, y).predict(X).shape == (600,)
 
 
+def reachable(model):
+    """Shapes of all tensors that a fitted model holds, wherever they lie in it."""
+    seen, waiting, shapes = set(), [model], []
+    while waiting:
+        this = waiting.pop()
+        if id(this) in seen or isinstance(this, (type, ModuleType)):
+            continue
+        seen.add(id(this))
+        if isinstance(this, FunctionType):  # what it captured, not the names of its module
+            waiting += [cell.cell_contents for cell in this.__closure__ or ()]
+            continue
+        if isinstance(this, torch.Tensor):
+            shapes.append(tuple(this.shape))
+        waiting += gc.get_referents(this)
+    return shapes
+
+
+@pytest.mark.parametrize("params", [{}, {"early_stopping": True}, {"loss": LogitAdjusted()}])
+def test_a_fitted_model_holds_its_parameters_alone(rare, params):
+    X, y = rare
+    model = MLPClassifier((8,), max_iter=3, random_state=0, **params).fit(X, y)
+    flat = model.net_.module_.flat
+    assert set(reachable(model.net_)) <= {tuple(flat.shape), ()}
+    bound = model._head.bound
+    bound.cached(torch.zeros(1), "a number", lambda: torch.zeros(1))
+    bound.to("cpu")
+    assert "_constants" not in vars(bound)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("mixed", [False, True])
-def test_models_fitted_on_the_gpu_live_on_the_cpu(rare, mixed):
+def test_models_fitted_on_the_gpu_live_on_the_cpu(rare, mixed, allocated):
     X, y = rare
-    before = torch.cuda.memory_allocated()
+    before = allocated()
     model = MLPClassifier((8,), device="cuda", mixed_precision=mixed, max_iter=20, random_state=0)
     model.fit(X.astype(np.float32), y)
     assert model.net_.module_.flat.device.type == "cpu"
-    assert torch.cuda.memory_allocated() == before
+    assert allocated() == before
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
     cpu = MLPClassifier((8,), max_iter=20, random_state=0).fit(X.astype(np.float32), y)

@@ -442,7 +442,7 @@ def test_probabilities_without_signal_shrink_to_the_prior():
         max_iter=80,
         validation_scoring=lambda e, X, y: e.predict_proba(X).max(),
     ).fit(X, y)
-    assert worst.validation_log_loss_ <= worst.prior_log_loss_
+    assert worst.validation_log_loss_ <= (1.0 + 1e-12) * worst.prior_log_loss_
     assert worst.shrinkage_ > 0.5
     Z = rng.normal(size=(500, 15))
     p = worst.predict_proba(Z)
@@ -853,13 +853,15 @@ def test_regressors_and_several_labels_learn_with_short_products(table):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("params", [{}, {"ensemble": "full", "dropout": 0.1}, {"mix": UniMix()}])
 @pytest.mark.parametrize("mixed", [False, True])
-def test_ensembles_fitted_on_the_gpu_live_on_the_cpu(mixed, params, table):
+def test_ensembles_fitted_on_the_gpu_live_on_the_cpu(mixed, params, table, allocated):
     X, y = table
-    before = torch.cuda.memory_allocated()
+    before = allocated()
     kw = {**TINY, **params, "validation_folds": 2, "max_iter": 20}
     model = TabMClassifier(**kw, device="cuda", mixed_precision=mixed).fit(X, y)
     assert all(fold.net_.module_.flat.device.type == "cpu" for fold in model._folds)
-    assert torch.cuda.memory_allocated() == before
+    assert allocated() == before
+    repeated = TabMClassifier(**kw, device="cuda", mixed_precision=mixed).fit(X, y)
+    np.testing.assert_array_equal(repeated.predict_proba(X), model.predict_proba(X))
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
     cpu = TabMClassifier(**kw).fit(X, y)

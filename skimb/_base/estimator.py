@@ -32,7 +32,7 @@ from skimb.engine.callbacks import (
 )
 from skimb.engine.data import TrainingData, as_tensor
 from skimb.engine.net import EngineNet
-from skimb.engine.runtime import Draws, resolve_device, small_batch_settings
+from skimb.engine.runtime import Draws, resolve_device, small_batch_settings, wake_autograd
 from skimb.engine.sampling import Order
 from skimb.engine.schemes import Several
 from skimb.engine.user_callbacks import check_callbacks, named, prints
@@ -149,6 +149,7 @@ class NeuralBase(CallbackSupportMixin, NamesReadOnce, ABC):
         rows, valid = self._split(rows, rng, incremental)
         X, code, sample_weight = rows.X, rows.code, rows.sample_weight
         device = resolve_device(self.device, sparse=sparse.issparse(X))
+        wake_autograd(device)
 
         go_on = incremental and not new
         self._show(self._head.bind(self._head_params(), code, sample_weight, go_on=go_on))
@@ -458,19 +459,21 @@ class NeuralBase(CallbackSupportMixin, NamesReadOnce, ABC):
         step = net.step
         callbacks = dict(net.callbacks_)
         patience, validation = callbacks.get("patience"), callbacks.get("validation")
+        for parameter in net.module_.parameters():
+            parameter.grad = None  # a view, which would hold the memory of all gradients
         if net.device != "cpu":
             net.module_.to("cpu")
             self._head.bound.to("cpu")
             net.device = "cpu"
             torch.cuda.empty_cache()
         self._generator_state = net.order.generator.get_state().numpy()
-        net.callbacks_ = []  # they hold training data and, for scikit-learn's, the estimator
+        # they hold training data, moments on the device and, for scikit-learn's callbacks, the estimator
+        net.callbacks = net.callbacks_ = []
         while net.history and "train_loss" not in net.history[-1]:
             net.history.pop()  # an epoch that was begun and not finished
         done = net.history[fit.epochs_before :]
         self._optimizer_state, self._scheme_state = pack_state(step)
-        net.step = None
-        net.order = None
+        net.step = net.optimizer_ = net.order = None
         self._after_training(data, fit.sample_weight)
         self.n_iter_ = len(done)
         self.t_ += len(done) * len(data)

@@ -1,5 +1,6 @@
 """Process-wide settings that a fit borrows and gives back, and the choice of a device."""
 
+import functools
 import gc
 import re
 import threading
@@ -92,6 +93,17 @@ def resolve_device(device, *, sparse=False):
 def products_type(mixed_precision, device):
     """Type in which layers multiply: bfloat16 with mixed precision on CUDA, else None, that of the parameters."""
     return torch.bfloat16 if mixed_precision and device.type == "cuda" else None
+
+
+@functools.cache
+def wake_autograd(device):
+    """Let the thread in which torch differentiates on a CUDA device begin with something else than a product.
+
+    A product that comes first there makes torch warn that the thread has no context yet.
+    """
+    if device.type == "cuda":
+        with torch.enable_grad():
+            torch.zeros(1, device=device, requires_grad=True).exp().sum().backward()
 
 
 @contextmanager

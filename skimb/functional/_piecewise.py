@@ -2,6 +2,8 @@
 
 import torch
 
+from skimb.functional._places import add_rows
+
 
 def refuse_bins(bins, height):
     """Raise for bins outside of the tables."""
@@ -22,7 +24,7 @@ def places(bins, height):
 def sums(d, at, shape):
     """Sums of rows of gradients (n, width) by place, of the shape (nets, ..., width) of tables."""
     total = d.new_zeros(shape).view(-1, shape[-1])
-    return total.index_add_(0, at, d).view(shape)
+    return add_rows(total, at, d).view(shape)
 
 
 def piecewise_rows(V, w, b, starts, spans, bins, fractions):

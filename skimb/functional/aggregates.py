@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from skimb.functional import _closed_form as cf
+from skimb.functional._places import add_rows
 
 RESPONSES = ("mean", "rate")
 
@@ -18,7 +19,7 @@ class _Bags:
 
     def sum(self, x):
         """Sums (b, k) of the numbers (n, k) of rows."""
-        return x.new_zeros(self.size, x.shape[1]).index_add_(0, self.number, x)
+        return add_rows(x.new_zeros(self.size, x.shape[1]), self.number, x)
 
     def mean(self, x):
         """Weighted means of bags, for each row (n, k)."""

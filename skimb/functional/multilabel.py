@@ -13,6 +13,7 @@ from skimb.functional import _closed_form as cf
 from skimb.functional import _shapes as shapes
 from skimb.functional import _targets
 from skimb.functional import sigmoid as asym
+from skimb.functional._places import add_entries
 from skimb.functional.softmax import by_sign
 
 
@@ -250,7 +251,7 @@ def density_bins(z, sign, weight, bins):
     index = (norm.nan_to_num(0.0) * bins).long().clamp_(max=bins - 1)
     w = torch.ones_like(norm) if weight is None else weight.to(norm).expand_as(norm)
     counts = w.new_zeros((*z.shape[:-2], bins))
-    counts.scatter_add_(-1, index.flatten(-2), w.flatten(-2))
+    add_entries(counts, index.flatten(-2), w.flatten(-2))
     return index, counts
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from skimb.functional import _closed_form as cf
 from skimb.functional import _targets
+from skimb.functional._places import add_entries
 
 SURROGATES = ("logistic", "squared_hinge", "hinge", "squared")
 METHODS = ("exact", "binned")
@@ -157,8 +158,8 @@ def _binned(sp, sn, wp, wn, tau, n_bins):
         at = place.floor().clamp_(0, size - 2)
         part, at = place - at, at.long()
         counts = w.new_zeros((*x.shape[:-1], size))
-        counts.scatter_add_(-1, at, w * (1.0 - part))
-        return counts.scatter_add_(-1, at + 1, w * part), at
+        add_entries(counts, at, w * (1.0 - part))
+        return add_entries(counts, at + 1, w * part), at
 
     cp, ip = share(sp, wp)
     cn, jn = share(sn, wn)
@@ -201,7 +202,7 @@ def _hinge(sp, sn, wp, wn, margin, squared):
     below = torch.nn.functional.pad(torch.stack([w, w * s, w * s * s]).cumsum(-1), (1, 0))
     a0, a1, a2 = (part.gather(-1, place) for part in below)
     at = w.new_zeros(2, *s.shape[:-1], s.shape[-1] + 1)
-    at.scatter_add_(-1, place.expand(2, *place.shape), torch.stack([wn, wn * v]))
+    add_entries(at, place.expand(2, *place.shape), torch.stack([wn, wn * v]))
     above = at.flip(-1).cumsum(-1).flip(-1)[..., 1:]
     b0, b1 = above[0], above[1]
     if squared:

@@ -371,6 +371,11 @@ class BoundLoss(nn.Module, ABC):
             cache[key] = make()
         return cache[key]
 
+    def _apply(self, fn, recurse=True):
+        """Move or cast the loss, as ``to`` and ``cuda`` do, without what it keeps for the former device or type."""
+        self.__dict__.pop("_constants", None)
+        return super()._apply(fn, recurse)
+
     # --- copies and pickles ------------------------------------------------------------------
 
     def __getstate__(self):

@@ -131,7 +131,7 @@ def problem(family, size, device):
     z = 2.0 * torch.randn(*size, generator=generator)
     if task == "multiclass":
         y = torch.randint(0, size[1], size[:1], generator=generator)
-        prior = ClassPrior(counts=[len(y) // size[1]] * size[1])
+        prior = ClassPrior(counts=[max(len(y) // size[1], 1)] * size[1])
     else:
         y = (torch.rand(*size, generator=generator) < 0.05).long()
         prior = ClassPrior(counts=[95, 5])
