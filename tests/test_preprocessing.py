@@ -282,6 +282,20 @@ def test_what_a_split_must_gain_has_no_unit():
     assert none.n_bins_.tolist() == [1, 1, 1]
 
 
+def test_whole_numbers_are_classes_or_numbers():
+    rng = np.random.default_rng(0)
+    x = np.arange(600.0)[:, None]
+    counts = rng.permutation(600) + np.where(x[:, 0] < 300, 0, 10_000)
+    encoder = PiecewiseLinearEncoder(2, edges="tree", target_type="continuous").fit(x, counts)
+    assert encoder.edges_[0][1] == 299.5
+    as_fractions = PiecewiseLinearEncoder(2, edges="tree").fit(x, counts + 0.25).edges_[0]
+    np.testing.assert_array_equal(encoder.edges_[0], as_fractions)
+    classes = PiecewiseLinearEncoder(2, edges="tree").fit(x, counts).edges_[0]
+    assert not np.array_equal(classes, as_fractions)
+    with pytest.raises(ValueError, match="target_type='continuous' needs a y of numbers, got 'a'"):
+        PiecewiseLinearEncoder(edges="tree", target_type="continuous").fit(x[:2], ["a", "b"])
+
+
 def test_trees_take_labels_that_hold_together():
     x = np.arange(200.0)
     y = np.c_[x >= 66, x >= 132].astype(int)

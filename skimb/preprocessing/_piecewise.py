@@ -41,6 +41,9 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         Rows, counted by weight, on each side of a split; for ``edges="tree"``.
     min_impurity_decrease : float in [0, inf), default=1e-4
         What a split must gain (Gini impurity, or variance of the standardised target); for ``edges="tree"``.
+    target_type : {"auto", "continuous"}, default="auto"
+        What y holds; for ``edges="tree"``. "auto" takes fractions as numbers and whole numbers, texts and booleans
+        as classes. "continuous" takes whole numbers as numbers too: counts, amounts, ages.
     sparse_output : bool, default=False
         Whether ``transform`` gives CSR matrices. Components are 0 above the value, about half of them: it pays
         where many values are the smallest of their feature, as counts that are mostly 0.
@@ -63,13 +66,14 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
     Raises
     ------
     ValueError
-        If X holds infinite values, or NaN with ``missing="error"``, or y is missing with ``edges="tree"``.
+        If X holds infinite values, or NaN with ``missing="error"``; with ``edges="tree"`` if y is missing, or holds
+        no numbers with ``target_type="continuous"``.
 
     Notes
     -----
     A constant feature gives one column of zeros, a feature of two values one column between 0 and 1. Quantiles are
     values that occur (the paper interpolates between them), so that an integer weight is a repeated row. Targets
-    of classes or labels get classification trees, of fractions regression trees. Trees see the ranks of the values,
+    of classes or labels get classification trees, of numbers regression trees. Trees see the ranks of the values,
     so that no precision is lost to their 32-bit floats. The paper goes on without bound outside of the range:
     ``max_extrapolation=numpy.inf``.
 
@@ -96,6 +100,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         "max_extrapolation": [Interval(Real, 0, None, closed="both")],
         "min_samples_leaf": [Interval(Integral, 1, None, closed="left")],
         "min_impurity_decrease": [Interval(Real, 0, None, closed="left")],
+        "target_type": [StrOptions({"auto", "continuous"})],
         "sparse_output": ["boolean"],
         "dtype": [Options(type, {np.float32, np.float64}), None],
     }
@@ -109,6 +114,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         max_extrapolation=1.0,
         min_samples_leaf=64,
         min_impurity_decrease=1e-4,
+        target_type="auto",
         sparse_output=False,
         dtype=None,
     ):
@@ -118,6 +124,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         self.max_extrapolation = max_extrapolation
         self.min_samples_leaf = min_samples_leaf
         self.min_impurity_decrease = min_impurity_decrease
+        self.target_type = target_type
         self.sparse_output = sparse_output
         self.dtype = dtype
 
@@ -175,12 +182,25 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         y = y.toarray() if sparse.issparse(y) else y
         with np.errstate(invalid="ignore"):  # whether huge numbers are whole does not matter
             kind = type_of_target(y, input_name="y", raise_unknown=True)
-        if not kind.startswith("continuous"):
+        if self.target_type == "continuous":
+            y = self._numbers(y)
+        elif not kind.startswith("continuous"):
             return DecisionTreeClassifier, y
         y = np.ldexp(y, -np.frexp(np.abs(y).max(0))[1])  # squares neither overflow nor vanish
         mean = np.average(y, axis=0, weights=weight)
         spread = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weight))
         return DecisionTreeRegressor, (y - mean) / np.where(spread > 0.0, spread, 1.0)
+
+    @staticmethod
+    def _numbers(y):
+        try:
+            return np.asarray(y).astype(np.float64)
+        except (TypeError, ValueError):
+            some = np.ravel(y)[0]
+            raise ValueError(
+                f"target_type='continuous' needs a y of numbers, got {some!r} among its values; "
+                "use target_type='auto' for classes."
+            ) from None
 
     def _splits(self, tree, values, target, weight):
         """Splits of one tree, with the ends of the range."""
