@@ -196,7 +196,7 @@ class PiecewiseLinearEncoder(TransformerMixin, BaseEstimator):
         try:
             return np.asarray(y).astype(np.float64)
         except (TypeError, ValueError):
-            some = np.ravel(y)[0]
+            some = np.ravel(y).tolist()[0]
             raise ValueError(
                 f"target_type='continuous' needs a y of numbers, got {some!r} among its values; "
                 "use target_type='auto' for classes."
