@@ -593,10 +593,10 @@ def test_early_stopping_restores_the_best_weights(rare, scoring):
 
 
 def test_patience_is_longer_below_constant_probabilities(rare):
-    def epochs(scores, floor):
+    def epochs(scores, floor, gain=0.0):
         validation = SimpleNamespace(scores=[], best_before=-np.inf, best_score=-np.inf)
         net = SimpleNamespace(epoch={"train_loss": 1.0})
-        patience = Patience(0.0, 2, validation=validation, floor=floor)
+        patience = Patience(0.0, 2, validation=validation, floor=floor, gain=gain)
         for score in scores:
             validation.scores.append(score)
             validation.best_before = validation.best_score
@@ -611,6 +611,12 @@ def test_patience_is_longer_below_constant_probabilities(rare):
     assert epochs(falling, -np.inf) == epochs(falling, -0.6) == 4  # one, and two more are borne
     assert epochs(falling, -0.5) == 8  # one, and six more are borne
     assert epochs([-0.6, -0.7, -0.7, -0.7, -0.4, *[-0.45] * 9], -0.5) == 8  # above it two again
+
+    # small improvements add up over the epochs that are borne; what is too small in all of them ends training
+    slowly = -0.5 + 0.004 * np.arange(20)
+    assert epochs(slowly, -np.inf, 0.01) == 20
+    assert epochs(slowly, -np.inf, 0.02) == 4
+    assert epochs([-0.5, -0.499, -0.48, *[-0.4799] * 9], -np.inf, 0.01) == 6
 
     X, y = rare
     model = MLPClassifier((4,), max_iter=2, early_stopping=True, tol=0, random_state=0).fit(X, y)

@@ -25,6 +25,7 @@ from skimb import losses
 from skimb._base import members
 from skimb.model_selection import batched_fits
 from skimb.neural_network import TabMClassifier, TabMRegressor
+from skimb.neural_network._tabm_fold import LEAST_GAIN
 from skimb.neural_network._tabm_rows import TabMRows
 from skimb.posthoc import LogitAdjuster
 from skimb.preprocessing._table import TableReader
@@ -871,6 +872,25 @@ def test_ensembles_fitted_on_the_gpu_live_on_the_cpu(mixed, params, table, alloc
     age = X["age"].to_numpy()
     number = TabMRegressor(**TINY, device="cuda", mixed_precision=mixed, validation_folds=2)
     assert number.fit(X, age).score(X, age) > 0.9
+
+
+def test_training_ends_where_nothing_is_left_to_gain(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    y = (X[:, 0] > 0.5).astype(int)
+    X[:, 0] += y  # classes apart, whose log loss falls for ever
+    kw = {**TINY, "validation_folds": 1, "max_iter": 200, "learning_rate_init": 0.02}
+    model = TabMClassifier(**kw).fit(X, y)
+    (scores,) = model.validation_scores_
+    patience, least = TINY["n_iter_no_change"] + 1, LEAST_GAIN * model.prior_log_loss_
+    assert max(scores[-patience:]) <= max(scores[:-patience]) + 1.1 * least
+    scored = TabMClassifier(**kw, validation_scoring="neg_brier_score").fit(X, y)
+    monkeypatch.setattr("skimb.neural_network._tabm_fold.LEAST_GAIN", 0.0)
+    endless = TabMClassifier(**kw).fit(X, y)
+    assert model.n_iter_ < endless.n_iter_
+    np.testing.assert_array_equal(endless.validation_scores_[0][: len(scores)], scores)
+    other = TabMClassifier(**kw, validation_scoring="neg_brier_score").fit(X, y)
+    assert scored.n_iter_ == other.n_iter_  # another score has a scale of its own
 
 
 # --- regression --------------------------------------------------------------------------------------

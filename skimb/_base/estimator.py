@@ -422,6 +422,7 @@ class NeuralBase(CallbackSupportMixin, NamesReadOnce, ABC):
                 validation=validation,
                 not_before=settled,
                 floor=-np.inf if valid is None else self._validation_floor(valid),
+                gain=0.0 if valid is None else self._validation_gain(valid),
                 adapt=schedule.divide if self._schedule() == "adaptive" else None,
                 verbose=bool(self.verbose),
             )
@@ -443,6 +444,10 @@ class NeuralBase(CallbackSupportMixin, NamesReadOnce, ABC):
     def _validation_floor(self, valid):
         """Validation score of an untrained constant, where it is known."""
         return -np.inf
+
+    def _validation_gain(self, valid):
+        """What the validation score must gain within the patience."""
+        return 0.0
 
     def _validation_score(self, valid):
         X, y, code, weight, cost = valid

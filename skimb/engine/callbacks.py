@@ -69,6 +69,8 @@ class Patience(Callback):
         Epoch before which training does not stop.
     floor : float, default=-inf
         Validation score without any training; `GRACE` times as many epochs are borne until one has beaten it.
+    gain : float, default=0.0
+        What the validation score must gain within so many epochs, if not in one: small improvements add up.
     adapt : callable, default=None
         Called with the net instead of stopping; returns whether to stop after all.
     verbose : bool, default=False
@@ -86,6 +88,7 @@ class Patience(Callback):
         validation=None,
         not_before=0,
         floor=-np.inf,
+        gain=0.0,
         adapt=None,
         verbose=False,
     ):
@@ -94,6 +97,8 @@ class Patience(Callback):
         self.validation = validation
         self.not_before = not_before
         self.floor = floor
+        self.gain = gain
+        self.mark = -np.inf
         self.adapt = adapt
         self.verbose = verbose
         self.best_loss = np.inf
@@ -109,13 +114,14 @@ class Patience(Callback):
         if self.verbose:
             print(f"Iteration {epoch}, loss = {loss:.8f}")
         if epoch == self.not_before + 1:
-            self.best_loss, self.count = np.inf, 0
+            self.best_loss, self.count, self.mark = np.inf, 0, -np.inf
         if self.validation is not None:
             score = self.validation.scores[-1]
             if self.verbose:
                 print(f"Validation score: {score:f}")
             # a net whose probabilities were shrunk to a constant has the same score for ever
-            worse = not score > self.validation.best_before + self.tol
+            worse = not score > max(self.validation.best_before + self.tol, self.mark + self.gain)
+            self.mark = self.mark if worse else score
         else:
             worse = loss > self.best_loss - self.tol
         self.count = self.count + 1 if worse else 0

@@ -20,6 +20,8 @@ from skimb.losses._base import check_served
 
 # rows of a training part below which batches have so many rows; larger ones have the last
 _BATCHES = ((6_400, 128), (32_000, 256), (108_000, 512), (np.inf, 1024))
+# what counts as progress, as a share of the log loss of a constant
+LEAST_GAIN = 3e-3
 _SHAPE = ("ensemble", "embedding", "n_members", "width", "n_blocks", "d_embedding")
 
 
@@ -142,6 +144,15 @@ class TabMFold(NeuralBase):
             kw = scorer_params(scorer, weight)
             return lambda: scorer(probe, X, y, **kw)
         return lambda: self.score_of(self._leveled(self._raw(X), weight), code, weight, cost)
+
+    def _validation_gain(self, valid):
+        """A share of the log loss of a constant, where the score is a log loss."""
+        head = self._head
+        if self.validation_scoring is not None or head.numeric or head.multilabel:
+            return 0.0
+        if not head.gives_probabilities:
+            return 0.0
+        return LEAST_GAIN * abs(head.constant_score(valid.code, valid.sample_weight))
 
     def score_of(self, raw, code, weight, cost=None):
         """Validation score of raw outputs."""
