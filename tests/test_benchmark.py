@@ -98,6 +98,14 @@ def test_small_sets_of_two_classes_are_left_out_and_small_classes_too(tmp_path):
     np.testing.assert_array_equal(np.bincount(classes_of(found["three"]).y), [160, 120, 36])
 
 
+def test_small_sets_are_no_fits_that_are_left(tmp_path):
+    frame = features(320)
+    write(tmp_path, "few", frame.assign(target=np.repeat([0, 1], [295, 25])))
+    write(tmp_path, "many", frame.assign(target=np.repeat([0, 1], [200, 120])))
+    done = run(tmp_path, methods=["random forest", "LightGBM"], splits=3, limit=0)
+    assert done.attrs["left"] == 6
+
+
 def test_what_is_no_set_says_so_in_one_sentence(tmp_path):
     with pytest.raises(ValueError, match="is no folder"):
         run(tmp_path / "none")

@@ -318,10 +318,29 @@ def _rows(suite_name, source, written):
     return SUITES[suite_name].load(source)
 
 
+def _rows_of(job):
+    return _rows(job.suite.name, job.source, job.source.path.stat().st_mtime_ns)
+
+
+def _fits_of(jobs):
+    """How many of the jobs will be fits, since their sets have enough rows."""
+    of_sets = {}
+    for job in jobs:
+        of_sets.setdefault((job.suite.name, job.source.name), []).append(job)
+    count = 0
+    for own in of_sets.values():
+        try:
+            small = _rows_of(own[0]) is None
+        except (ValueError, OSError):  # a fit will say what is wrong with the file
+            small = False
+        count += 0 if small else len(own)
+    return count
+
+
 def _one(job, memory):
     """Arrays, meta and wall seconds of a fit; no meta where the set is too small."""
     began = time.perf_counter()
-    rows = _rows(job.suite.name, job.source, job.source.path.stat().st_mtime_ns)
+    rows = _rows_of(job)
     if rows is None:
         return job, None, None, 0.0
     fitted = _alone if memory else fit
@@ -389,9 +408,10 @@ def _fit_all(todo, kept, store, limit, n_jobs, dask, memory, progress):
             f"benchmark: the suite {name!r} leaves out {', '.join(sorted(sets))}, which have too few rows: two "
             f"classes need {LEAST_ROWS} rows and {LEAST_RARE} of the rare one, streams {LEAST_STREAM:,} rows."
         )
-    if progress and waiting:
-        print(f"stopped at the limit; {len(waiting)} fits are left for the next run", flush=True)
-    return len(waiting)
+    left = _fits_of(waiting.values())
+    if progress and left:
+        print(f"stopped at the limit; {left} fits are left for the next run", flush=True)
+    return left
 
 
 def _left(seconds, waiting):
