@@ -18,8 +18,13 @@ def _shape_kind(shape, like, lead, axes):
     kinds = ((shapes.Identity, 0), (shapes.Focal, 1), (shapes.Poly, 2), (shapes.CompSum, 3))
     for shape_type, kind in kinds:
         if type(shape) is shape_type:
-            value = torch.as_tensor(
-                shape[0] if shape else 0.0, dtype=torch.float32, device=like.device
+            value, where = (
+                shape[0] if shape else 0.0,
+                {"dtype": torch.float32, "device": like.device},
+            )
+            # filled there: a copy of a number from the host would wait for all work on the device
+            value = (
+                value.to(**where) if torch.is_tensor(value) else like.new_full((), value, **where)
             )
             if value.numel() != 1 and not _by_member(value, lead, axes):
                 return None
