@@ -21,7 +21,7 @@ NEIGHBOURS_STAMP := $(NEIGHBOURS)/.installed
 # processes of the test run, one thread each
 WORKERS ?= 2
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel extras claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench benchmark clean install bench-text neighbours
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel extras claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench-gpu bench benchmark clean install bench-text neighbours
 
 install: $(STAMP)
 
@@ -128,6 +128,11 @@ bench-kernels: $(STAMP)
 bench-search: $(STAMP)
 	@mkdir -p docs/benchmarks
 	$(BIN)/python tests/bench/bench_search.py --write docs/benchmarks/search.md
+
+# needs a CUDA device
+bench-gpu: $(STAMP)
+	@mkdir -p docs/benchmarks
+	$(BIN)/python tests/bench/bench_gpu.py --write docs/benchmarks/gpu.md
 
 # DATA: a folder of parquet files, see tests/bench/bench_losses.py
 bench-losses: $(STAMP)
