@@ -596,7 +596,7 @@ def test_patience_is_longer_below_constant_probabilities(rare):
     def epochs(scores, floor, gain=0.0):
         validation = SimpleNamespace(scores=[], best_before=-np.inf, best_score=-np.inf)
         net = SimpleNamespace(epoch={"train_loss": 1.0})
-        patience = Patience(0.0, 2, validation=validation, floor=floor, gain=gain)
+        patience = Patience(0.0, 2, validation=validation, floor=floor, gain=gain, gain_from=-0.6)
         for score in scores:
             validation.scores.append(score)
             validation.best_before = validation.best_score

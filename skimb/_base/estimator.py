@@ -422,7 +422,7 @@ class NeuralBase(CallbackSupportMixin, NamesReadOnce, ABC):
                 validation=validation,
                 not_before=settled,
                 floor=-np.inf if valid is None else self._validation_floor(valid),
-                gain=0.0 if valid is None else self._validation_gain(valid),
+                **({} if valid is None else self._validation_gain(valid)),
                 adapt=schedule.divide if self._schedule() == "adaptive" else None,
                 verbose=bool(self.verbose),
             )
@@ -446,8 +446,8 @@ class NeuralBase(CallbackSupportMixin, NamesReadOnce, ABC):
         return -np.inf
 
     def _validation_gain(self, valid):
-        """What the validation score must gain within the patience."""
-        return 0.0
+        """What the validation score must gain within the patience, and from where on."""
+        return {}
 
     def _validation_score(self, valid):
         X, y, code, weight, cost = valid

@@ -71,6 +71,8 @@ class Patience(Callback):
         Validation score without any training; `GRACE` times as many epochs are borne until one has beaten it.
     gain : float, default=0.0
         What the validation score must gain within so many epochs, if not in one: small improvements add up.
+    gain_from : float, default=inf
+        Score above which that is asked for.
     adapt : callable, default=None
         Called with the net instead of stopping; returns whether to stop after all.
     verbose : bool, default=False
@@ -89,6 +91,7 @@ class Patience(Callback):
         not_before=0,
         floor=-np.inf,
         gain=0.0,
+        gain_from=np.inf,
         adapt=None,
         verbose=False,
     ):
@@ -97,7 +100,7 @@ class Patience(Callback):
         self.validation = validation
         self.not_before = not_before
         self.floor = floor
-        self.gain = gain
+        self.gain, self.gain_from = gain, gain_from
         self.mark = -np.inf
         self.adapt = adapt
         self.verbose = verbose
@@ -120,7 +123,8 @@ class Patience(Callback):
             if self.verbose:
                 print(f"Validation score: {score:f}")
             # a net whose probabilities were shrunk to a constant has the same score for ever
-            worse = not score > max(self.validation.best_before + self.tol, self.mark + self.gain)
+            least = self.mark + self.gain if self.mark > self.gain_from else -np.inf
+            worse = not score > max(self.validation.best_before + self.tol, least)
             self.mark = self.mark if worse else score
         else:
             worse = loss > self.best_loss - self.tol

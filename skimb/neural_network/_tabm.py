@@ -82,8 +82,8 @@ class TabMClassifier(ClassifierMixin, TabMBase):
     max_iter : int in [1, inf), default=500
         Most epochs.
     n_iter_no_change : int or numpy.inf, default=6
-        Epochs without a better validation score that are borne. Of the log loss, which scores by default, they
-        must gain 0.003 of what a constant has, in one epoch or in all together.
+        Epochs without a better validation score that are borne. Where the log loss, which scores by default, has
+        come below a quarter of what a constant has, they must gain 0.003 of that, in one epoch or in all together.
     validation_folds : int in [0, inf), default=5
         Ensembles, each of which stops on another part of the rows and trains on all others, so that every row
         trains and every row validates. 1 is one ensemble with one part; 0 trains one ensemble for `max_iter` epochs

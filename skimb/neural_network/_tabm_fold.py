@@ -20,8 +20,8 @@ from skimb.losses._base import check_served
 
 # rows of a training part below which batches have so many rows; larger ones have the last
 _BATCHES = ((6_400, 128), (32_000, 256), (108_000, 512), (np.inf, 1024))
-# what counts as progress, as a share of the log loss of a constant
-LEAST_GAIN = 3e-3
+# what counts as progress below a quarter of the log loss of a constant, as a share of that
+LEAST_GAIN, GAIN_BELOW = 3e-3, 0.25
 _SHAPE = ("ensemble", "embedding", "n_members", "width", "n_blocks", "d_embedding")
 
 
@@ -146,13 +146,14 @@ class TabMFold(NeuralBase):
         return lambda: self.score_of(self._leveled(self._raw(X), weight), code, weight, cost)
 
     def _validation_gain(self, valid):
-        """A share of the log loss of a constant, where the score is a log loss."""
+        """Shares of the log loss of a constant, where the score is a log loss."""
         head = self._head
         if self.validation_scoring is not None or head.numeric or head.multilabel:
-            return 0.0
+            return {}
         if not head.gives_probabilities:
-            return 0.0
-        return LEAST_GAIN * abs(head.constant_score(valid.code, valid.sample_weight))
+            return {}
+        constant = head.constant_score(valid.code, valid.sample_weight)
+        return {"gain": -LEAST_GAIN * constant, "gain_from": GAIN_BELOW * constant}
 
     def score_of(self, raw, code, weight, cost=None):
         """Validation score of raw outputs."""
