@@ -874,6 +874,23 @@ def test_ensembles_fitted_on_the_gpu_live_on_the_cpu(mixed, params, table, alloc
     assert number.fit(X, age).score(X, age) > 0.9
 
 
+def test_every_part_has_rows_of_a_rare_label():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4))
+    y = np.stack([X[:, 0] > 0, X[:, 1] > 1, np.arange(300) % 60 == 7], 1).astype(int)
+    model = TabMClassifier(**{**TINY, "max_iter": 2}, validation_folds=5).fit(X, y)
+    parts, settings = model._parts(y.astype(float), np.random.RandomState(0))
+    assert not settings
+    for train, valid in parts:
+        assert y[valid, 2].sum() == 1
+        assert np.intersect1d(train, valid).size == 0
+    assert np.array_equal(np.sort(np.concatenate([valid for _, valid in parts])), np.arange(300))
+    y[:, 2] = np.arange(300) == 7  # the only row of a label always trains
+    parts, _ = model._parts(y.astype(float), np.random.RandomState(0))
+    assert len(parts) == 5
+    assert all(7 in train for train, _ in parts)
+
+
 def test_training_ends_where_nothing_is_left_to_gain(monkeypatch):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 3))

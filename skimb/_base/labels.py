@@ -11,6 +11,13 @@ def comparable(a, b):
     return (a.dtype.kind in "OSU") == (b.dtype.kind in "OSU")
 
 
+def rarest_labels(code):
+    """The rarest of the labels (n, L) that each row has; L where it has none."""
+    has = code == 1
+    rarity = np.where(has, has.sum(0), len(code) + 1)
+    return np.where(has.any(1), rarity.argmin(1), code.shape[1])
+
+
 class Labels:
     """Labels in, class numbers out.
 

@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_y, check_consistent_length, check_is
 from skimb._base import members
 from skimb._base.estimator import Rows, open_context
 from skimb._base.head import HeadParams
+from skimb._base.labels import rarest_labels
 from skimb._core.compat import CallbackSupportMixin
 from skimb._core.validation import drop_weightless
 from skimb._core.warn import warn_user
@@ -183,14 +184,18 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _parts(self, code, rng):
         """Pairs of training and validation rows, and settings of a training without the latter."""
-        n, strata = len(code), self._head.strata(code)
+        n, strata, labels = len(code), self._head.strata(code), code.ndim == 2
+        if labels and not self._head.numeric:
+            strata = rarest_labels(code)
         wanted = self.validation_folds
         if not wanted:
             return [(np.arange(n), None)], {}
         strata = np.zeros(n, int) if strata is None else np.unique(strata, return_inverse=True)[1]
         counts = np.bincount(strata)
         held, told = n, f"{n} rows"
-        if len(counts) > 1:  # rows that are the only ones of their class always train
+        if (
+            len(counts) > 1 and not labels
+        ):  # rows that are the only ones of their class always train
             shared = counts[counts > 1]
             held = int(shared.sum() - shared.max(initial=0))
             told += (
