@@ -464,21 +464,14 @@ class NeuralBase(CallbackSupportMixin, NamesReadOnce, ABC):
         step = net.step
         callbacks = dict(net.callbacks_)
         patience, validation = callbacks.get("patience"), callbacks.get("validation")
-        for parameter in net.module_.parameters():
-            parameter.grad = None  # a view, which would hold the memory of all gradients
-        if net.device != "cpu":
-            net.module_.to("cpu")
-            self._head.bound.to("cpu")
-            net.device = "cpu"
-            torch.cuda.empty_cache()
         self._generator_state = net.order.generator.get_state().numpy()
-        # they hold training data, moments on the device and, for scikit-learn's callbacks, the estimator
-        net.callbacks = net.callbacks_ = []
+        self._optimizer_state, self._scheme_state = pack_state(step)
+        if net.device != "cpu":
+            self._head.bound.to("cpu")
+        net.let_go()
         while net.history and "train_loss" not in net.history[-1]:
             net.history.pop()  # an epoch that was begun and not finished
         done = net.history[fit.epochs_before :]
-        self._optimizer_state, self._scheme_state = pack_state(step)
-        net.step = net.optimizer_ = net.order = None
         self._after_training(data, fit.sample_weight)
         self.n_iter_ = len(done)
         self.t_ += len(done) * len(data)

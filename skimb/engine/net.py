@@ -119,6 +119,18 @@ class EngineNet(NeuralNet):
     def check_training_readiness(self):
         """Instances are always ready."""
 
+    def let_go(self):
+        """Keep the module on the CPU, and nothing else of the training: no data, moments or gradients."""
+        for parameter in self.module_.parameters():
+            parameter.grad = None  # a view, which would hold the memory of all gradients
+        # callbacks hold training data and, for scikit-learn's, the estimator
+        self.callbacks = self.callbacks_ = []
+        self.step = self.optimizer_ = self.order = None
+        if self.device != "cpu":
+            self.module_.to("cpu")
+            self.device = "cpu"
+            torch.cuda.empty_cache()
+
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train, alone or in a block of shared fits.
 
