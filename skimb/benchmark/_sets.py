@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, train_test_split
 
+from skimb._base.labels import rarest_labels
 from skimb._core.optional import require
 from skimb.datasets._table_file import TASKS, TableFile
 
@@ -249,8 +250,7 @@ def streamed(source):
 def _strata(y):
     """What to stratify by: classes; of labels the rarest one that a row has; None for numbers."""
     if y.ndim == 2:
-        rarity = np.where(y == 1, y.sum(0), len(y) + 1)
-        strata = np.where(y.any(1), rarity.argmin(1), y.shape[1])
+        strata = rarest_labels(y)
         sizes = np.bincount(strata)
         strata[sizes[strata] < 2] = sizes.argmax()
         return strata if sizes.max() > 1 else None

@@ -184,9 +184,8 @@ class TabMBase(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _parts(self, code, rng):
         """Pairs of training and validation rows, and settings of a training without the latter."""
-        n, strata, labels = len(code), self._head.strata(code), code.ndim == 2
-        if labels and not self._head.numeric:
-            strata = rarest_labels(code)
+        n, labels = len(code), not self._head.numeric and self._head.multilabel
+        strata = rarest_labels(code) if labels else self._head.strata(code)
         wanted = self.validation_folds
         if not wanted:
             return [(np.arange(n), None)], {}

@@ -148,9 +148,8 @@ class TabMFold(NeuralBase):
     def _validation_gain(self, valid):
         """Shares of the log loss of a constant, where the score is a log loss."""
         head = self._head
-        if self.validation_scoring is not None or head.numeric or head.multilabel:
-            return {}
-        if not head.gives_probabilities:
+        exclusive = not (head.numeric or head.multilabel)
+        if self.validation_scoring is not None or not (exclusive and head.gives_probabilities):
             return {}
         constant = head.constant_score(valid.code, valid.sample_weight)
         return {"gain": -LEAST_GAIN * constant, "gain_from": GAIN_BELOW * constant}
