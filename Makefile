@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+KERNELS := $(wildcard skimb/kernels/_*.[ch])
 DOCS_STAMP := $(VENV)/.installed-docs
 
 # the oldest supported versions have wheels for Python 3.11 and 3.12 only
@@ -25,7 +26,7 @@ WORKERS ?= 2
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml setup.py constraints.txt skimb/kernels/_cpu.c
+$(STAMP): pyproject.toml setup.py constraints.txt $(KERNELS)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV)"
 	@# torch first and by its exact version: a range could bring a build with gigabytes of CUDA
@@ -37,14 +38,14 @@ $(DOCS_STAMP): $(STAMP)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	@touch $(DOCS_STAMP)
 
-$(OLDEST_STAMP): pyproject.toml setup.py constraints-oldest.txt skimb/kernels/_cpu.c
+$(OLDEST_STAMP): pyproject.toml setup.py constraints-oldest.txt $(KERNELS)
 	@test -x $(OLDEST)/bin/python || $(OLDEST_PYTHON) -m venv $(OLDEST)
 	@echo "installing into $(OLDEST)"
 	@$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt "$$(grep '^torch==' constraints-oldest.txt)"
 	@$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[test]"
 	@touch $(OLDEST_STAMP)
 
-$(NEIGHBOURS_STAMP): pyproject.toml setup.py constraints.txt skimb/kernels/_cpu.c
+$(NEIGHBOURS_STAMP): pyproject.toml setup.py constraints.txt $(KERNELS)
 	@test -x $(NEIGHBOURS)/bin/python || $(PYTHON) -m venv $(NEIGHBOURS)
 	@echo "installing into $(NEIGHBOURS)"
 	@$(NEIGHBOURS)/bin/python -m pip install --quiet --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"

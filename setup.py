@@ -18,6 +18,7 @@ setup(
         Extension(
             "skimb.kernels._cpu",
             ["skimb/kernels/_cpu.c"],
+            depends=["skimb/kernels/_products.h", "skimb/kernels/_columns.h"],
             define_macros=[("Py_LIMITED_API", "0x030B0000")],
             py_limited_api=True,
             optional=True,

@@ -7,15 +7,14 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import torch
+from kernel_checks import compare, draw, dtypes, needs_c
 from scipy import sparse
 
 from skimb import kernels
 from skimb.functional import (
-    _columns,
     _csr,
     _hidden,
     _lazy_adam,
-    _piecewise,
     confusion,
     sigmoid,
     softmax,
@@ -35,27 +34,7 @@ from skimb.losses import (
     SymmetricCrossEntropy,
 )
 
-needs_c = pytest.mark.skipif(not cpu.available, reason=str(cpu.missing))
 SHAPES = [shapes.Identity(), shapes.Focal(2.0), shapes.Focal(0.5), shapes.Poly(1.5)]
-TOLERANCE = {
-    torch.float32: {"rtol": 1e-5, "atol": 2e-6},
-    torch.float64: {"rtol": 1e-10, "atol": 1e-12},
-}
-dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-
-
-def draw(*size, seed=0, scale=3.0, dtype=torch.float64):
-    generator = torch.Generator().manual_seed(seed)
-    return (scale * torch.randn(*size, generator=generator, dtype=torch.float64)).to(dtype)
-
-
-def compare(found, expected, dtype, slack=1.0):
-    """Against the reference in float64."""
-    assert found is not None
-    allowed = {name: slack * value for name, value in TOLERANCE[dtype].items()}
-    for a, b in zip(found, expected, strict=True):
-        assert a.dtype == dtype
-        torch.testing.assert_close(a.double(), b, **allowed)
 
 
 def test_the_compiled_losses_are_there_where_a_compiler_is():
@@ -236,11 +215,12 @@ def test_everything_works_without_the_extension():
     code = """
 import sys
 from contextlib import nullcontext
-import skimb.kernels.cpu as cpu
-assert cpu.missing is None or "C extension" in cpu.missing
-from importlib import machinery
-machinery.EXTENSION_SUFFIXES.clear()
 import importlib
+from importlib import machinery
+from skimb.kernels import cpu, library
+assert cpu.missing is None or "C extension" in cpu.missing
+machinery.EXTENSION_SUFFIXES.clear()
+importlib.reload(library)
 cpu = importlib.reload(cpu)
 assert not cpu.available and "not built" in cpu.missing, cpu.missing
 import torch
@@ -319,166 +299,6 @@ def test_relu_output(dtype, layout, members, n, h):
     z = torch.relu(x).mul(w.double().unsqueeze(1)).sum(-1)
     z.backward(d.double())
     torch.testing.assert_close(wanted_out, x.grad)
-
-
-def with_gaps(*size, seed, dtype, gap=3):
-    """Drawn numbers of several nets that are not side by side."""
-    own = draw(size[0], int(np.prod(size[1:])) + gap, seed=seed, scale=0.5).to(dtype)
-    return own[:, : own.shape[1] - gap].view(size)
-
-
-needs_products = pytest.mark.skipif(
-    ("product", torch.float32) not in cpu._FUNCTIONS, reason="the processor has no wide vectors"
-)
-
-
-@needs_products
-@dtypes
-@pytest.mark.parametrize("form", ["plain", "sums over rows", "turned", "rows apart"])
-@pytest.mark.parametrize(
-    "sizes", [(1, 1, 16, 1), (2, 7, 32, 5), (3, 45, 16, 150), (1, 200, 64, 64)]
-)
-def test_product(dtype, form, sizes):
-    nets, m, n, k = sizes
-    a = with_gaps(nets, m, k, seed=1, dtype=dtype)
-    b = with_gaps(nets, k, n, seed=2, dtype=dtype)
-    if form == "sums over rows":
-        a = with_gaps(nets, k, m, seed=1, dtype=dtype).transpose(1, 2)
-    elif form == "turned":
-        b = with_gaps(nets, n, k, seed=2, dtype=dtype).transpose(1, 2)
-    elif form == "rows apart":
-        a, b = (
-            draw(nets, m, k + 2, seed=1).to(dtype)[..., :k],
-            draw(nets, k, n + 3).to(dtype)[..., :n],
-        )
-    bias, mask = with_gaps(nets, n, seed=3, dtype=dtype), draw(nets, m, n, seed=4).to(dtype)
-    mask[:, ::3] = 0.0
-    exact = [x.double() for x in (a, b)]
-    for kw in ({}, {"bias": bias}, {"bias": bias, "relu": True}, {"mask": mask}):
-        out = torch.empty_like(mask)
-        wanted = _columns.product(*exact, torch.empty(out.shape, dtype=torch.float64), **kw)
-        assert cpu.product(a, b, out, **kw) is out
-        compare([out], [wanted], dtype, slack=30.0)
-    out = with_gaps(nets, m, n, seed=0, dtype=dtype)
-    cpu.product(a, b, out)
-    compare([out], [exact[0] @ exact[1]], dtype, slack=30.0)
-    assert _columns.product(a, b, out) is out  # torch into a tensor with gaps
-    compare([out], [exact[0] @ exact[1]], dtype, slack=30.0)
-
-
-def columns(kinds, nets, members, n, h, dtype, gap):
-    """Embedded columns of each kind, weights, scales, and where products go."""
-    E = [draw(nets, d, n, e, seed=e, scale=0.5).to(dtype) for d, e in kinds]
-    W = [with_gaps(nets, d, e, h, seed=d, dtype=dtype) for d, e in kinds]
-    count = sum(d for d, _ in kinds)
-    R = with_gaps(nets, members, count, seed=5, dtype=dtype)
-    P = torch.zeros(nets, count, n * h + gap, dtype=dtype)[..., : n * h]
-    return P.view(nets, count, n, h), R, E, W
-
-
-@needs_products
-@dtypes
-@pytest.mark.parametrize("kinds", [[(1, 16)], [(7, 16), (3, 32)], [(60, 16)]])
-@pytest.mark.parametrize("sizes", [(1, 1, 1, 16), (2, 8, 130, 32), (3, 5, 40, 64)])
-def test_mixed_columns(dtype, kinds, sizes):
-    nets, members, n, h = sizes
-    given = P, R, E, W = columns(kinds, *sizes, dtype, gap=16)
-    bias = with_gaps(nets, 1, h, seed=6, dtype=dtype)
-    exact = [
-        P.double(), *([x.double() for x in v] if isinstance(v, list) else v.double() for v in given[1:])
-    ]  # fmt: skip
-    for kw in ({}, {"bias": bias}, {"bias": bias, "relu": True}):
-        found = cpu.mixed_columns(*given, **kw)
-        wanted = _columns.mixed_columns(*exact, **kw)
-        compare([found, P], [wanted, exact[0]], dtype, slack=50.0)
-    d = draw(nets, members, n, h, seed=7, scale=0.5).to(dtype)
-
-    def places(double):
-        own = torch.float64 if double else dtype
-        gR, *gW = (with_gaps(*x.shape, seed=0, dtype=own) for x in (R, *W))
-        return gR, gW, [torch.empty(x.shape, dtype=own) for x in E]
-
-    (gR, gW, dE), (wanted_R, wanted_W, wanted_E) = places(False), places(True)
-    assert cpu.mixed_columns_grads(d, *given, gR, gW, dE) is d
-    _columns.mixed_columns_grads(d.double(), *exact, wanted_R, wanted_W, wanted_E)
-    compare([gR, *gW, *dE], [wanted_R, *wanted_W, *wanted_E], dtype, slack=300.0)
-    few = [torch.empty_like(x) for x in gW]
-    cpu.mixed_columns_grads(d, *given, None, few, [None for _ in E])
-    assert all(torch.equal(a, b) for a, b in zip(few, gW, strict=True))
-
-
-def test_mixed_columns_against_autograd():
-    given = _, R, E, W = columns([(2, 3), (1, 4)], 2, 3, 5, 6, torch.float64, gap=0)
-    leaves = [x.clone().requires_grad_() for x in (R, *E, *W)]
-    R_, E_, W_ = leaves[0], leaves[1:3], leaves[3:]
-    products = torch.cat([torch.matmul(a, b) for a, b in zip(E_, W_, strict=True)], 1)
-    wanted = torch.einsum("gkf,gfnh->gknh", R_, products)
-    torch.testing.assert_close(_columns.mixed_columns(*given), wanted)
-    d = draw(*wanted.shape, seed=1)
-    wanted.backward(d)
-    found = [torch.empty_like(x) for x in leaves]
-    _columns.mixed_columns_grads(d, *given, found[0], found[3:], found[1:3])
-    torch.testing.assert_close(found, [x.grad for x in leaves])
-
-
-def test_products_leave_other_shapes_to_torch():
-    a, b = draw(1, 4, 5), draw(1, 5, 6)
-    assert cpu.product(a, b, torch.empty(1, 4, 6, dtype=torch.float64)) is None
-    given = columns([(2, 3)], 1, 2, 4, 6, torch.float64, gap=0)
-    assert cpu.mixed_columns(*given) is None
-
-
-def piecewise(nets, d, m, e, n, dtype, shared):
-    """Parameters with gaps between nets, edges, rows; rows may be those of all nets."""
-    sizes = d * m * e, d * e, d * e
-    flat = draw(nets, sum(sizes) + 3, scale=0.2).to(dtype)
-    V, w, b = (part.view(nets, d, *rest, e) for part, rest in zip(
-        flat[:, :-3].split(sizes, 1), ((m,), (), ()), strict=True
-    ))  # fmt: skip
-    edges = [draw(nets, d, m, seed=s).to(dtype) for s in (1, 2)]
-    generator = torch.Generator().manual_seed(3)
-    bins = torch.randint(
-        0, m, (1 if shared else nets, n, d), generator=generator, dtype=torch.int32
-    )
-    bins = bins + (torch.arange(d) * m).int()
-    t = draw(*bins.shape, seed=4).to(dtype)
-    return (V, w, b), edges, [x.expand(nets, n, d) for x in (bins, t)]
-
-
-@needs_c
-@dtypes
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("sizes", [(1, 1, 2, 1, 1), (1, 7, 49, 16, 40), (3, 4, 9, 5, 33)])
-def test_piecewise_embeddings(dtype, sizes, shared):
-    own, edges, at = piecewise(*sizes, dtype, shared)
-    found = cpu.piecewise_rows(*own, *edges, *at)
-    exact = [x.double() for x in (*own, *edges)]
-    places = at[0], at[1].double()
-    compare([found], [_piecewise.piecewise_rows(*exact, *places)], dtype, slack=20.0)
-    d = draw(*found.shape, seed=5).to(dtype)
-    grads, wanted = piecewise(*sizes, dtype, shared)[0], [torch.empty_like(x) for x in exact[:3]]
-    assert cpu.piecewise_grads(d, *edges, *at, *grads) is grads[0]
-    _piecewise.piecewise_grads(d.double(), *exact[3:], *places, *wanted)
-    compare(grads, wanted, dtype, slack=20.0)  # sums over rows, then over bins
-    leaves = [x.clone().requires_grad_() for x in exact[:3]]
-    plain_piecewise(*leaves, *exact[3:], *places).backward(d.double())
-    for got, leaf in zip(wanted, leaves, strict=True):
-        torch.testing.assert_close(got, leaf.grad)
-    with pytest.raises(IndexError, match="do not fit tables"):
-        cpu.piecewise_rows(*own, *edges, at[0] + sizes[2], at[1])
-    assert cpu.piecewise_rows(*own, *edges, at[0].long(), at[1]) is None
-
-
-def plain_piecewise(V, w, b, starts, spans, bins, t):
-    """The formula with encodings written out."""
-    m = V.shape[2]
-    bins = (bins - torch.arange(V.shape[1]) * m).transpose(1, 2).unsqueeze(-1).long()
-    t, place = t.transpose(1, 2).unsqueeze(-1), torch.arange(m)
-    code = ((place > 0) & (place < bins)).double() + (place == bins) * t
-    x = starts.gather(2, bins[..., 0]).unsqueeze(-1) + t * spans.gather(2, bins[..., 0]).unsqueeze(
-        -1
-    )
-    return x * w.unsqueeze(2) + b.unsqueeze(2) + code @ V
 
 
 @needs_c

@@ -443,7 +443,7 @@ def test_probabilities_without_signal_shrink_to_the_prior():
         max_iter=80,
         validation_scoring=lambda e, X, y: e.predict_proba(X).max(),
     ).fit(X, y)
-    assert worst.validation_log_loss_ <= worst.prior_log_loss_
+    assert worst.validation_log_loss_ <= worst.prior_log_loss_ * (1 + 1e-12)  # rounding
     assert worst.shrinkage_ > 0.5
     Z = rng.normal(size=(500, 15))
     p = worst.predict_proba(Z)

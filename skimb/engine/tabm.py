@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from skimb import kernels
 from skimb.engine.backend import Backend, SideBySide
 from skimb.engine.tabm_layers import (
     Codes,
@@ -15,6 +16,7 @@ from skimb.engine.tabm_layers import (
     Plain,
     ReluHeads,
     Rounded,
+    TableFirst,
 )
 
 COPIES = 6  # parameters, gradient, two moments, scratch, rates
@@ -92,10 +94,14 @@ class Ensembles(Backend):
                 parts.append((kind(P, G), "first"))
         if shape.levels:
             parts.append((Codes(P, G), "first_codes"))
-        parts = [(Mixable(part), name) for part, name in parts]
-        if products is not None:
-            parts = [(Rounded(part, products), name) for part, name in parts]
-        self.layers = [First(parts, rounded, G)]
+        tables = all(isinstance(part, PiecewiseLinear | Codes) for part, _ in parts)
+        if tables and products is None and kernels.is_fused("table_columns", flat):
+            self.layers = [TableFirst(parts, rounded, G)]
+        else:
+            parts = [(Mixable(part), name) for part, name in parts]
+            if products is not None:
+                parts = [(Rounded(part, products), name) for part, name in parts]
+            self.layers = [First(parts, rounded, G)]
         self.layers += [Hidden(rounded, G, i) for i in range(1, shape.n_blocks)]
         fused = shape.n_outputs == 1 and not dropouts and products is None
         self.heads = (ReluHeads if fused else Heads)(rounded, G)

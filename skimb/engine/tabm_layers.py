@@ -11,6 +11,7 @@ import torch
 
 from skimb import kernels
 from skimb.functional._piecewise import places, sums
+from skimb.functional._tables import BinColumns, CodeColumns
 
 _GAP = 16  # numbers between products of columns
 
@@ -60,6 +61,10 @@ class PiecewiseLinear(Embedding):
         self.own = P["bins"], P["slope"], P["level"]
         self.grads = G["bins"], G["slope"], G["level"]
         self.edges = starts.contiguous(), spans.contiguous()
+
+    def looked_up(self, X, weights):
+        """Columns of a batch with the weights behind them."""
+        return BinColumns(*self.own, weights, *self.edges, X["bins"], X["fractions"])
 
     def forward(self, X):
         self.at = X["bins"], X["fractions"]
@@ -166,7 +171,11 @@ class Codes(Embedding):
     """Columns of categories: a learned row for each code."""
 
     def __init__(self, P, G):
-        self.table, self.grad = P["codes"], G["codes"]
+        self.table, self.grads = P["codes"], (G["codes"],)
+
+    def looked_up(self, X, weights):
+        """Columns of a batch with the weights behind them."""
+        return CodeColumns(self.table, weights, X["codes"])
 
     def forward(self, X):
         nets, n, columns = X["codes"].shape
@@ -175,7 +184,7 @@ class Codes(Embedding):
         return rows.view(nets, columns, n, -1)
 
     def backward(self, d):
-        self.grad.copy_(sums(d.view(-1, d.shape[-1]), self.at, self.table.shape))
+        self.grads[0].copy_(sums(d.view(-1, d.shape[-1]), self.at, self.table.shape))
 
 
 class First:
@@ -204,11 +213,13 @@ class First:
     def forward(self, X, relu):
         self.E = [embedding.forward(X) for embedding in self.embeddings]
         nets, _, n, _ = self.E[0].shape
-        h = self.W[0].shape[-1]
-        self.P = self._products(nets, n, h)
+        self.P = self._products(nets, n, self.W[0].shape[-1])
+        return self._activated(kernels.mixed_columns, (self.E, self.W), relu)
+
+    def _activated(self, sums, columns, relu):
+        """Sums over columns with what follows them."""
         bias = self.adapt.b if self.adapt.s is None else None
-        fused = relu and bias is not None
-        a = kernels.mixed_columns(self.P, self.R, self.E, self.W, bias, fused)
+        a = sums(self.P, self.R, *columns, bias, relu and bias is not None)
         return self.adapt.forward(a, relu) if bias is None else a
 
     def _products(self, nets, n, h):
@@ -225,6 +236,50 @@ class First:
         kernels.mixed_columns_grads(d, self.P, self.R, self.E, self.W, self.gR, self.gW, dE)
         for embedding, own in zip(self.embeddings, dE, strict=True):
             embedding.backward(own)
+
+
+class TableFirst(First):
+    """The first layer of numbers in bins and of categories, which are looked up behind the weights.
+
+    A table has fewer rows than a batch, so that tables go through the weights in the place of rows; see
+    :func:`skimb.functional._tables.table_columns`. Batches that mix rows are embedded first.
+
+    Parameters
+    ----------
+    embeddings : list of (PiecewiseLinear or Codes, str)
+        Embeddings, those of numbers first, and the names of their weights.
+    P, G : dict of str to Tensor
+        Parameters and gradients.
+    """
+
+    def __init__(self, embeddings, P, G):
+        super().__init__([(Mixable(own), name) for own, name in embeddings], P, G)
+        self.kinds = [own for own, _ in embeddings]
+        self.looked_up = None
+
+    def _of_kinds(self, found):
+        """What is for numbers and what is for categories, in the order of the kinds."""
+        found = dict(zip(map(type, self.kinds), found, strict=True))
+        return found.get(PiecewiseLinear), found.get(Codes)
+
+    def forward(self, X, relu):
+        if "kept" in X:
+            self.looked_up = None
+            return super().forward(X, relu)
+        found = [own.looked_up(X, W) for own, W in zip(self.kinds, self.W, strict=True)]
+        self.looked_up = self._of_kinds(found)
+        nets, n, _ = next(iter(X.values())).shape
+        self.P = self._products(nets, n, self.W[0].shape[-1])
+        return self._activated(kernels.table_columns, self.looked_up, relu)
+
+    def backward(self, d, sums=None):
+        if self.looked_up is None:
+            super().backward(d, sums)
+            return
+        d = self.adapt.backward(d, sums)
+        grads = [(*own.grads, gW) for own, gW in zip(self.kinds, self.gW, strict=True)]
+        grads = self._of_kinds(grads)
+        kernels.table_columns_grads(d, self.P, self.R, *self.looked_up, self.gR, *grads)
 
 
 class Adapt:

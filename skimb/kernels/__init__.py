@@ -15,12 +15,13 @@ from skimb.functional import (
     _hidden,
     _lazy_adam,
     _piecewise,
+    _tables,
     confusion,
     pairs,
     sigmoid,
     softmax,
 )
-from skimb.kernels import cpu
+from skimb.kernels import cpu, library
 
 _enabled = True
 
@@ -74,7 +75,25 @@ def _pick(z):
 
         return gpu if gpu.missing is None else None
     small = z.numel() < cpu.MIN_SIZE
-    return None if small or not cpu.available or z.dtype not in cpu._TYPES else cpu
+    return None if small or not cpu.available or z.dtype not in library.TYPES else cpu
+
+
+def is_fused(name, like):
+    """Whether the kernel of a name takes tensors of the type and on the device of another one.
+
+    Parameters
+    ----------
+    name : str
+        One of `TABLE`.
+    like : Tensor
+        Any.
+
+    Returns
+    -------
+    bool
+        Whether it does, where they are large enough and of shapes that fit.
+    """
+    return _enabled and like.is_cpu and (name, like.dtype) in library.FUNCTIONS
 
 
 def _dispatch(name, reference):
@@ -108,6 +127,8 @@ TABLE = {
     "product": _columns.product,
     "mixed_columns": _columns.mixed_columns,
     "mixed_columns_grads": _columns.mixed_columns_grads,
+    "table_columns": _tables.table_columns,
+    "table_columns_grads": _tables.table_columns_grads,
 }
 margin_rows = _dispatch("margin_rows", softmax.margin_rows)
 rows = _dispatch("rows", softmax.rows)
@@ -124,5 +145,7 @@ piecewise_grads = _dispatch("piecewise_grads", _piecewise.piecewise_grads)
 product = _dispatch("product", _columns.product)
 mixed_columns = _dispatch("mixed_columns", _columns.mixed_columns)
 mixed_columns_grads = _dispatch("mixed_columns_grads", _columns.mixed_columns_grads)
+table_columns = _dispatch("table_columns", _tables.table_columns)
+table_columns_grads = _dispatch("table_columns_grads", _tables.table_columns_grads)
 
 __all__ = ["backends", "reference_only"]
