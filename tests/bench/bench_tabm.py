@@ -31,6 +31,7 @@ from skimb.engine.data import Batch  # noqa: E402
 from skimb.engine.optim import Adam  # noqa: E402
 from skimb.engine.step import Step  # noqa: E402
 from skimb.engine.tabm import NetTabM  # noqa: E402
+from skimb.engine.tabm_layers import First, TableFirst  # noqa: E402
 from skimb.engine.tabm_net import TabM, TabMShape  # noqa: E402
 from skimb.kernels import reference_only  # noqa: E402
 from skimb.losses import CrossEntropy, Focal, Target  # noqa: E402
@@ -49,6 +50,10 @@ PACKAGE = (
     "piecewise linear embeddings of 48 bins and 16 numbers a column, batches of 256, AdamW, gradient clipping: against the package "
     "`tabm` with a plain loop over batches and fused AdamW. Ours includes reading and scaling the table, theirs the bins."
 )
+FIRST = (
+    "Embeddings and first layer of TabM-mini, forward and gradients: numbers in 48 bins and categories of four levels, 16 numbers a "
+    "column. Looked up: tables of bins and levels go through the weights. Embedded: rows do, in C as well. Torch: the latter without C."
+)
 FOLDS = (
     "Whole fits of `TabMClassifier`, its five ensembles trained as one population against one after another. What is gained "
     "are the calls of small operations; products take the same time."
@@ -63,6 +68,16 @@ SHAPES = [
     (30, 256, 8, 64),
     (30, 256, 16, 128),
     (30, 256, 32, 128),
+]
+
+
+FIRST_SHAPES = [
+    (10, 0, 128, 8, 64),
+    (15, 4, 128, 8, 64),
+    (6, 21, 128, 8, 64),
+    (30, 0, 256, 8, 64),
+    (30, 0, 256, 16, 128),
+    (30, 30, 1024, 8, 64),
 ]
 
 
@@ -161,7 +176,8 @@ def step_table(rounds):
         count = max(3, 60_000 // (n * k))
         functions = steps(d, n, k, h)
         functions["focal"] = steps(d, n, k, h, loss=Focal())["by hand"]
-        functions["torch"] = without_kernels(functions["by hand"])
+        with reference_only():  # what is looked up in C is embedded in torch
+            functions["torch"] = without_kernels(steps(d, n, k, h)["by hand"])
         functions["dropout"] = steps(d, n, k, h, dropout=0.1)["by hand"]
         found = interleaved({name: times(f, count) for name, f in functions.items()}, rounds)
         ms = {name: 1e3 * median(v) / count for name, v in found.items()}
@@ -191,6 +207,44 @@ def step_table(rounds):
         "ratio",
     ]
     return table(header, lines)
+
+
+def first_layers(d, f, n, k, h):
+    """Forward and gradients of a first layer whose columns are looked up, or embedded."""
+    rng = np.random.RandomState(0)
+    module = TabM(TabMShape(d, (4,) * f, 1, n_members=k, width=h)).reset(rng)
+    with torch.no_grad():
+        module.starts[:, 1:] = torch.linspace(-3, 3, 49)[:-1]
+        module.spans[:, 1:] = 0.125
+    layer = NetTabM(module).layers[0]
+    X = {
+        "bins": torch.from_numpy(rng.randint(1, 49, (1, n, d)).astype(np.int32)),
+        "fractions": torch.from_numpy(rng.random_sample((1, n, d)).astype(np.float32)),
+        "codes": torch.from_numpy(rng.randint(0, 4, (1, n, f)).astype(np.int32)),
+    }
+    X["bins"] += (torch.arange(d) * 49).int()
+    X["codes"] += (torch.arange(f) * 4).int()
+    gradient = torch.from_numpy(rng.normal(size=(1, k, n, h)).astype(np.float32))
+
+    def run(kind):
+        with torch.no_grad():
+            kind.forward(layer, X, True)
+            kind.backward(layer, gradient)
+
+    return {"looked up": lambda: run(TableFirst), "embedded": lambda: run(First)}
+
+
+def first_table(rounds):
+    lines = []
+    for d, f, n, k, h in FIRST_SHAPES:
+        count = max(3, 4_000_000 // ((d + f) * n * h))
+        functions = first_layers(d, f, n, k, h)
+        functions["torch"] = without_kernels(functions["embedded"])
+        found = interleaved({name: times(g, count) for name, g in functions.items()}, rounds)
+        ms = [f"{1e3 * median(v) / count:.2f}" for v in found.values()]
+        lines.append([d, f, n, k, h, *ms, f"{ratio(found['embedded'], found['looked up']):.1f}"])
+    header = ["numbers", "categories", "rows", "members", "width"]
+    return table([*header, "looked up ms", "embedded", "torch", "ratio"], lines)
 
 
 def fold_table(rounds):
@@ -396,6 +450,9 @@ def main():
         "## A step",
         STEPS,
         step_table(args.rounds),
+        "## The first layer",
+        FIRST,
+        first_table(args.rounds),
         "## Against the package tabm",
         PACKAGE,
         package_table(args.rounds),

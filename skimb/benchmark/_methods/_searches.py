@@ -58,7 +58,7 @@ def across_kinds(X, seed):
     from skimb.neural_network import TabMClassifier
 
     kinds = [
-        ("tabm", TabMClassifier(random_state=seed, validation_folds=1)),  # 4 with the losses
+        ("tabm", TabMClassifier(random_state=seed)),  # 4 with the losses
         ("linear", encoded_linear(X, seed)),  # 8 with the losses
         ("forest", forest(X, seed)),
         ("cat", catboost(X, seed)),
