@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skimb import losses
+from skimb import kernels, losses
 from skimb._core.priors import ClassPrior
 from skimb.engine.data import Batch, Blocks, TrainingData
 from skimb.engine.grouping import JointTraining
@@ -16,6 +16,7 @@ from skimb.engine.optim import Adam
 from skimb.engine.sampling import Order
 from skimb.engine.step import Step
 from skimb.engine.tabm import Dropout, NetTabM, infer
+from skimb.engine.tabm_layers import First, TableFirst
 from skimb.engine.tabm_net import EMBEDDINGS, ENSEMBLES, TabM, TabMShape
 from skimb.losses.regression import PoissonDeviance, SquaredError
 
@@ -491,3 +492,16 @@ def test_kept_members_answer_as_before(ensemble):
     module, X = net(shape), Blocks(**rows(shape))
     whole = infer(module, X)
     torch.testing.assert_close(infer(module.kept([2, 0]), X), whole[[2, 0]], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("width", "d_embedding", "looked_up"), [(8, 8, True), (8, 5, False), (12, 8, False)]
+)
+def test_columns_are_looked_up_where_kernels_take_their_widths(width, d_embedding, looked_up):
+    like = torch.zeros(1, dtype=torch.float64)
+    shape = replace(SHAPE, width=width, d_embedding=d_embedding)
+    backend = NetTabM(net(shape))
+    fits = looked_up and kernels.takes_widths(like, 8)  # no compiler, or an old processor
+    assert type(backend.layers[0]) is (TableFirst if fits else First)
+    with kernels.reference_only():
+        assert type(NetTabM(net(shape)).layers[0]) is First

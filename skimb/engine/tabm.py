@@ -95,7 +95,8 @@ class Ensembles(Backend):
         if shape.levels:
             parts.append((Codes(P, G), "first_codes"))
         tables = all(isinstance(part, PiecewiseLinear | Codes) for part, _ in parts)
-        if tables and products is None and kernels.is_fused("table_columns", flat):
+        tables = tables and kernels.takes_widths(flat, shape.d_embedding, shape.width)
+        if tables and products is None:
             self.layers = [TableFirst(parts, rounded, G)]
         else:
             parts = [(Mixable(part), name) for part, name in parts]

@@ -78,22 +78,22 @@ def _pick(z):
     return None if small or not cpu.available or z.dtype not in library.TYPES else cpu
 
 
-def is_fused(name, like):
-    """Whether the kernel of a name takes tensors of the type and on the device of another one.
+def takes_widths(like, *widths):
+    """Whether kernels of products take layers of such widths.
 
     Parameters
     ----------
-    name : str
-        One of `TABLE`.
     like : Tensor
-        Any.
+        Of the type of the layers and on their device.
+    *widths : int
+        Widths.
 
     Returns
     -------
     bool
-        Whether it does, where they are large enough and of shapes that fit.
+        Whether they do, of batches that are not tiny.
     """
-    return _enabled and like.is_cpu and (name, like.dtype) in library.FUNCTIONS
+    return _enabled and like.is_cpu and cpu.blocks(like, *widths)
 
 
 def _dispatch(name, reference):

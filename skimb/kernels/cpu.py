@@ -10,6 +10,7 @@ from skimb.functional import _csr, _lazy_adam, _targets, confusion
 from skimb.functional import _shapes as shapes
 from skimb.kernels import library
 from skimb.kernels.cpu_columns import (
+    blocks,
     mixed_columns,
     mixed_columns_grads,
     piecewise_grads,
@@ -240,6 +241,7 @@ __all__ = [
     "asymmetric_rows",
     "available",
     "binary_loss",
+    "blocks",
     "csr_product",
     "csr_product_grad",
     "lazy_adam",

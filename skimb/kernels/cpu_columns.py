@@ -97,7 +97,7 @@ def piecewise_grads(d, starts, spans, bins, fractions, gV, gw, gb):
     return gV if inside else _piecewise.refuse_bins(bins, columns * m)
 
 
-def _blocks(like, *widths):
+def blocks(like, *widths):
     """Whether products of this type are there, and their widths whole blocks."""
     size = _COLUMNS[like.dtype]
     return ("product", like.dtype) in library.FUNCTIONS and not any(
@@ -117,7 +117,7 @@ def product(a, b, out, bias=None, relu=False, mask=None):
     fits = out.shape == (nets, m, n) and b.shape == (nets, k, n) and out.stride(2) == 1
     fits = fits and (bias is None or (bias.shape == (nets, n) and bias.stride(1) == 1))
     fits = fits and (mask is None or (mask.shape, mask.stride()) == (out.shape, out.stride()))
-    if not fits or not _blocks(a, n) or not _same_type(a, b, out, *given):
+    if not fits or not blocks(a, n) or not _same_type(a, b, out, *given):
         return None
     scratch = None if b.stride(2) == 1 else a.new_empty(k * n)
     library.FUNCTIONS["product", a.dtype](
@@ -143,7 +143,7 @@ def _kinds(P, R, E, W):
         x.shape[::2] == (nets, n) and w.shape == (nets, x.shape[1], x.shape[3], h)
         for x, w in zip(E, W, strict=True)
     )
-    if not fits or not _blocks(P, h) or not _same_type(P, R, *E, *W):
+    if not fits or not blocks(P, h) or not _same_type(P, R, *E, *W):
         return None
     sizes = [size for x in E for size in x.shape[1::2]]
     return [nets, R.shape[1], n, h, *sizes, *[0] * (4 - len(sizes))]
@@ -190,9 +190,7 @@ def mixed_columns_grads(d, P, R, E, W, gR, gW, dE):
     down = [x for x in dE if x is not None]
     grads = [*gW, *([] if gR is None else [gR])]
     fits = (
-        _same_type(P, *grads, *down)
-        and _in_runs(*grads)
-        and _blocks(P, *(x.shape[3] for x in down))
+        _same_type(P, *grads, *down) and _in_runs(*grads) and blocks(P, *(x.shape[3] for x in down))
     )
     fits = fits and all(g.shape == w.shape for g, w in zip(gW, W, strict=True))
     fits = fits and (gR is None or gR.shape == R.shape)
@@ -235,7 +233,7 @@ def _tables(P, R, bins, codes):
         fits = fits and codes.table.shape == (nets, height, e) and codes.codes.shape == (nets, n, f)
         fits = fits and codes.weights.shape == (nets, f, e, h) and codes.codes.dtype == torch.int32
         fits = fits and _in_runs(codes.codes, *own) and _same_type(P, *own)
-    if not fits or columns != d + f or not _blocks(P, e, h):
+    if not fits or columns != d + f or not blocks(P, e, h):
         return None
     tall = max(m + 2 if d else 0, min(n, height))
     return [nets, R.shape[1], n, h, e, d, m, f, height, tall]
