@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-KERNELS := $(wildcard skimb/kernels/_*.[ch])
+KERNELS := skimb/kernels/_cpu.c skimb/kernels/_columns.h skimb/kernels/_products.h
 DOCS_STAMP := $(VENV)/.installed-docs
 
 # the oldest supported versions have wheels for Python 3.11 and 3.12 only
