@@ -133,7 +133,9 @@ def test_any_kind_of_category_can_be_fitted(cls, values):
     y = np.arange(120) % 3 == 0
     model = cls(n_estimators=3, n_jobs=1).fit(X, y)
     again = pickle.loads(pickle.dumps(model))
-    np.testing.assert_array_equal(model.predict_proba(X[::-1]), again.predict_proba(X)[::-1])
+    back = again.predict_proba(X)[::-1]
+    # vectors of some processors round a row otherwise at another place
+    np.testing.assert_allclose(model.predict_proba(X[::-1]), back, rtol=1e-14)
 
 
 @BOTH
