@@ -10,8 +10,8 @@ from math import pi
 import torch
 
 from skimb import kernels
-from skimb.functional._piecewise import places, sums
-from skimb.functional._tables import BinColumns, CodeColumns
+from skimb.functional._piecewise import places
+from skimb.functional._tables import BinColumns, CodeColumns, code_grads, code_rows
 
 _GAP = 16  # numbers between products of columns
 
@@ -178,13 +178,11 @@ class Codes(Embedding):
         return CodeColumns(self.table, weights, X["codes"])
 
     def forward(self, X):
-        nets, n, columns = X["codes"].shape
         self.at = places(X["codes"], self.table.shape[1])
-        rows = self.table.reshape(-1, self.table.shape[-1]).index_select(0, self.at)
-        return rows.view(nets, columns, n, -1)
+        return code_rows(self.table, self.at, X["codes"].shape[2])
 
     def backward(self, d):
-        self.grads[0].copy_(sums(d.view(-1, d.shape[-1]), self.at, self.table.shape))
+        code_grads(d, self.at, *self.grads)
 
 
 class First:

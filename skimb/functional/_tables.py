@@ -55,16 +55,25 @@ class CodeColumns(NamedTuple):
     codes: torch.Tensor
 
 
+def code_rows(table, at, columns):
+    """Embedded columns (nets, columns, n, e) from the `places` of their codes in the tables of nets."""
+    rows = table.reshape(-1, table.shape[-1]).index_select(0, at)
+    return rows.view(len(table), columns, -1, table.shape[-1])
+
+
+def code_grads(d, at, gtable):
+    """Gradient behind :func:`code_rows`, written into a given tensor."""
+    gtable.copy_(sums(d.reshape(-1, d.shape[-1]), at, gtable.shape))
+
+
 def _embedded(bins, codes):
     E = []
     if bins is not None:
         edges = bins.starts, bins.spans, bins.bins, bins.fractions
         E.append(piecewise_rows(bins.steps, bins.slope, bins.level, *edges))
     if codes is not None:
-        nets, n, columns = codes.codes.shape
         at = places(codes.codes, codes.table.shape[1])
-        rows = codes.table.reshape(-1, codes.table.shape[-1]).index_select(0, at)
-        E.append(rows.view(nets, columns, n, -1))
+        E.append(code_rows(codes.table, at, codes.codes.shape[2]))
     return E, [kind.weights for kind in (bins, codes) if kind is not None]
 
 
@@ -125,7 +134,5 @@ def table_columns_grads(d, P, R, bins, codes, gR, gbins, gcodes):
         edges = bins.starts, bins.spans, bins.bins, bins.fractions
         piecewise_grads(dE[0], *edges, *gbins[:3])
     if codes is not None:
-        own = dE[-1].view(-1, dE[-1].shape[-1])
-        at = places(codes.codes, codes.table.shape[1])
-        gcodes[0].copy_(sums(own, at, codes.table.shape))
+        code_grads(dE[-1], places(codes.codes, codes.table.shape[1]), gcodes[0])
     return d

@@ -163,7 +163,7 @@ INLINE int64_t slots_of(int64_t n, const int32_t *restrict at, int64_t apart, in
             for (int64_t j = used - 1; j >= 0; j--) {                                              \
                 const V start = *(const V *)(lines + 2 * j * h + q);                               \
                 const V rise = *(const V *)(lines + 2 * j * h + h + q);                            \
-                *(V *)(Q + j * h + q) = rise + (j ? (T)1 : (T)0) * above;                                   \
+                *(V *)(Q + j * h + q) = rise + (j ? (T)1 : (T)0) * above;                          \
                 slope += s[j] * start + r[j] * rise;                                               \
                 above += start;                                                                    \
             }                                                                                      \
@@ -192,6 +192,7 @@ INLINE int64_t slots_of(int64_t n, const int32_t *restrict at, int64_t apart, in
             }                                                                                      \
     }
 
+/* Gradients of rows added to those of the table that they were looked up in */
 #define ADDED_UP(SUFFIX, ATTRIBUTES, T, V, BITS, LANES, FEW, LONG)                                 \
     ATTRIBUTES static void added_up_##SUFFIX(int64_t n, int64_t h, const int32_t *restrict place,  \
                                              const T *restrict t, int64_t apart,                   \

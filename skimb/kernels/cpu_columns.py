@@ -133,17 +133,34 @@ def _apart(P):
     return P.stride(1 if P.shape[1] > 1 else 0)
 
 
+def _receives(P, R):
+    """Whether products of columns and their scales lie as kernels write and read them."""
+    nets, columns, _, h = P.shape
+    fits = P.stride()[2:] == (h, 1) and (nets == 1 or P.stride(0) == columns * _apart(P))
+    return fits and R.shape[::2] == (nets, columns) and _in_runs(R) and _same_type(P, R)
+
+
+def _adds_to(bias, P):
+    """Whether there are no intercepts, or they fit the sums of products."""
+    shape = (len(P), 1, P.shape[-1])
+    return bias is None or (bias.shape == shape and bias.stride(2) == 1 and _same_type(P, bias))
+
+
+def _near(columns, h):
+    """Numbers of products of columns that are used while they are near."""
+    return max(_IN_CACHE, 16 * columns * h) + columns * _GAP
+
+
 def _kinds(P, R, E, W):
     """Sizes and strides of columns of up to two kinds, and the tensors; None if they do not fit."""
     nets, columns, n, h = P.shape
-    fits = P.stride()[2:] == (h, 1) and (nets == 1 or P.stride(0) == columns * _apart(P))
-    fits = fits and len(E) < 3 and R.shape[::2] == (nets, columns) and _in_runs(R, *W)
+    fits = _receives(P, R) and len(E) < 3 and _in_runs(*W)
     fits = fits and columns == sum(x.shape[1] for x in E) and all(x.is_contiguous() for x in E)
     fits = fits and all(
         x.shape[::2] == (nets, n) and w.shape == (nets, x.shape[1], x.shape[3], h)
         for x, w in zip(E, W, strict=True)
     )
-    if not fits or not blocks(P, h) or not _same_type(P, R, *E, *W):
+    if not fits or not blocks(P, h) or not _same_type(P, *E, *W):
         return None
     sizes = [size for x in E for size in x.shape[1::2]]
     return [nets, R.shape[1], n, h, *sizes, *[0] * (4 - len(sizes))]
@@ -169,9 +186,7 @@ def mixed_columns(P, R, E, W, bias=None, relu=False):
     if sizes is None:
         return None
     nets, members, n, h = sizes[:4]
-    if bias is not None and (
-        bias.shape != (nets, 1, h) or bias.stride(2) != 1 or not _same_type(P, bias)
-    ):
+    if not _adds_to(bias, P):
         return None
     out = P.new_empty(nets, members, n, h)
     (E, F), W = _two(E), _two(W)
@@ -199,8 +214,7 @@ def mixed_columns_grads(d, P, R, E, W, gR, gW, dE):
     if not fits:
         return None
     h, first, e, other, f = sizes[3:]
-    near = max(_IN_CACHE, 16 * (first + other) * h) + (first + other) * _GAP
-    scratch = P.new_empty(near + (first * e + other * f) * h)
+    scratch = P.new_empty(_near(first + other, h) + (first * e + other * f) * h)
     (E, F), W, gW, dE = _two(E), _two(W), _two(gW), _two(dE)
     library.FUNCTIONS["mixed_columns_grads", P.dtype](
         *sizes, *_steps([*W, R]), _apart(P), _GAP, *_steps([*gW, gR]),
@@ -213,13 +227,10 @@ def _tables(P, R, bins, codes):
     """Sizes and strides of columns that are looked up, or None if they do not fit."""
     nets, columns, n, h = P.shape
     given = [kind for kind in (bins, codes) if kind is not None]
-    fits = n and given and P.stride()[2:] == (h, 1)
-    fits = fits and (nets == 1 or P.stride(0) == columns * _apart(P))
-    fits = fits and R.shape[::2] == (nets, columns) and _in_runs(R) and _same_type(P, R)
-    if not fits:
+    if not (n and given and _receives(P, R)):
         return None
     d = f = m = height = 0
-    e = given[0].weights.shape[2]
+    fits, e = True, given[0].weights.shape[2]
     if bins is not None:
         d, m = bins.steps.shape[1:3]
         own = bins[:4]
@@ -260,9 +271,7 @@ def table_columns(P, R, bins, codes, bias=None, relu=False):
     if sizes is None:
         return None
     nets, members, n, h, e, *_, height, tall = sizes
-    if bias is not None and (
-        bias.shape != (nets, 1, h) or bias.stride(2) != 1 or not _same_type(P, bias)
-    ):
+    if not _adds_to(bias, P):
         return None
     own, places, parts, table, other, at = _parts(bins, codes)
     tensors = [*own, parts, table, other, R, bias, places, at]
@@ -295,8 +304,7 @@ def table_columns_grads(d, P, R, bins, codes, gR, gbins, gcodes):
     to = _steps([*own, parts, places, table, other, at, R, *grads])
     (_, columns, n, h), e, (height, tall) = P.shape, sizes[4], sizes[-2:]
     once = min(columns, _AT_ONCE)
-    near = max(_IN_CACHE, 16 * once * h) + once * _GAP
-    scratch = P.new_empty(near + tall * (2 * h * once + h + 2 * e) + e * h)
+    scratch = P.new_empty(_near(once, h) + tall * (2 * h * once + h + 2 * e) + e * h)
     numbers = _numbers(2 * n * once + height)
     inside = library.FUNCTIONS["table_columns_grads", P.dtype](
         *sizes, _longs(to), _apart(P), _GAP,

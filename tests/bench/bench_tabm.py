@@ -110,6 +110,13 @@ class PlainTabM(nn.Module):
         return torch.baddbmm(self.c, a, self.W).squeeze(-1)
 
 
+def set_even_bins(module):
+    """48 bins of one width between -3 and 3 for each column."""
+    with torch.no_grad():
+        module.starts[:, 1:] = torch.linspace(-3, 3, 49)[:-1]
+        module.spans[:, 1:] = 0.125
+
+
 def steps(d, n, k, h, dropout=0.0, loss=None):
     """Functions that make one step each: plain and by hand, with cross-entropy or another loss."""
     rng = np.random.RandomState(0)
@@ -135,9 +142,7 @@ def steps(d, n, k, h, dropout=0.0, loss=None):
     module = TabM(TabMShape(d, (), 1, n_members=k, width=h)).reset(rng)
     place = (x + 3) / 6 * 48
     bins = place.floor().clamp(0, 47).int()
-    with torch.no_grad():
-        module.starts[:, 1:] = torch.linspace(-3, 3, 49)[:-1]
-        module.spans[:, 1:] = 0.125
+    set_even_bins(module)
     rows = {"bins": bins + 1 + (torch.arange(d) * 49).int(), "fractions": place - bins}
     bound = (loss or CrossEntropy()).bind(ClassPrior.of(y.numpy().astype(int)))
     flat, m, backend = module.flat.detach(), module.n_decayed, NetTabM(module, dropout)
@@ -213,9 +218,7 @@ def first_layers(d, f, n, k, h):
     """Forward and gradients of a first layer whose columns are looked up, or embedded."""
     rng = np.random.RandomState(0)
     module = TabM(TabMShape(d, (4,) * f, 1, n_members=k, width=h)).reset(rng)
-    with torch.no_grad():
-        module.starts[:, 1:] = torch.linspace(-3, 3, 49)[:-1]
-        module.spans[:, 1:] = 0.125
+    set_even_bins(module)
     layer = NetTabM(module).layers[0]
     X = {
         "bins": torch.from_numpy(rng.randint(1, 49, (1, n, d)).astype(np.int32)),
