@@ -22,7 +22,7 @@ NEIGHBOURS_STAMP := $(NEIGHBOURS)/.installed
 # processes of the test run, one thread each
 WORKERS ?= 2
 
-.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel extras claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench-gpu bench benchmark clean install bench-text neighbours
+.PHONY: demo test oldest newest check lint layers types doctest tests examples fast slow names docs links wheel extras claim bench-engine bench-kernels bench-search bench-losses bench-methods bench-tables bench-tabm bench-tabm-search bench-gpu bench benchmark clean install bench-text neighbours
 
 install: $(STAMP)
 
@@ -144,6 +144,11 @@ bench-losses: $(STAMP)
 bench-tabm: $(STAMP)
 	@mkdir -p docs/benchmarks
 	$(BIN)/python tests/bench/bench_tabm.py $(if $(DATA),--data $(DATA) --sets $(SETS)) --write docs/benchmarks/tabm.md
+
+# as for bench-tabm
+bench-tabm-search: $(STAMP)
+	@mkdir -p docs/benchmarks
+	$(BIN)/python tests/bench/bench_tabm_search.py $(if $(DATA),--data $(DATA) --sets $(SETS)) --write docs/benchmarks/tabm_search.md
 
 # DATA: as for bench-losses; without it only simulations and bundled sets
 bench-methods: $(STAMP)

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_classification, make_multilabel_classification
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import average_precision_score, f1_score, log_loss, make_scorer
 from sklearn.model_selection import (
@@ -431,8 +431,6 @@ def test_nets_on_raw_tables_alone_are_searched_as_in_a_list(rare, folds):
     assert alone.cv_results_["role"].tolist().count("special") == 2
     assert "class-weighted cross-entropy" in alone.advice_
     assert len(alone.results_frame()) == 6
-    with pytest.raises(ValueError, match="halving=3 drops settings of nets"):
-        search_over(tabm, grid, halving=3).fit(X, y)
 
 
 def test_a_pipeline_that_ends_in_nets_on_raw_tables_is_searched(rare):
@@ -806,6 +804,80 @@ def test_halving_is_for_nets(rare, capsys):
     assert lines[0].startswith("forest: 1 candidates x 3 folds: ")
     assert lines[1].startswith("nets: 16 candidates x 3 folds, 1 epochs: ")
     assert lines[-1].startswith("linear: 1 candidates x 3 folds: ")
+
+
+@pytest.mark.parametrize("in_pipeline", [False, True])
+def test_halving_of_nets_on_raw_tables_ends_as_if_nothing_had_been_dropped(
+    rare, in_pipeline, capsys
+):
+    X, y = rare
+    tabm = TabMClassifier(max_iter=9, n_iter_no_change=3, width=8, n_members=2, random_state=0)
+    tabm.set_params(validation_folds=3)
+    model = make_pipeline(StandardScaler(), tabm) if in_pipeline else tabm
+    name = "tabmclassifier__" if in_pipeline else ""
+    grid = {f"{name}learning_rate_init": [1e-4, 1e-3, 1e-2, 3e-2]}
+    kw = {"losses": LOSSES, "scoring": "average_precision", "cv": FOLDS, "ensemble": 2}
+    whole = LossSearchCV(model, grid, **kw).fit(X, y)
+    halved = LossSearchCV(model, grid, halving=3, verbose=1, **kw).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("16 candidates x 3 folds, one ensemble of at most 3 epochs: ")
+    assert " candidates x 3 folds, one ensemble of at most 9 epochs: " in lines[1]
+    assert 6 <= int(lines[1].split()[0]) <= 10  # a third of all, and two of each baseline
+    found = halved.cv_results_
+    ended = found["n_ensembles"] == 3
+    assert 3 <= ended.sum() <= 5
+    np.testing.assert_array_equal(scores_of(halved)[:, ended], scores_of(whole)[:, ended])
+    assert ended[halved.best_index_]
+    assert {"cross-entropy", "weighted cross-entropy"} <= set(found["role"][ended])
+    once = ended | (found["n_ensembles"] == 1)
+    assert once.all()
+    assert set(found["n_epochs"][~ended]) == {3, 9}
+    # what was dropped first has the score of that training
+    k = np.flatnonzero(found["n_epochs"] == 3)[0]
+    short = clone(model).set_params(**found["params"][k])
+    short.set_params(**{f"{name}max_iter": 3, f"{name}validation_folds": 1})
+    expected = cross_val_score(short, X, y, cv=FOLDS, scoring="average_precision")
+    np.testing.assert_array_equal(scores_of(halved)[:, k], expected)
+    assert {str(params) for _, params in halved.ensemble_} <= {
+        str(params) for params, end in zip(found["params"], ended, strict=True) if end
+    }
+    frame = halved.results_frame()
+    assert frame["n_ensembles"].isin([1, 3]).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        quiet = LossSearchCV(tabm.set_params(max_iter=200), None, **kw | {"ensemble": 0}, halving=2)
+        quiet.fit(X, y)
+
+
+def test_halving_of_nets_without_folds_or_with_least_epochs(rare):
+    X, y = rare
+    tabm = TabMClassifier(max_iter=8, n_iter_no_change=3, width=8, n_members=2, random_state=0)
+    grid = {"learning_rate_init": [1e-4, 1e-2]}
+    kw = {"losses": LOSSES, "scoring": "average_precision", "cv": 2, "refit": False}
+
+    def trained(**params):
+        found = LossSearchCV(tabm, grid, **kw, **params).fit(X, y).cv_results_
+        return set(zip(found["n_epochs"].tolist(), found["n_ensembles"].tolist(), strict=True))
+
+    for folds in (0, 1):  # nothing but epochs can be fewer
+        tabm.set_params(validation_folds=folds)
+        assert {(3, 1), (8, 1)} <= trained(halving=3, min_epochs=3) <= {(3, 1), (6, 1), (8, 1)}
+    tabm.set_params(validation_folds=2)
+    assert trained(halving=4, min_epochs=2) == {(2, 1), (8, 2)}
+    assert trained(halving=4) == {(8, 1), (8, 2)}
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores:UserWarning")
+def test_halving_keeps_what_fails_out(rare):
+    X, y = rare
+    tabm = TabMClassifier(max_iter=4, n_iter_no_change=2, width=8, n_members=2, random_state=0)
+    grid = {"learning_rate_init": [1e-3, 1e-2, -1.0]}
+    with pytest.warns(FitFailedWarning):
+        found = LossSearchCV(tabm, grid, losses=LOSSES, halving=3, cv=2).fit(X, y).cv_results_
+    bad = np.array([p["learning_rate_init"] < 0 for p in found["params"]])
+    assert np.isnan(found["mean_test_score"][bad]).all()
+    assert (found["n_ensembles"][bad] <= 1).all()
+    assert np.isfinite(found["mean_test_score"][~bad]).all()
 
 
 def test_jobs_threads_and_memory_change_nothing(rare):

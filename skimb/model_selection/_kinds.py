@@ -1,6 +1,7 @@
 """One estimator of a search: its candidates, and how they are trained."""
 
 import time
+import warnings
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from traceback import format_exception
@@ -8,6 +9,7 @@ from traceback import format_exception
 import joblib
 import numpy as np
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
 from skimb._base.classifier import NeuralClassifier
@@ -49,8 +51,8 @@ class Kind(ABC):
         One per setting; an ``error`` that is not None says why it cannot be trained.
     kept : list of int
         Candidates that still train.
-    n_epochs : ndarray of int
-        Epochs that each candidate was trained for; 0 where there are none.
+    n_epochs, n_ensembles : ndarray of int
+        Epochs that each candidate was trained for at most, and ensembles of each that were; 0 where there are none.
     """
 
     def __init__(self, name, estimator, settings, fit_params):
@@ -60,7 +62,7 @@ class Kind(ABC):
         self.roles = [SPECIAL if c.error else role(c.classifier) for c in self.candidates]
         self.losses = ["" if c.error else loss_name(c.classifier) for c in self.candidates]
         self.kept = list(range(len(settings)))
-        self.n_epochs = np.zeros(len(settings), int)
+        self.n_epochs, self.n_ensembles = np.zeros((2, len(settings)), int)
 
     @abstractmethod
     def _candidate(self, params):
@@ -86,8 +88,41 @@ class Kind(ABC):
         """
 
     def stops(self, halving, least):
-        """Epochs after which candidates are dropped."""
+        """Epochs after which candidates are dropped.
+
+        Parameters
+        ----------
+        halving : int or None
+            One in so many goes on.
+        least : int or None
+            Epochs before the first selection.
+
+        Returns
+        -------
+        list of int
+            Increasing.
+        """
         return []
+
+    def stage(self, until):
+        """How far candidates are trained until a stop, for people."""
+        return "" if until is None else f", {until} epochs"
+
+    def halve(self, means, halving):
+        """Keep the best share of the candidates by their mean scores, and no smaller a share of each baseline."""
+        order = np.array(self.kept)[np.argsort(-np.nan_to_num(means, nan=-np.inf), kind="stable")]
+        roles = np.array(self.roles)[order]
+        groups = [order, *(order[roles == role] for role in set(roles) - {SPECIAL})]
+        self.kept = sorted(
+            {k for group in groups for k in group[: -(-len(group) // halving)].tolist()}
+        )
+
+    def _longest(self):
+        return max((c.classifier.max_iter for c in self.candidates if not c.error), default=1)
+
+    def _rounds(self, halving):
+        """How often one in `halving` can be kept."""
+        return int(np.log(max(len(self.settings), 1)) / np.log(halving) + 1e-9)
 
     def with_setting(self, k):
         """An unfitted estimator with setting k."""
@@ -100,27 +135,12 @@ class NeuralKind(Kind):
     def _candidate(self, params):
         return Candidate(self.estimator, params)
 
-    @property
-    def _longest(self):
-        return max((c.classifier.max_iter for c in self.candidates if not c.error), default=1)
-
     def stops(self, halving, least):
         """As in `Kind`."""
         if halving is None:
             return []
-        rounds = int(np.log(max(len(self.settings), 1)) / np.log(halving) + 1e-9)
-        first = least or max(1, self._longest // halving**rounds)
-        stops = []
-        while first < self._longest and len(stops) < rounds:
-            stops.append(first)
-            first = max(first + 1, first * halving)
-        return stops
-
-    def halve(self, means, halving):
-        """Keep the best share of the candidates by their mean scores, and the baselines."""
-        order = np.argsort(-np.nan_to_num(means, nan=-np.inf), kind="stable")
-        best = {self.kept[i] for i in order[: -(-len(self.kept) // halving)]}
-        self.kept = [k for k in self.kept if k in best or self.roles[k] != SPECIAL]
+        rounds, longest = self._rounds(halving), self._longest()
+        return _times(halving, least or max(1, longest // halving**rounds), rounds, longest)
 
     def training(self, rows, keep_proba, search):
         """As in `Kind`."""
@@ -134,10 +154,19 @@ class NeuralKind(Kind):
 
         def advance(until):
             found = parallel(joblib.delayed(_advance)(fold, until, self.kept) for fold in folds)
-            self.n_epochs[self.kept] = self._longest if until is None else until
+            self.n_epochs[self.kept] = self._longest() if until is None else until
             return found
 
         return advance
+
+
+def _times(factor, first, n, longest):
+    """At most n epochs below the longest, each so many times the one before."""
+    stops = []
+    while first < longest and len(stops) < n:
+        stops.append(first)
+        first = max(first + 1, first * factor)
+    return stops
 
 
 class WholeCandidate:
@@ -164,6 +193,19 @@ class WholeCandidate:
         except Exception as error:  # belongs to this candidate, reported with its scores
             self.error = error
 
+    def fitted(self, X, y, params, until=None):
+        """The setting fitted to rows; where `until` is given, one ensemble of TabM for so many epochs."""
+        model = unfitted(self.estimator)
+        if until is None:
+            return model.fit(X, y, **params)
+        nets = last_step(model)
+        nets.set_params(
+            max_iter=min(nets.max_iter, until), validation_folds=min(nets.validation_folds, 1)
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # it is cut short on purpose
+            return model.fit(X, y, **params)
+
 
 class PlainKind(Kind):
     """Any other classifier; every fit is a task of joblib."""
@@ -173,16 +215,24 @@ class PlainKind(Kind):
 
     def training(self, rows, keep_proba, search):
         """As in `Kind`."""
-        n, verbose = len(self.candidates), max(0, search.verbose - 1)
+        verbose = max(0, search.verbose - 1)
 
         def advance(until):
+            kept = self.kept
             with self._block(search):
                 found = Parallel(n_jobs=search.n_jobs, verbose=verbose)(
-                    delayed(fit_alone)(candidate, rows, j, self.fit_params, k in keep_proba)
+                    delayed(fit_alone)(
+                        self.candidates[k], rows, j, self.fit_params, k in keep_proba, until
+                    )
                     for j in range(len(rows.splits))
-                    for k, candidate in enumerate(self.candidates)
+                    for k in kept
                 )
-            return [dict(enumerate(found[n * j : n * j + n])) for j in range(len(rows.splits))]
+            self._count(until)
+            n = len(kept)
+            return [
+                dict(zip(kept, found[n * j : n * j + n], strict=True))
+                for j in range(len(rows.splits))
+            ]
 
         return advance
 
@@ -190,15 +240,48 @@ class PlainKind(Kind):
         """What the tasks run in."""
         return nullcontext()
 
+    def _count(self, until):
+        """Note what those that are kept were trained for."""
 
-class SharedKind(PlainKind):
-    """An estimator of several nets, or a pipeline that ends in one: the nets of all tasks are populations."""
+
+class EnsembleKind(PlainKind):
+    """TabM, or a pipeline that ends in it, whose fits are trained as a whole.
+
+    Candidates are dropped after few epochs of one ensemble, and then after the whole training of one; those
+    that are left train all their ensembles.
+    """
+
+    def stops(self, halving, least):
+        """As in `Kind`; the last stop may be the longest training of a single ensemble."""
+        if halving is None:
+            return []
+        rounds, longest = self._rounds(halving), self._longest()
+        able = [c.classifier for c in self.candidates if not c.error]
+        several = max((c.validation_folds for c in able), default=0) > 1
+        patience = min((c.n_iter_no_change for c in able), default=1)
+        whole = several and rounds > (least is not None)
+        first = least or int(min(patience, longest))
+        stops = _times(halving, first, rounds - whole, longest)
+        return [*stops, longest] if whole else stops
+
+    def stage(self, until):
+        """As in `Kind`."""
+        return "" if until is None else f", one ensemble of at most {until} epochs"
 
     def _block(self, search):
-        return batched_fits_once(search.max_memory)
+        # the ensembles of several folds are a population already, and larger ones of them are no faster
+        last = last_step(self.estimator)
+        return batched_fits_once(search.max_memory) if last.validation_folds <= 1 else nullcontext()
+
+    def _count(self, until):
+        for k in self.kept:
+            if not self.candidates[k].error:
+                nets = self.candidates[k].classifier
+                self.n_epochs[k] = min(nets.max_iter, until or nets.max_iter)
+                self.n_ensembles[k] = max(1, nets.validation_folds) if until is None else 1
 
 
-def fit_alone(candidate, rows, number, fit_params, keep_proba):
+def fit_alone(candidate, rows, number, fit_params, keep_proba, until=None):
     """Fit a candidate to the training rows of a split and score it.
 
     Parameters
@@ -213,6 +296,8 @@ def fit_alone(candidate, rows, number, fit_params, keep_proba):
         Parameters of `fit` for all rows.
     keep_proba : bool
         Whether probabilities of the test rows are wanted.
+    until : int, default=None
+        Epochs to stop at, of an estimator that has some.
 
     Returns
     -------
@@ -225,9 +310,7 @@ def fit_alone(candidate, rows, number, fit_params, keep_proba):
         if candidate.error is not None:
             raise candidate.error
         train, test = rows.splits[number]
-        model = unfitted(candidate.estimator).fit(
-            *rows.part(train), **rows.params(fit_params, train)
-        )
+        model = candidate.fitted(*rows.part(train), rows.params(fit_params, train), until)
         fit_time = time.perf_counter() - began
         began = time.perf_counter()
         scores = _scores(model, rows, test)
@@ -255,9 +338,7 @@ def _advance(fold, until, kept):
 def _kind_for(classifier):
     if isinstance(classifier, NeuralClassifier):
         return NeuralKind
-    # the ensembles of several folds are a population already, and larger ones of them are no faster
-    one = isinstance(classifier, TabMClassifier) and classifier.validation_folds <= 1
-    return SharedKind if one else PlainKind
+    return EnsembleKind if isinstance(classifier, TabMClassifier) else PlainKind
 
 
 def kinds_of(search, fit_params, y, task):
@@ -283,13 +364,9 @@ def kinds_of(search, fit_params, y, task):
     if not search._several:
         wanted = settings(search.estimator, chosen, search.param_grid)
         last = last_step(search.estimator)
-        several_nets = isinstance(last, TabMClassifier)
-        if several_nets and search.halving is not None:
-            raise ValueError(
-                f"halving={search.halving} drops settings of nets that are trained epoch by epoch, and a fit of "
-                f"{type(last).__name__} is trained as a whole; use halving=None."
-            )
-        kind = _kind_for(last) if several_nets else NeuralKind  # which says what it takes
+        kind = (
+            EnsembleKind if isinstance(last, TabMClassifier) else NeuralKind
+        )  # which says what it takes
         return [kind(None, search.estimator, wanted, fit_params[None])]
     estimators = dict(checked_pairs(search))
     grids = checked_grids(search.param_grid, list(estimators))

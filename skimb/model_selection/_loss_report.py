@@ -8,7 +8,7 @@ from skimb.losses import CrossEntropy
 from skimb.model_selection._candidates import OTHER, PLAIN, SPECIAL, WEIGHTED, is_baseline
 
 _SHOWN = 5  # candidates that notebooks show
-_EXTRA = ("threshold", "std_threshold", "mean_untuned_score", "n_epochs")
+_EXTRA = ("threshold", "std_threshold", "mean_untuned_score", "n_epochs", "n_ensembles")
 
 
 def label(params):

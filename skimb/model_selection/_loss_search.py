@@ -75,12 +75,13 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
         of the best one.
     halving : int, default=None
         Factor of successive halving over epochs: all candidates are trained for few epochs, one in
-        `halving` goes on. Cross-entropy baselines always go on. Members continue where they stopped. Of
-        several estimators each neural one is halved by itself; the others, ``TabMClassifier`` among them, are
-        trained once, and that one alone refuses it.
+        `halving` goes on, and of the plain and of the class-weighted cross-entropy settings no smaller a share.
+        Members continue where they stopped. ``TabMClassifier`` begins anew: it trains one ensemble for few
+        epochs, then one until it stops, and all of its `validation_folds` at last. Of several estimators those
+        that have epochs are halved, each by itself; the others are trained once.
     min_epochs : int, default=None
         Epochs before the first selection; None divides the largest ``max_iter`` evenly, as `halving`
-        says.
+        says, and takes the patience (``n_iter_no_change``) of ``TabMClassifier``.
     nested : int or splitter, default=None
         Outer folds for an honest estimate: the whole search is repeated in each and scored on the rest
         (``nested_scores_``).
@@ -103,8 +104,9 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
     cv_results_ : dict of arrays
         As in ``GridSearchCV``; also ``role``, of several estimators ``estimator`` (the name; ``params`` are in
         the words of its grid), with `threshold` ``threshold`` (from the predictions of all folds),
-        ``std_threshold`` (over folds) and ``mean_untuned_score``, with `halving` ``n_epochs`` (0 for estimators
-        that are not neural).
+        ``std_threshold`` (over folds) and ``mean_untuned_score``, with `halving` ``n_epochs`` (of the
+        last training at most, 0 for estimators that are not neural) and ``n_ensembles`` (that
+        ``TabMClassifier`` trained, 0 for others).
     best_estimator_ : estimator
         Fitted on all rows: the estimator, with `threshold` in a ``FixedThresholdClassifier``.
     best_params_, best_index_, best_score_, scorer_, n_splits_, refit_time_, multimetric_ : object
@@ -310,7 +312,8 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
         if self._several:
             more["estimator"] = np.array([kind.name for kind, _ in candidates], object)
         if self.halving is not None:
-            more["n_epochs"] = np.concatenate([kind.n_epochs for kind in kinds])
+            for name in ("n_epochs", "n_ensembles"):
+                more[name] = np.concatenate([getattr(kind, name) for kind in kinds])
         results = self._results([kind.settings[k] for kind, k in candidates], run, more)
         self._choose(results, run)
         self._advise(results, splits, run)

@@ -47,9 +47,8 @@ def train_all(search, kinds, rows, run, keep_proba, task):
             if search.verbose > 0:
                 seconds = time.perf_counter() - began
                 name = "" if kind.name is None else f"{kind.name}: "
-                so_far = "" if until is None else f", {until} epochs"
                 size = f"{len(kind.kept)} candidates x {len(rows.splits)} folds"
-                print(f"{name}{size}{so_far}: {seconds:.1f} s")
+                print(f"{name}{size}{kind.stage(until)}: {seconds:.1f} s")
             if until is not None:
                 kind.halve([run.mean_score(numbers[k]) for k in kind.kept], search.halving)
             if stage is not None:
