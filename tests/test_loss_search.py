@@ -10,6 +10,7 @@ import torch
 from imblearn.over_sampling import SMOTE
 from imblearn.pipeline import make_pipeline as imblearn_pipeline
 from scipy import sparse
+from scipy.stats import rankdata
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import (
@@ -19,18 +20,22 @@ from sklearn.datasets import (
     make_multilabel_classification,
 )
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import d2_log_loss_score, f1_score, get_scorer, make_scorer
 from sklearn.model_selection import (
     GridSearchCV,
+    HalvingGridSearchCV,
     StratifiedKFold,
     cross_val_predict,
     cross_val_score,
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 from skimb._core.compat import VERSION
+from skimb.inspection import SearchDisplay
 from skimb.linear_model import LinearClassifier
 from skimb.losses import (
     AnyLoss,
@@ -432,6 +437,54 @@ def test_halving_goes_on_with_the_best(rare):
     )
     assert ended[halved.best_index_]
     assert whole.best_params_.keys() == halved.best_params_.keys()
+
+
+def test_what_halving_dropped_stands_behind_the_rest(rare):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    X, y = rare
+    # few epochs are best, so that what is dropped after them has better scores than what trains on
+    net = MLPClassifier((32,), max_iter=150, learning_rate_init=0.05, tol=0.0, random_state=0)
+    grid = {"alpha": [0.0, 1e-5]}
+    kw = {"scoring": "neg_log_loss", "cv": 3, "halving": 2, "min_epochs": 3}
+    search = LossSearchCV(net, grid, losses=[Focal(), LogitAdjusted()], **kw).fit(X, y)
+    found, best = search.cv_results_, search.best_index_
+    ended, means = found["finished"], found["mean_test_score"]
+    assert 0 < ended.sum() < len(ended)
+    assert means[~ended].max() > means[ended].max()
+    assert ended[best]
+    assert means[best] == means[ended].max()
+    ranks = found["rank_test_score"]
+    assert ranks[best] == 1
+    np.testing.assert_array_equal(ranks[ended], rankdata(-means[ended], "min"))
+    np.testing.assert_array_equal(ranks[~ended], ended.sum() + rankdata(-means[~ended], "min"))
+    table = search.results_frame()
+    assert table["mean"][0] == means[best]
+    assert table["finished"].tolist() == sorted(ended, reverse=True)
+    base = means[ended & (found["role"] == "weighted cross-entropy")].max()
+    np.testing.assert_allclose(table["difference"], table["mean"] - base)
+    drawn = search.plot()
+    dropped = table.groupby("loss")["finished"].any().min() is np.False_
+    assert ("hollow" in drawn.get_xlabel()) >= dropped
+    display = SearchDisplay.from_search(search, top=99)
+    assert len(display.mean) == ended.sum()
+    assert display.mean[0] == means[best]
+    with pytest.raises(ValueError, match="dropped by halving before its training ended"):
+        SearchDisplay.from_search(search, baseline=int(np.flatnonzero(~ended)[0]))
+    whole = LossSearchCV(net, grid, losses=[Focal()], scoring="neg_log_loss", cv=3).fit(X, y)
+    assert "finished" not in whole.cv_results_
+    np.testing.assert_array_equal(
+        whole.cv_results_["rank_test_score"], rankdata(-whole.cv_results_["mean_test_score"], "min")
+    )
+
+
+def test_a_display_of_scikit_learns_halving_shows_its_last_round(rare):
+    pytest.importorskip("matplotlib").use("Agg")
+    grid = {"max_depth": [1, 2, 3, 4]}
+    search = HalvingGridSearchCV(DecisionTreeClassifier(), grid, random_state=0).fit(*rare)
+    display = SearchDisplay.from_search(search)
+    last = search.cv_results_["iter"] == search.n_iterations_ - 1
+    assert len(display.mean) == last.sum() < len(last)
 
 
 def test_halving_of_losses_whose_level_is_fitted_afterwards(rare):

@@ -9,8 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from skimb.inspection._display import BLUE, GREY, VERMILLION, cut, despined, new_axes
 from skimb.inspection._holm import holm
 from skimb.model_selection._advice import compare
-from skimb.model_selection._candidates import is_baseline
-from skimb.model_selection._loss_report import fold_scores, labels
+from skimb.model_selection._loss_report import best_baseline, finished, fold_scores, labels
 
 _FEWEST_SETS = 5
 _KINDS = ("score", "difference", "critical")
@@ -120,6 +119,7 @@ class SearchDisplay:
         ----------
         search : estimator
             With ``cv_results_``: :class:`~skimb.model_selection.LossSearchCV` or a search of scikit-learn.
+            Candidates that halving dropped are left out: their scores are of a shorter training.
         kind : {"score", "difference"}, default="score"
             What to draw.
         metric : str, default=None
@@ -160,15 +160,19 @@ class SearchDisplay:
         if f"mean_test_{metric}" not in results:
             known = [key[10:] for key in results if key.startswith("mean_test_")]
             raise ValueError(f"metric={metric!r} is none of {known}.")
-        scores = fold_scores(results, metric)
+        ended = finished(results)
+        scores = np.where(ended[:, None], fold_scores(results, metric), np.nan)
         names = labels(results)
         if baseline is None and "role" in results:
-            rivals = np.flatnonzero(is_baseline(results["role"], "estimator" in results))
-            means = np.nan_to_num(results[f"mean_test_{metric}"], nan=-np.inf)
-            baseline = int(rivals[np.argmax(means[rivals])]) if len(rivals) else None
+            baseline = best_baseline(results, metric)
         elif baseline is not None and not 0 <= baseline < len(names):
             raise ValueError(
                 f"baseline={baseline!r} is no number of the {len(names)} candidates, 0 to {len(names) - 1}."
+            )
+        elif baseline is not None and not ended[baseline]:
+            raise ValueError(
+                f"baseline={baseline!r} was dropped by halving before its training ended; take one of "
+                f"{np.flatnonzero(ended).tolist()}."
             )
         display = cls._of(names, scores, kind, metric, baseline, top, test_share)
         return display.plot(ax=ax, **plot_kwargs)

@@ -8,7 +8,7 @@ from skimb.losses import CrossEntropy
 from skimb.model_selection._candidates import OTHER, PLAIN, SPECIAL, WEIGHTED, is_baseline
 
 _SHOWN = 5  # candidates that notebooks show
-_EXTRA = ("threshold", "std_threshold", "mean_untuned_score", "n_epochs", "n_ensembles")
+_EXTRA = ("threshold", "std_threshold", "mean_untuned_score", "n_epochs", "n_ensembles", "finished")
 
 
 def label(params):
@@ -35,8 +35,38 @@ def fold_scores(results, name):
     return np.stack([results[f"split{j}_test_{name}"] for j in range(n)], axis=1)
 
 
+def finished(results):
+    """Candidates whose training was not cut short by halving, ours or scikit-learn's, as a mask."""
+    if "iter" in results:
+        return results["iter"] == np.max(results["iter"])
+    return results.get("finished", np.ones(len(results["params"]), bool))
+
+
+def standing(results, name):
+    """Mean scores and the order of the candidates, best first; those that were dropped or failed come last."""
+    means = np.nan_to_num(results[f"mean_test_{name}"], nan=-np.inf)
+    return means, np.lexsort((-means, ~finished(results)))
+
+
+def ranks(results, name):
+    """Ranks by mean score, 1 for the best, as scikit-learn gives them; what was dropped ranks last."""
+    means, order = standing(results, name)
+    keys = np.column_stack([~finished(results), -means])[order]
+    new = np.r_[True, (keys[1:] != keys[:-1]).any(1)]
+    found = np.empty(len(order), np.int32)
+    found[order] = np.maximum.accumulate(np.where(new, np.arange(1, len(order) + 1), 0))
+    return found
+
+
+def best_baseline(results, name):
+    """Number of the candidate that a special loss has to beat, or None."""
+    _, order = standing(results, name)
+    baseline = is_baseline(results["role"], "estimator" in results)
+    return next(iter(order[baseline[order]].tolist()), None)
+
+
 def frame(results, name, losses):
-    """Candidates as a pandas table, best first.
+    """Candidates as a pandas table, best first; those that were dropped come last.
 
     Parameters
     ----------
@@ -56,13 +86,11 @@ def frame(results, name, losses):
     scores, roles = fold_scores(results, name), results["role"]
     means = results[f"mean_test_{name}"]
     several = "estimator" in results
-    baseline = np.flatnonzero(is_baseline(roles, several))
-    base = np.full(scores.shape[1], np.nan)
-    if len(baseline):
-        base = scores[baseline[np.argmax(np.nan_to_num(means[baseline], nan=-np.inf))]]
+    baseline = best_baseline(results, name)
+    base = np.full(scores.shape[1], np.nan) if baseline is None else scores[baseline]
     rows = []
-    for k, params in enumerate(results["params"]):
-        d = scores[k] - base
+    for k in standing(results, name)[1]:
+        params, d = results["params"][k], scores[k] - base
         row = {"estimator": results["estimator"][k]} if several else {}
         row |= {"loss": losses[k], "role": roles[k], "setting": label(params), "mean": means[k]}
         row["std"], row["difference"] = results[f"std_test_{name}"][k], d.mean()
@@ -72,12 +100,14 @@ def frame(results, name, losses):
                 value = results[column][k]
                 row[column] = value if np.ndim(value) == 0 else tuple(value.tolist())
         rows.append(row)
-    table = pandas.DataFrame(rows)
-    return table.sort_values("mean", ascending=False, kind="stable", ignore_index=True)
+    return pandas.DataFrame(rows)
 
 
 def draw(table, xlabel, ax):
-    """Draw the best setting of each loss with its spread over folds, and both baselines."""
+    """Draw the best setting of each loss with its spread over folds, and both baselines.
+
+    Losses all of whose settings were dropped are hollow.
+    """
     pyplot = require("matplotlib.pyplot", extra="plot")
     several = "estimator" in table
     by = ["estimator", "role", "loss"] if several else ["role", "loss"]
@@ -90,9 +120,14 @@ def draw(table, xlabel, ax):
         names = best["estimator"] + names.where(best["role"] == OTHER, ": " + names)
     colors = best["role"].map({PLAIN: "C7", WEIGHTED: "C1", SPECIAL: "C0", OTHER: "C2"})
     ax.hlines(names, best["mean"] - best["std"], best["mean"] + best["std"], colors=colors)
-    ax.scatter(best["mean"], names, c=colors, zorder=3)
-    line = best.loc[is_baseline(best["role"], several), "mean"].max()
+    whole = best["finished"] if "finished" in best else np.ones(len(best), bool)
+    ax.scatter(
+        best["mean"], names, facecolors=colors.where(whole, "white"), edgecolors=colors, zorder=3
+    )
+    line = best.loc[is_baseline(best["role"], several) & whole, "mean"].max()
     ax.axvline(line, color="C1", linewidth=0.8, linestyle="--")
+    if not np.all(whole):
+        xlabel += "\nhollow: dropped before its training ended"
     ax.set_xlabel(xlabel)
     return ax
 
@@ -111,8 +146,7 @@ def shown(search):
         HTML.
     """
     results, name = search.cv_results_, search._metric
-    means = np.nan_to_num(results[f"mean_test_{name}"], nan=-np.inf)
-    order, said = np.argsort(-means, kind="stable"), labels(results)
+    order, said = standing(results, name)[1], labels(results)
     tuned = "threshold" in results
     rows = [
         (

@@ -26,7 +26,7 @@ from skimb.model_selection._decisions import check_positive_of
 from skimb.model_selection._fixed_threshold import FixedThresholdClassifier
 from skimb.model_selection._greedy import select
 from skimb.model_selection._kinds import kinds_of
-from skimb.model_selection._loss_report import draw, fold_scores, frame, labels, shown
+from skimb.model_selection._loss_report import draw, fold_scores, frame, labels, ranks, shown
 from skimb.model_selection._responses import target_of
 from skimb.model_selection._rows import SearchRows
 from skimb.model_selection._search_run import SearchRun
@@ -105,8 +105,8 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
         As in ``GridSearchCV``; also ``role``, of several estimators ``estimator`` (the name; ``params`` are in
         the words of its grid), with `threshold` ``threshold`` (from the predictions of all folds),
         ``std_threshold`` (over folds) and ``mean_untuned_score``, with `halving` ``n_epochs`` (of the
-        last training at most, 0 for estimators that are not neural) and ``n_ensembles`` (that
-        ``TabMClassifier`` trained, 0 for others).
+        last training at most, 0 for estimators that are not neural) ``n_ensembles`` (that
+        ``TabMClassifier`` trained, 0 for others) and ``finished`` (others rank last).
     best_estimator_ : estimator
         Fitted on all rows: the estimator, with `threshold` in a ``FixedThresholdClassifier``.
     best_params_, best_index_, best_score_, scorer_, n_splits_, refit_time_, multimetric_ : object
@@ -314,6 +314,7 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
         if self.halving is not None:
             for name in ("n_epochs", "n_ensembles"):
                 more[name] = np.concatenate([getattr(kind, name) for kind in kinds])
+            more["finished"] = np.isin(np.arange(len(candidates)), run.last)
         results = self._results([kind.settings[k] for kind, k in candidates], run, more)
         self._choose(results, run)
         self._advise(results, splits, run)
@@ -415,7 +416,10 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
         if self.threshold:
             more |= tuned.columns(len(wanted))
             more["mean_untuned_score"] = [run.mean_score(k) for k in range(len(wanted))]
-        return self._format_results(wanted, len(outcomes), out, more)
+        results = self._format_results(wanted, len(outcomes), out, more)
+        for name in (key.removeprefix("rank_test_") for key in results if "rank_test_" in key):
+            results[f"rank_test_{name}"] = ranks(results, name)
+        return results
 
     def _choose(self, results, run):
         """Best index among the candidates that were trained to the end."""
