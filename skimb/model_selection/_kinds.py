@@ -247,22 +247,17 @@ class PlainKind(Kind):
 class EnsembleKind(PlainKind):
     """TabM, or a pipeline that ends in it, whose fits are trained as a whole.
 
-    Candidates are dropped after few epochs of one ensemble, and then after the whole training of one; those
-    that are left train all their ensembles.
+    Candidates are dropped after few epochs of one ensemble; those that are left train all their ensembles.
     """
 
     def stops(self, halving, least):
-        """As in `Kind`; the last stop may be the longest training of a single ensemble."""
+        """As in `Kind`: multiples of the patience, since training ends by itself after some of them."""
         if halving is None:
             return []
-        rounds, longest = self._rounds(halving), self._longest()
-        able = [c.classifier for c in self.candidates if not c.error]
-        several = max((c.validation_folds for c in able), default=0) > 1
-        patience = min((c.n_iter_no_change for c in able), default=1)
-        whole = several and rounds > (least is not None)
-        first = least or int(min(patience, longest))
-        stops = _times(halving, first, rounds - whole, longest)
-        return [*stops, longest] if whole else stops
+        longest = self._longest()
+        patience = (c.classifier.n_iter_no_change for c in self.candidates if not c.error)
+        step = least or int(min(min(patience, default=1), longest))
+        return [*range(step, longest, step)][: self._rounds(halving)]
 
     def stage(self, until):
         """As in `Kind`."""

@@ -77,8 +77,8 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
         Factor of successive halving over epochs: all candidates are trained for few epochs, one in
         `halving` goes on, and of the plain and of the class-weighted cross-entropy settings no smaller a share.
         Members continue where they stopped. ``TabMClassifier`` begins anew: it trains one ensemble for few
-        epochs, then one until it stops, and all of its `validation_folds` at last. Of several estimators those
-        that have epochs are halved, each by itself; the others are trained once.
+        epochs, then for twice as many, and so on, and all of its `validation_folds` to the end at last. Of several
+        estimators those that have epochs are halved, each by itself; the others are trained once.
     min_epochs : int, default=None
         Epochs before the first selection; None divides the largest ``max_iter`` evenly, as `halving`
         says, and takes the patience (``n_iter_no_change``) of ``TabMClassifier``.

@@ -34,8 +34,8 @@ warnings.simplefilter("ignore")
 WHAT = (
     "Twenty settings of `TabMClassifier`: cross-entropy, with class weights too, two focal losses and logit adjustment, each "
     "with two learning rates and two weight decays. Five folds, chosen by log loss, no last fit. `GridSearchCV` and `LossSearchCV` "
-    "without halving train all of them to the end and find the same scores; with `halving` settings are dropped after six "
-    "epochs of one ensemble and after the training of one ensemble. CPU seconds of one run in turns. Lost is what the best setting "
+    "without halving train all of them to the end and find the same scores; with `halving` settings are dropped after six, "
+    "twelve and more epochs of one ensemble. CPU seconds of one run in turns. Lost is what the best setting "
     "that halving ends with has more of log loss, as a share of a constant's, than the best of all twenty; spread is the difference "
     "between the best and the worst of them."
 )
