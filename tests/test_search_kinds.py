@@ -845,8 +845,10 @@ def test_halving_of_nets_on_raw_tables_ends_as_if_nothing_had_been_dropped(
     assert frame["n_ensembles"].isin([1, 3]).all()
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
-        quiet = LossSearchCV(tabm.set_params(max_iter=200), None, **kw | {"ensemble": 0}, halving=2)
-        quiet.fit(X, y)
+        tabm.set_params(max_iter=200)
+        for folds in (1, 2):  # in threads, one after another
+            tabm.set_params(validation_folds=folds)
+            LossSearchCV(tabm, **kw | {"ensemble": 0}, halving=2, n_jobs=folds).fit(X, y)
 
 
 def test_halving_of_nets_without_folds_or_with_least_epochs(rare):

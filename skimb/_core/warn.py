@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 #: packages through which a call of the user may reach the place that warns
@@ -29,6 +30,24 @@ _PASSED_THROUGH = frozenset(
 
 #: what `user_line` gave where a thread was started, in the context of the thread
 STARTED_AT: ContextVar = ContextVar("STARTED_AT", default=None)
+
+_MUTED: ContextVar = ContextVar("_MUTED", default=())
+
+
+@contextmanager
+def muted(category):
+    """Keep our own warnings of a class quiet in this thread; the filters of ``warnings`` belong to all threads.
+
+    Parameters
+    ----------
+    category : type
+        Class of the warnings.
+    """
+    before = _MUTED.set((*_MUTED.get(), category))
+    try:
+        yield
+    finally:
+        _MUTED.reset(before)
 
 
 def user_line():
@@ -61,6 +80,8 @@ def warn_user(message, category=UserWarning):
     category : type, default=UserWarning
         Class of the warning.
     """
+    if issubclass(category, _MUTED.get()):
+        return
     line = user_line()
     if line is None:
         warnings.warn(message, category, stacklevel=2)

@@ -1,7 +1,6 @@
 """One estimator of a search: its candidates, and how they are trained."""
 
 import time
-import warnings
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from traceback import format_exception
@@ -15,6 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from skimb._base.classifier import NeuralClassifier
 from skimb._core.inner import last_step, unfitted
 from skimb._core.priors import ClassPrior
+from skimb._core.warn import muted
 from skimb.model_selection._batched import batched_fits_once
 from skimb.model_selection._candidates import (
     SPECIAL,
@@ -202,8 +202,7 @@ class WholeCandidate:
         nets.set_params(
             max_iter=min(nets.max_iter, until), validation_folds=min(nets.validation_folds, 1)
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # it is cut short on purpose
+        with muted(ConvergenceWarning):  # it is cut short on purpose
             return model.fit(X, y, **params)
 
 
