@@ -2,9 +2,11 @@
 
 import signal
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, FitFailedWarning
@@ -13,6 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
+from skimb._core.folds import left_out_folds
+from skimb._core.warn import muted, warn_user
 from skimb.ensemble import PopulationBaggingClassifier
 from skimb.linear_model import (
     BalancedRidge,
@@ -161,3 +165,47 @@ def test_fits_in_threads_of_a_block_name_the_line_that_started_them(rows):
     grid = GridSearchCV(clone(model), {"width": [3, 4]}, refit=False, **scores)
     with batched_fits():
         assert places(lambda: grid.fit(X, y), category, match) == {__file__}
+
+
+# --- what is kept quiet ----------------------------------------------------------------------------
+
+
+def test_our_own_warnings_are_muted_in_one_thread_only():
+    def told(mute):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            if mute:
+                with muted(ConvergenceWarning):
+                    warn_user("short", ConvergenceWarning)
+                    warn_user("other")
+            else:
+                with muted(ConvergenceWarning), ThreadPoolExecutor(1) as pool:
+                    pool.submit(warn_user, "elsewhere", ConvergenceWarning).result()
+            warn_user("after", ConvergenceWarning)
+        return [str(w.message) for w in caught]
+
+    assert told(True) == ["other", "after"]
+    assert told(False) == ["elsewhere", "after"]
+
+
+def test_filters_stay_as_they_were_whatever_threads_do():
+    strata = np.repeat([0, 1], [60, 2])  # fewer rows than folds, of which scikit-learn warns
+    before = list(warnings.filters)
+
+    def folds(seed):
+        return [left_out_folds(strata, len(strata), 5, seed) for _ in range(10)]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(folds, range(16)))
+    assert all(found)
+    assert warnings.filters == before
+
+
+def test_a_population_of_nets_that_choose_their_scale_keeps_the_filters(rows):
+    X, y = rows
+    before = [(action, kind) for action, _, kind, *_ in warnings.filters]
+    model = MLPClassifier((4,), hidden_scale="auto", max_iter=3, random_state=0)
+    with batched_fits():
+        cross_val_score(model, sparse.csr_matrix(X), y, cv=4)
+    # scikit-learn puts equal filters in the place of those that it found
+    assert [(action, kind) for action, _, kind, *_ in warnings.filters] == before

@@ -1,7 +1,5 @@
 """How far a net may leave the linear model that it starts from: chosen on left-out rows."""
 
-import warnings
-
 import numpy as np
 from scipy import sparse
 from sklearn.base import clone
@@ -10,6 +8,7 @@ from sklearn.utils import check_random_state
 from skimb._base.chain import START_C
 from skimb._base.together import FitsTogether
 from skimb._core.folds import left_out_folds
+from skimb._core.warn import muted
 from skimb.engine.callbacks import EpochLimit
 from skimb.engine.grouping import MAX_MEMORY
 
@@ -42,8 +41,7 @@ class ShrunkenHiddenPath:
         if incremental or staged or _rarest(rows.code) >= MANY:
             return 1.0
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the fit of all rows says the same
+        with muted(Warning):  # the fit of all rows says the same
             strata = self._head.strata(rows.code)
             folds = left_out_folds(strata, len(rows.code), FOLDS, seed)
             self._last_epoch, scale = self._chosen(rows, folds, seed)

@@ -1,11 +1,11 @@
 """Clusters of rows, and how many rows of each to keep."""
 
-import warnings
-
 import numpy as np
 from scipy import sparse
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
+
+from skimb._core.warn import ignored
 
 _CELLS = 2**22  # numbers of sparse rows that are made dense for clustering
 _LEAST = 3  # rows of a cluster of its own
@@ -77,8 +77,7 @@ def clustered(Z, n_clusters, rng, least=_LEAST):
     if sparse.issparse(Z) and n * Z.shape[1] <= _CELLS:
         Z = Z.toarray()
     seed = rng.randint(np.iinfo(np.int32).max)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different rows than clusters
+    with ignored(ConvergenceWarning):  # fewer different rows than clusters
         means = MiniBatchKMeans(m, n_init=1, random_state=seed).fit(Z)
     sizes = np.bincount(means.labels_, minlength=m)
     large = np.flatnonzero(sizes >= least)

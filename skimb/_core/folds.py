@@ -1,9 +1,9 @@
 """Folds whose training rows hold every class."""
 
-import warnings
-
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold
+
+from skimb._core.warn import ignored
 
 
 def left_out_folds(strata, n, n_folds, seed):
@@ -34,8 +34,7 @@ def left_out_folds(strata, n, n_folds, seed):
         return []
     splitter = StratifiedKFold(min(n_folds, int(counts.max())), shuffle=True, random_state=seed)
     alone, found = counts[at] == 1, []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer rows than folds
+    with ignored(UserWarning):  # of classes with fewer rows than folds
         for train, held in splitter.split(np.zeros(n), strata):
             if not alone[held].all():
                 found.append((np.sort(np.r_[train, held[alone[held]]]), held[~alone[held]]))

@@ -1,6 +1,7 @@
 """Warnings that point at the line of the user's own code."""
 
 import sys
+import threading
 import warnings
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -48,6 +49,26 @@ def muted(category):
         yield
     finally:
         _MUTED.reset(before)
+
+
+_FILTERS = threading.Lock()
+
+
+@contextmanager
+def ignored(category):
+    """Ignore warnings of other packages in a short block.
+
+    Filters belong to all threads: of two that change and restore them at once the later may restore what the other
+    had changed, for good. So our own blocks wait for each other.
+
+    Parameters
+    ----------
+    category : type
+        Class of the warnings.
+    """
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", category)
+        yield
 
 
 def user_line():

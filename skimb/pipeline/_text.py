@@ -1,6 +1,5 @@
 """A classifier of texts with few rows of the rare classes."""
 
-import warnings
 from numbers import Integral
 
 import numpy as np
@@ -21,6 +20,7 @@ from skimb._core.validation import (
     refuse_multi_output,
     several_classes,
 )
+from skimb._core.warn import muted
 from skimb.linear_model import LinearClassifier
 from skimb.preprocessing import EmbeddingVectorizer
 from skimb.preprocessing._texts import as_texts
@@ -218,8 +218,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             scores = np.zeros(target.shape)
             for model, (train, left) in zip(models, folds, strict=True):
                 model.set_params(alpha=1.0 / (C * len(train)))
-                with warnings.catch_warnings():  # the fit of all rows says the same
-                    warnings.simplefilter("ignore", ConvergenceWarning)
+                with muted(ConvergenceWarning):  # the fit of all rows says the same
                     model.fit(rows[train], labels[train], None if weight is None else weight[train])
                 scores[left] = model.decision_function(rows[left]).reshape(len(left), -1)
             part = None if weight is None else weight[held]
