@@ -21,7 +21,7 @@ from sklearn.model_selection import (
     cross_val_score,
 )
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
@@ -867,8 +867,23 @@ def test_halving_of_nets_without_folds_or_with_least_epochs(rare):
     tabm.set_params(validation_folds=2)
     assert trained(halving=4, min_epochs=2) == {(2, 1), (8, 2)}
     assert trained(halving=4) == {(3, 1), (8, 2)}
-    tabm.set_params(max_iter=3)  # too few epochs to drop anything
+    tabm.set_params(n_iter_no_change=np.inf)  # no patience, so that all epochs are trained
+    assert {(1, 1), (8, 2)} <= trained(halving=2) <= {(1, 1), (2, 1), (3, 1), (8, 2)}
+    tabm.set_params(max_iter=3, n_iter_no_change=3)  # too few epochs to drop anything
     assert trained(halving=2) == {(3, 2)}
+
+
+def test_halving_of_a_pipeline_whose_settings_change_its_last_step(rare):
+    tabm = TabMClassifier(max_iter=6, n_iter_no_change=2, width=8, n_members=2, random_state=0)
+    pipe = Pipeline([("scale", StandardScaler()), ("model", tabm)])
+    grid = {"model": [tabm, MLPClassifier((4,), max_iter=6, random_state=0)]}
+    search = LossSearchCV(pipe, grid, losses=LOSSES, halving=2, cv=2, refit=False).fit(*rare)
+    found = search.cv_results_
+    other = np.array([isinstance(p["model"], MLPClassifier) for p in found["params"]])
+    assert other.sum() == 4
+    assert (found["n_ensembles"][other] == 0).all()  # what is no ensemble is trained whole
+    assert set(found["n_ensembles"][~other]) <= {1, 5}
+    assert np.isfinite(found["mean_test_score"]).all()
 
 
 @pytest.mark.filterwarnings("ignore:One or more of the test scores:UserWarning")

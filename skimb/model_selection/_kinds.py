@@ -117,9 +117,6 @@ class Kind(ABC):
             {k for group in groups for k in group[: -(-len(group) // halving)].tolist()}
         )
 
-    def _longest(self):
-        return max((c.classifier.max_iter for c in self.candidates if not c.error), default=1)
-
     def _rounds(self, halving):
         """How often one in `halving` can be kept."""
         return int(np.log(max(len(self.settings), 1)) / np.log(halving) + 1e-9)
@@ -134,6 +131,9 @@ class NeuralKind(Kind):
 
     def _candidate(self, params):
         return Candidate(self.estimator, params)
+
+    def _longest(self):
+        return max((c.classifier.max_iter for c in self.candidates if not c.error), default=1)
 
     def stops(self, halving, least):
         """As in `Kind`."""
@@ -196,9 +196,9 @@ class WholeCandidate:
     def fitted(self, X, y, params, until=None):
         """The setting fitted to rows; where `until` is given, one ensemble of TabM for so many epochs."""
         model = unfitted(self.estimator)
-        if until is None:
-            return model.fit(X, y, **params)
         nets = last_step(model)
+        if until is None or not isinstance(nets, TabMClassifier):
+            return model.fit(X, y, **params)
         nets.set_params(
             max_iter=min(nets.max_iter, until), validation_folds=min(nets.validation_folds, 1)
         )
@@ -253,10 +253,13 @@ class EnsembleKind(PlainKind):
         """As in `Kind`: multiples of the patience, since training ends by itself after some of them."""
         if halving is None:
             return []
-        longest = self._longest()
-        patience = (c.classifier.n_iter_no_change for c in self.candidates if not c.error)
-        step = least or int(min(min(patience, default=1), longest))
-        return [*range(step, longest, step)][: self._rounds(halving)]
+        nets, rounds = self._nets(), self._rounds(halving)
+        longest = max((one.max_iter for one in nets.values()), default=1)
+        patience = min((one.n_iter_no_change for one in nets.values()), default=1)
+        if patience == np.inf:  # trainings end with their last epoch
+            patience = max(1, longest // halving**rounds)
+        step = least or patience
+        return [*range(step, longest, step)][:rounds]
 
     def stage(self, until):
         """As in `Kind`."""
@@ -267,10 +270,14 @@ class EnsembleKind(PlainKind):
         last = last_step(self.estimator)
         return batched_fits_once(search.max_memory) if last.validation_folds <= 1 else nullcontext()
 
+    def _nets(self):
+        """TabM of each candidate; a setting of a pipeline may put another classifier in its place."""
+        found = ((k, c.classifier) for k, c in enumerate(self.candidates) if not c.error)
+        return {k: own for k, own in found if isinstance(own, TabMClassifier)}
+
     def _count(self, until):
-        for k in self.kept:
-            if not self.candidates[k].error:
-                nets = self.candidates[k].classifier
+        for k, nets in self._nets().items():
+            if k in self.kept:
                 self.n_epochs[k] = min(nets.max_iter, until or nets.max_iter)
                 self.n_ensembles[k] = max(1, nets.validation_folds) if until is None else 1
 
