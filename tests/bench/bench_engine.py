@@ -20,7 +20,7 @@ fix_threads(1)
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from harness import fresh, interleaved, machine, median, ratio, table  # noqa: E402
+from harness import fresh, interleaved, machine, median, ratio, table, written  # noqa: E402
 from scipy import sparse  # noqa: E402
 from sklearn.datasets import make_classification  # noqa: E402
 from sklearn.linear_model import LogisticRegression  # noqa: E402
@@ -474,8 +474,7 @@ def main():
         title, body = SECTIONS[name]()
         parts += [f"## {title}", body]
         print(f"\n## {title}\n\n{body}", flush=True)
-    if args.write:
-        args.write.write_text("\n\n".join(parts) + "\n")
+    written(parts, args.write)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ fix_threads(1)
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from bench_tabm import package_fit  # noqa: E402
-from harness import machine, median, table  # noqa: E402
+from harness import machine, median, table, written  # noqa: E402
 from sklearn.datasets import make_classification  # noqa: E402
 from sklearn.model_selection import GridSearchCV  # noqa: E402
 
@@ -223,8 +223,7 @@ def main():
     for name in args.sections:
         title, text, make = SECTIONS[name]
         parts += [f"## {title}", text, make(args.device, args.rounds)]
-        if args.write:
-            args.write.write_text("\n\n".join(parts) + "\n")
+        written(parts, args.write)
 
 
 if __name__ == "__main__":

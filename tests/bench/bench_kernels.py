@@ -25,7 +25,7 @@ fix_threads(1)
 
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from harness import machine, table  # noqa: E402
+from harness import machine, table, written  # noqa: E402
 
 from skimb import kernels  # noqa: E402
 from skimb.losses import (  # noqa: E402
@@ -308,8 +308,7 @@ def main():
         "Beyond the inputs, in multiples of the logits (float32).",
         table(["loss", "size", "eager", "torch", "fused"], spaces),
     ]
-    if args.write:
-        args.write.write_text("\n\n".join(parts) + "\n")
+    written(parts, args.write)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ fix_threads(1)
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402
-from harness import machine, table  # noqa: E402
+from harness import machine, table, written  # noqa: E402
 from sklearn.compose import ColumnTransformer  # noqa: E402
 from sklearn.impute import SimpleImputer  # noqa: E402
 from sklearn.metrics import (  # noqa: E402
@@ -228,8 +228,8 @@ def main():
         parts += [f"## {title}", ", ".join(names) + ".", shown(rows, metrics)]
         everything += rows
         print(parts[-1], flush=True)
+    written(parts, args.write)
     if args.write:
-        args.write.write_text("\n\n".join(parts) + "\n")
         columns = list(dict.fromkeys(key for row in everything for key in row))
         with open(args.write.with_suffix(".csv"), "w", newline="") as file:
             writer = csv.DictWriter(file, columns)

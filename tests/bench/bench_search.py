@@ -24,7 +24,7 @@ fix_threads(1)
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from harness import Stopwatch, fresh, interleaved, machine, median, ratio, table  # noqa: E402
+from harness import Stopwatch, fresh, interleaved, machine, median, ratio, table, written  # noqa: E402
 from scipy import sparse  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 from sklearn.datasets import make_classification  # noqa: E402
@@ -519,8 +519,7 @@ def main():
         f"What a search of 10,000 rows and 30-32-1 adds to the process at its peak: {sizes}",
     ]
     parts.insert(parts.index("## Early stopping"), profile_section(args.rounds, args.nets))
-    if args.write:
-        args.write.write_text("\n\n".join(parts) + "\n")
+    written(parts, args.write)
 
 
 if __name__ == "__main__":

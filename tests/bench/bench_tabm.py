@@ -21,7 +21,7 @@ fix_threads(1)
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from harness import interleaved, machine, median, ratio, table  # noqa: E402
+from harness import interleaved, machine, median, ratio, table, written  # noqa: E402
 from sklearn.datasets import make_classification  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -471,10 +471,7 @@ def main():
             HONEST,
             honest_table(args.data, names[:5]),
         ]
-    text = "\n\n".join(parts) + "\n"
-    print(text)
-    if args.write:
-        Path(args.write).write_text(text)
+    print(written(parts, args.write))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python tests/bench/bench_tabm_search.py [--write docs/benchmarks/tabm_search.md] [--data FOLDER --sets a,b]
 
-One thread. ``LossSearchCV`` over four losses, with class-weighted cross-entropy as a baseline, two rates and two decays, against ``GridSearchCV``
-over the same settings, each of which it fits to the end. Sets: at most 2,000 rows of parquet files with a 0/1 column
-``target``, drawn by class.
+One thread. ``LossSearchCV`` over four losses, with class-weighted cross-entropy as a baseline, two rates and two decays,
+against ``GridSearchCV`` over the same settings, each of which it fits to the end. Sets: at most 2,000 rows of parquet
+files with a 0/1 column ``target``, drawn by class.
 """
 
 import argparse
@@ -21,7 +21,7 @@ fix_threads(1)
 
 import numpy as np  # noqa: E402
 from bench_tabm import held_out  # noqa: E402
-from harness import machine, table  # noqa: E402
+from harness import machine, table, written  # noqa: E402
 from sklearn.datasets import make_classification  # noqa: E402
 from sklearn.model_selection import GridSearchCV, StratifiedKFold  # noqa: E402
 
@@ -117,10 +117,7 @@ def main():
         WHAT,
         table([*header, "spread"], lines),
     ]
-    text = "\n\n".join(parts) + "\n"
-    print(text)
-    if args.write:
-        Path(args.write).write_text(text)
+    print(written(parts, args.write))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 
 def fix_threads(n=1):
@@ -99,6 +100,14 @@ def machine():
     from skimb.benchmark._page import machine  # not before threads are fixed
 
     return f"{machine()}; one thread unless said."
+
+
+def written(parts, path):
+    """The page of some parts, which is written to a path if there is one."""
+    text = "\n\n".join(parts) + "\n"
+    if path:
+        Path(path).write_text(text)
+    return text
 
 
 def table(header, rows):
