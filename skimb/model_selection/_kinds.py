@@ -92,7 +92,7 @@ class Kind(ABC):
 
         Parameters
         ----------
-        halving : int or None
+        halving : int
             One in so many goes on.
         least : int or None
             Epochs before the first selection.
@@ -137,8 +137,6 @@ class NeuralKind(Kind):
 
     def stops(self, halving, least):
         """As in `Kind`."""
-        if halving is None:
-            return []
         rounds, longest = self._rounds(halving), self._longest()
         return _times(halving, least or max(1, longest // halving**rounds), rounds, longest)
 
@@ -193,12 +191,20 @@ class WholeCandidate:
         except Exception as error:  # belongs to this candidate, reported with its scores
             self.error = error
 
-    def fitted(self, X, y, params, until=None):
-        """The setting fitted to rows; where `until` is given, one ensemble of TabM for so many epochs."""
+    def fitted(self, X, y, params, until):
+        """The setting fitted to rows; `until` counts where an estimator has epochs."""
+        return unfitted(self.estimator).fit(X, y, **params)
+
+
+class EnsembleCandidate(WholeCandidate):
+    """One setting of TabM, or of a pipeline that ends in it."""
+
+    def fitted(self, X, y, params, until):
+        """The setting fitted to rows; where `until` is given, one ensemble for so many epochs."""
+        if until is None or not isinstance(self.classifier, TabMClassifier):
+            return super().fitted(X, y, params, until)
         model = unfitted(self.estimator)
         nets = last_step(model)
-        if until is None or not isinstance(nets, TabMClassifier):
-            return model.fit(X, y, **params)
         nets.set_params(
             max_iter=min(nets.max_iter, until), validation_folds=min(nets.validation_folds, 1)
         )
@@ -249,10 +255,11 @@ class EnsembleKind(PlainKind):
     Candidates are dropped after few epochs of one ensemble; those that are left train all their ensembles.
     """
 
+    def _candidate(self, params):
+        return EnsembleCandidate(self.estimator, params)
+
     def stops(self, halving, least):
         """As in `Kind`: multiples of the patience, since training ends by itself after some of them."""
-        if halving is None:
-            return []
         nets, rounds = self._nets(), self._rounds(halving)
         longest = max((one.max_iter for one in nets.values()), default=1)
         patience = min((one.n_iter_no_change for one in nets.values()), default=1)
@@ -282,7 +289,7 @@ class EnsembleKind(PlainKind):
                 self.n_ensembles[k] = max(1, nets.validation_folds) if until is None else 1
 
 
-def fit_alone(candidate, rows, number, fit_params, keep_proba, until=None):
+def fit_alone(candidate, rows, number, fit_params, keep_proba, until):
     """Fit a candidate to the training rows of a split and score it.
 
     Parameters
@@ -297,7 +304,7 @@ def fit_alone(candidate, rows, number, fit_params, keep_proba, until=None):
         Parameters of `fit` for all rows.
     keep_proba : bool
         Whether probabilities of the test rows are wanted.
-    until : int, default=None
+    until : int or None
         Epochs to stop at, of an estimator that has some.
 
     Returns

@@ -1,6 +1,7 @@
 """Tables and drawings of a search over losses."""
 
 import numpy as np
+from scipy.stats import rankdata
 
 from skimb._core.html import card, escaped, table
 from skimb._core.optional import require
@@ -42,25 +43,28 @@ def finished(results):
     return results.get("finished", np.ones(len(results["params"]), bool))
 
 
+def _losses(results, name):
+    """Mean scores with the sign changed, infinite where a fit failed."""
+    return -np.nan_to_num(results[f"mean_test_{name}"], nan=-np.inf)
+
+
 def standing(results, name):
-    """Mean scores and the order of the candidates, best first; those that were dropped or failed come last."""
-    means = np.nan_to_num(results[f"mean_test_{name}"], nan=-np.inf)
-    return means, np.lexsort((-means, ~finished(results)))
+    """The order of the candidates, best first; those that were dropped or failed come last."""
+    return np.lexsort((_losses(results, name), ~finished(results)))
 
 
 def ranks(results, name):
     """Ranks by mean score, 1 for the best, as scikit-learn gives them; what was dropped ranks last."""
-    means, order = standing(results, name)
-    keys = np.column_stack([~finished(results), -means])[order]
-    new = np.r_[True, (keys[1:] != keys[:-1]).any(1)]
-    found = np.empty(len(order), np.int32)
-    found[order] = np.maximum.accumulate(np.where(new, np.arange(1, len(order) + 1), 0))
+    values, ended = _losses(results, name), finished(results)
+    found = np.empty(len(values), np.int32)
+    found[ended] = rankdata(values[ended], "min")
+    found[~ended] = ended.sum() + rankdata(values[~ended], "min")
     return found
 
 
 def best_baseline(results, name):
     """Number of the candidate that a special loss has to beat, or None."""
-    _, order = standing(results, name)
+    order = standing(results, name)
     baseline = is_baseline(results["role"], "estimator" in results)
     return next(iter(order[baseline[order]].tolist()), None)
 
@@ -89,7 +93,7 @@ def frame(results, name, losses):
     baseline = best_baseline(results, name)
     base = np.full(scores.shape[1], np.nan) if baseline is None else scores[baseline]
     rows = []
-    for k in standing(results, name)[1]:
+    for k in standing(results, name):
         params, d = results["params"][k], scores[k] - base
         row = {"estimator": results["estimator"][k]} if several else {}
         row |= {"loss": losses[k], "role": roles[k], "setting": label(params), "mean": means[k]}
@@ -146,7 +150,7 @@ def shown(search):
         HTML.
     """
     results, name = search.cv_results_, search._metric
-    order, said = standing(results, name)[1], labels(results)
+    order, said = standing(results, name), labels(results)
     tuned = "threshold" in results
     rows = [
         (

@@ -26,12 +26,21 @@ from skimb.model_selection._decisions import check_positive_of
 from skimb.model_selection._fixed_threshold import FixedThresholdClassifier
 from skimb.model_selection._greedy import select
 from skimb.model_selection._kinds import kinds_of
-from skimb.model_selection._loss_report import draw, fold_scores, frame, labels, ranks, shown
+from skimb.model_selection._loss_report import (
+    draw,
+    finished,
+    fold_scores,
+    frame,
+    labels,
+    ranks,
+    shown,
+    standing,
+)
 from skimb.model_selection._responses import target_of
 from skimb.model_selection._rows import SearchRows
 from skimb.model_selection._search_run import SearchRun
 from skimb.model_selection._several import SeveralEstimators, fit_params_of
-from skimb.model_selection._stages import train_all
+from skimb.model_selection._stages import train_all, trained_columns
 
 
 class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
@@ -105,7 +114,7 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
         As in ``GridSearchCV``; also ``role``, of several estimators ``estimator`` (the name; ``params`` are in
         the words of its grid), with `threshold` ``threshold`` (from the predictions of all folds),
         ``std_threshold`` (over folds) and ``mean_untuned_score``, with `halving` ``n_epochs`` (of the
-        last training at most, 0 for estimators that are not neural) ``n_ensembles`` (that
+        last training at most, 0 for estimators that are not neural), ``n_ensembles`` (that
         ``TabMClassifier`` trained, 0 for others) and ``finished`` (others rank last).
     best_estimator_ : estimator
         Fitted on all rows: the estimator, with `threshold` in a ``FixedThresholdClassifier``.
@@ -312,9 +321,7 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
         if self._several:
             more["estimator"] = np.array([kind.name for kind, _ in candidates], object)
         if self.halving is not None:
-            for name in ("n_epochs", "n_ensembles"):
-                more[name] = np.concatenate([getattr(kind, name) for kind in kinds])
-            more["finished"] = np.isin(np.arange(len(candidates)), run.last)
+            more |= trained_columns(kinds, run)
         results = self._results([kind.settings[k] for kind, k in candidates], run, more)
         self._choose(results, run)
         self._advise(results, splits, run)
@@ -417,8 +424,8 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
             more |= tuned.columns(len(wanted))
             more["mean_untuned_score"] = [run.mean_score(k) for k in range(len(wanted))]
         results = self._format_results(wanted, len(outcomes), out, more)
-        for name in (key.removeprefix("rank_test_") for key in results if "rank_test_" in key):
-            results[f"rank_test_{name}"] = ranks(results, name)
+        if self.halving is not None:
+            results |= {f"rank_test_{name}": ranks(results, name) for name in names}
         return results
 
     def _choose(self, results, run):
@@ -431,9 +438,7 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
         if callable(self.refit):
             self.best_index_ = self._select_best_index(self.refit, refit_metric, results)
         else:
-            means = np.nan_to_num(results[f"mean_test_{self._metric}"], nan=-np.inf)
-            finished = np.isin(np.arange(len(means)), run.last)
-            self.best_index_ = int(np.argmax(np.where(finished, means, -np.inf)))
+            self.best_index_ = int(standing(results, self._metric)[0])
             self.best_score_ = results[f"mean_test_{self._metric}"][self.best_index_]
         self.best_params_ = results["params"][self.best_index_]
         if self._several:
@@ -445,16 +450,16 @@ class LossSearchCV(ShownAsHTML, SeveralEstimators, BaseSearchCV):
         if f"mean_test_{self._metric}" not in results:
             return
         splits_of = fold_scores(results, self._metric)
-        finished = np.isin(np.arange(len(splits_of)), run.last) & np.isfinite(splits_of).all(1)
+        ended = finished(results) & np.isfinite(splits_of).all(1)
         share = float(np.mean([len(test) / len(train) for train, test in splits]))
         told = []
         if self._several:
             text, self.estimator_comparison_ = advise_estimators(
-                self._shown, results["estimator"], labels(results), splits_of, finished, share
+                self._shown, results["estimator"], labels(results), splits_of, ended, share
             )
             told.append(text)
-        special = np.flatnonzero(finished & (self._roles == SPECIAL))
-        baseline = np.flatnonzero(finished & self._baselines())
+        special = np.flatnonzero(ended & (self._roles == SPECIAL))
+        baseline = np.flatnonzero(ended & self._baselines())
         rival = "the best candidate without a special loss" if self._several else WEIGHTED_RIVAL
         if len(special) and len(baseline):
             base_scores = {k: run.tuned.scores.get(k, splits_of[k]) for k in baseline}

@@ -2,6 +2,8 @@
 
 import time
 
+import numpy as np
+
 
 def train_all(search, kinds, rows, run, keep_proba, task):
     """Train all candidates into a run.
@@ -26,7 +28,9 @@ def train_all(search, kinds, rows, run, keep_proba, task):
     CallbackContext or None
         scikit-learn's context, if somebody listens; it is still open.
     """
-    stops = [[*kind.stops(search.halving, search.min_epochs), None] for kind in kinds]
+    stops = [[None] for _ in kinds]
+    if search.halving is not None:
+        stops = [[*kind.stops(search.halving, search.min_epochs), None] for kind in kinds]
     context = None
     if getattr(search, "_skl_callbacks", None):  # somebody listens; a stage is a subtask
         context = search._init_callback_context(max_subtasks=sum(map(len, stops)))
@@ -55,3 +59,25 @@ def train_all(search, kinds, rows, run, keep_proba, task):
                 stage.call_on_fit_task_end(**task)
         run.last += [numbers[k] for k in kind.kept]
     return context
+
+
+def trained_columns(kinds, run):
+    """Columns of ``cv_results_`` that say how far each candidate was trained, and whether to the end.
+
+    Parameters
+    ----------
+    kinds : list of Kind
+        The estimators of a search.
+    run : SearchRun
+        What came of their training.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Columns by name.
+    """
+    found = {
+        name: np.concatenate([getattr(kind, name) for kind in kinds])
+        for name in ("n_epochs", "n_ensembles")
+    }
+    return found | {"finished": np.isin(np.arange(len(found["n_epochs"])), run.last)}
